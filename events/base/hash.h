@@ -1,0 +1,12 @@
+/* Digests, over OpenSSL. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/base/view.h"
+
+#define SHA256_SIZE 32
+void sha256(struct bytes data, uint8_t out[static SHA256_SIZE]);
+/* Fast 64-bit hash for tables and sampling (FNV-1a with a final mix); never for secrets. */
+uint64_t hash64(struct bytes data, uint64_t seed);
+/* Fills p with random bytes from the system; aborts when there are none. */
+void random_bytes(void *p, size_t n);

@@ -1,0 +1,20 @@
+/* /livez, /readyz and /metrics on loopback, by libmicrohttpd, one internal thread.
+ *
+ * livez: the loop made progress within 60 s (no dependency). readyz: 200 only when every dependency
+ * that the worker needs answers now and every lane runs; the body names what is missing. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/base/err.h"
+
+struct health;
+
+/* listen: "127.0.0.1:9101", port 0 = any free one (health_port tells). "" = no listener. */
+MUST_CHECK int health_start(struct health **ret, const char *listen, struct err *err);
+struct health *health_stop(struct health *h);
+unsigned health_port(const struct health *h);
+/* Thread-safe. reason is copied; NULL = ready. */
+void health_set_dependency(struct health *h, enum dependency dep, bool ready, const char *reason);
+void health_set_serving(struct health *h, bool serving, const char *reason);
+void health_beat(struct health *h);
+bool health_is_ready(const struct health *h);

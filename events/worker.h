@@ -1,0 +1,115 @@
+/* The runtime as an author of a worker sees it.
+ *
+ * A worker is this table, a context and handlers. The runtime reads configuration, connects, checks
+ * that streams and consumers exist, pulls, decodes, validates, skips replays meant for others,
+ * opens spans, logs, counts, acks, naks, dead-letters, breaks circuits, answers requests, drains
+ * and exits with a named code. A handler never does any of that, and never sleeps, retries or reads
+ * the environment.
+ *
+ * Threads: `lanes` consumer lanes (own bus subscription, own context), one request lane when there
+ * are requests, one thread of libmicrohttpd, those of nats.c. Lane contexts share nothing. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/bus.h"
+#include "events/event.h"
+#include "events/option.h"
+#include "events/pg.h"
+
+/* Options that every worker has (rows in worker_options.c). */
+struct worker_config {
+    const char *nats_url, *nats_user, *nats_password;
+    const char *pg_url, *pg_password;
+    const char *listen; /* health and metrics */
+    const char *log_level, *log_format;
+    const char *otlp_endpoint;
+    int64_t lanes;
+    int64_t fetch_size; /* events per pull and batch, upper bound */
+    int64_t decode_max; /* bytes */
+    int64_t drain_timeout_ms;
+    int64_t give_up_at; /* deliveries */
+};
+
+struct lane; /* opaque: what the runtime gives a context */
+const struct worker_config *lane_config(const struct lane *lane);
+void *lane_options(const struct lane *lane); /* the worker's own filled option struct */
+struct bus *lane_bus(struct lane *lane);
+struct pg *lane_pg(struct lane *lane); /* NULL unless the worker needs DEP_POSTGRES */
+bool lane_stopping(const struct lane *lane);
+unsigned lane_index(const struct lane *lane);
+
+typedef void handle_fn(void *context, struct batch *batch);
+
+struct consumer_spec {
+    const char *durable; /* "catalog-enriched" */
+    const char *subject; /* registered; gives stream and message */
+    handle_fn *handle;
+    unsigned batch_max;   /* ≤ fetch-size; 0 = fetch-size */
+    int64_t ack_wait_ms;  /* 30,000 unless the spec says otherwise */
+    unsigned max_deliver; /* of the server: 10, webhooks 20 */
+    unsigned max_ack_pending;
+    bool parks;         /* dead letters go to anime.dlq.parked.<durable> */
+    bool raw;           /* never decoded; events carry payload and headers only */
+    const char *filter; /* raw wildcard consumers only; else NULL = subject */
+    const char *stream; /* raw wildcard consumers only */
+};
+
+struct request {
+    const struct subject_def *def;
+    const ProtobufCMessage *message; /* decoded from protobuf or JSON, in the arena */
+    struct trace_context trace;
+    struct arena *arena;
+    struct bytes payload; /* as it came */
+    const void *native;   /* headers; use request_header */
+};
+const char *request_header(const struct request *request, const char *name);
+
+/* Fills *ret_reply (arena memory, of def->reply) or *err. ERR_UNAVAILABLE trips the breaker. */
+typedef int answer_fn(void *context, const struct request *request, ProtobufCMessage **ret_reply,
+                      struct err *err);
+struct request_spec {
+    const char *subject;
+    answer_fn *answer;
+};
+
+struct worker_spec {
+    const char *name;             /* "catalogue"; metrics label, NATS queue group, log field */
+    const char *summary;          /* first line of --help */
+    const struct option *options; /* the worker's own */
+    size_t n_options;
+    size_t options_size; /* of the struct they fill */
+    const struct consumer_spec *consumers;
+    size_t n_consumers;
+    const struct request_spec *requests;
+    size_t n_requests;
+    unsigned needs; /* bit set of 1u << enum dependency, besides NATS */
+    /* Per lane. open fails with ERR_FATAL for good, ERR_UNAVAILABLE to be tried again. */
+    int (*open)(struct lane *lane, void **ret_context, struct err *err);
+    void (*close)(void *context);
+    /* Is this dependency there now? For DEP_POSTGRES and DEP_NATS the runtime asks itself; the
+     * worker answers for the others. Called when a breaker is open and every second for readyz. */
+    int (*probe)(void *context, enum dependency dep, struct err *err);
+    /* Chores between batches (expiry, sweeps), about every second, in lane 0. May be NULL. */
+    int (*tick)(void *context, struct err *err);
+    /* A worker without consumers (the relay) runs this in its lane until lane_stopping. Returns 0,
+     * or -1: ERR_UNAVAILABLE = wait for the dependency and call again, ERR_FATAL = exit. */
+    int (*run)(void *context, struct err *err);
+};
+
+/* Exit codes, for supervisors and runbooks. */
+enum exit_code {
+    EXIT_CODE_OK = 0,
+    EXIT_CODE_INTERNAL = 1,
+    EXIT_CODE_USAGE = 2,      /* options, configuration */
+    EXIT_CODE_DEPENDENCY = 3, /* not reachable at start within the limit */
+    EXIT_CODE_PROVISIONING =
+        4, /* missing stream, consumer, table: says the command that mends it */
+    EXIT_CODE_CREDENTIALS = 5,
+    EXIT_CODE_FATAL = 6,   /* a handler's fatal verdict */
+    EXIT_CODE_FORCED = 7,  /* second signal, or drain timeout */
+    EXIT_CODE_REFUSED = 8, /* refuses to run by name (relay epochs): see the runbook */
+};
+
+/* Everything: parse, run, drain. Returns the exit code. */
+int worker_main(const struct worker_spec *spec, int argc, char **argv);
+/* For relay-like refusal: err with ERR_FATAL and one of these codes selects the exit code. */
