@@ -1,0 +1,578 @@
+/* Mechanism: libpq's asynchronous calls with poll(2), so that every wait has a deadline of its own
+ * even when the server's host vanishes. A connection whose reply did not come in time is dropped,
+ * because nobody can know what it would still answer.
+ *
+ * Invariants: in_transaction stays true from BEGIN until pg_commit, pg_rollback or pg_reset, also
+ * when the connection breaks between them: no statement of a transaction ever runs on a new
+ * connection, outside of it. The list of prepared statements belongs to the live connection. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/pg.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "events/base/clock.h"
+#include "events/pg_error.h"
+#include "events/pg_types.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 3000,
+    STATEMENT_TIMEOUT_MS = 20000,
+    /* The client waits this much longer than the server's statement_timeout. */
+    GRACE_MS = 2000,
+    /* A process that was stopped inside a transaction frees its locks after this many timeouts. */
+    IDLE_IN_TRANSACTION_TIMEOUTS = 3,
+    MAX_PARAMS = 64,
+};
+
+struct pg {
+    char *url, *password, *application_name;
+    int64_t connect_timeout_ms, statement_timeout_ms;
+    PGconn *conn;
+    unsigned generation;
+    bool in_transaction;
+    bool stale; /* prepared statements no longer fit the schema: connect anew when possible */
+    const char **prepared; /* names, static text */
+    size_t n_prepared, prepared_capacity;
+    struct buf scratch; /* text parameters, NUL-terminated or with jsonb's version */
+};
+
+static char *copy(const char *s)
+{
+    return strdup(s != NULL ? s : "");
+}
+
+struct pg *pg_new(const struct pg_options *options)
+{
+    struct pg *pg = calloc(1, sizeof(*pg));
+    if (pg == NULL)
+        return NULL;
+    buf_init(&pg->scratch, 256u << 20);
+    pg->url = copy(options->url);
+    pg->password = copy(options->password);
+    pg->application_name = copy(options->application_name);
+    pg->connect_timeout_ms =
+        options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
+    pg->statement_timeout_ms =
+        options->statement_timeout_ms > 0 ? options->statement_timeout_ms : STATEMENT_TIMEOUT_MS;
+    if (pg->url == NULL || pg->password == NULL || pg->application_name == NULL)
+        return pg_free(pg);
+    return pg;
+}
+
+struct pg *pg_free(struct pg *pg)
+{
+    if (pg == NULL)
+        return NULL;
+    pg_reset(pg);
+    buf_deinit(&pg->scratch);
+    free(pg->prepared);
+    free(pg->url);
+    if (pg->password != NULL)
+        explicit_bzero(pg->password, strlen(pg->password));
+    free(pg->password);
+    free(pg->application_name);
+    free(pg);
+    return NULL;
+}
+
+static void drop(struct pg *pg)
+{
+    if (pg->conn != NULL)
+        PQfinish(pg->conn);
+    pg->conn = NULL;
+    pg->n_prepared = 0;
+    pg->stale = false;
+}
+
+void pg_reset(struct pg *pg)
+{
+    drop(pg);
+    pg->in_transaction = false;
+}
+
+bool pg_in_transaction(const struct pg *pg)
+{
+    return pg->in_transaction;
+}
+
+unsigned pg_generation(const struct pg *pg)
+{
+    return pg->generation;
+}
+
+PGconn *pg_conn(struct pg *pg)
+{
+    return pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK ? pg->conn : NULL;
+}
+
+/* Waits for the events on the connection's socket. False when the deadline passes. */
+static bool wait_socket(PGconn *conn, short events, int64_t deadline)
+{
+    for (;;) {
+        int64_t left = deadline - mono_ms();
+        if (left < 0)
+            return false;
+        struct pollfd p = {.fd = PQsocket(conn), .events = events};
+        int n = poll(&p, 1, (int)left);
+        if (n > 0)
+            return true;
+        /* A bad descriptor reads as ready: libpq then says what is wrong with it. */
+        if (n < 0 && errno != EINTR)
+            return true;
+    }
+}
+
+static void ignore_notice(void *context, const PGresult *result)
+{
+}
+
+/* Refuses what would put a secret on the command line or cannot be parsed. */
+static int check_url(const struct pg *pg, struct err *err)
+{
+    char *message = NULL;
+    PQconninfoOption *options = PQconninfoParse(pg->url, &message);
+    if (options == NULL) {
+        /* The message may quote parts of the URL. */
+        PQfreemem(message);
+        return err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "config", "pg-url",
+                           "not a PostgreSQL connection URL");
+    }
+    bool secret = false;
+    for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+        if (o->val != NULL && (strcmp(o->keyword, "password") == 0))
+            secret = true;
+    PQconninfoFree(options);
+    if (secret)
+        return err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "config", "pg-url",
+                           "the URL holds a password: give it by a secret file");
+    return 0;
+}
+
+static int connect_now(struct pg *pg, struct err *err)
+{
+    if (check_url(pg, err) < 0)
+        return -1;
+
+    const char *keywords[] = {"dbname",           "password",         "application_name",
+                              "client_encoding",  "keepalives_idle",  "keepalives_interval",
+                              "keepalives_count", "tcp_user_timeout", NULL};
+    const char *values[] = {pg->url,
+                            pg->password[0] != '\0' ? pg->password : NULL,
+                            pg->application_name,
+                            "UTF8",
+                            "5",
+                            "2",
+                            "3",
+                            "10000",
+                            NULL};
+    int64_t deadline = mono_ms() + pg->connect_timeout_ms;
+    pg->conn = PQconnectStartParams(keywords, values, 1);
+    if (pg->conn == NULL)
+        return err_set_dep(err, ERR_RETRY, DEP_POSTGRES, "no-memory", "connect", "out of memory");
+    /* Verbose messages carry the SQLSTATE of a refusal. */
+    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(pg->conn, ignore_notice, NULL);
+
+    PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+    while (PQstatus(pg->conn) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
+           status != PGRES_POLLING_FAILED) {
+        if (!wait_socket(pg->conn, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
+            drop(pg);
+            return err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", "connect",
+                               "no connection within %lld ms", (long long)pg->connect_timeout_ms);
+        }
+        status = PQconnectPoll(pg->conn);
+    }
+    if (PQstatus(pg->conn) != CONNECTION_OK || PQsetnonblocking(pg->conn, 1) != 0) {
+        pg_err_connection(err, "connect", pg->conn);
+        drop(pg);
+        return -1;
+    }
+    pg->generation++;
+
+    char sql[160];
+    snprintf(sql, sizeof(sql),
+             "SET statement_timeout = %lld; SET idle_in_transaction_session_timeout = %lld",
+             (long long)pg->statement_timeout_ms,
+             (long long)(pg->statement_timeout_ms * IDLE_IN_TRANSACTION_TIMEOUTS));
+    return pg_run(pg, sql, err);
+}
+
+/* Has the server closed an idle connection (restart, kill)? Costs one poll without a wait. */
+static bool went_away(PGconn *conn)
+{
+    struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
+    if (poll(&p, 1, 0) == 0)
+        return false;
+    return PQconsumeInput(conn) == 0 || PQstatus(conn) != CONNECTION_OK;
+}
+
+int pg_ensure(struct pg *pg, struct err *err)
+{
+    bool live = pg->conn != NULL && PQstatus(pg->conn) == CONNECTION_OK;
+    if (pg->in_transaction) {
+        if (live)
+            return 0;
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-connection", "transaction",
+                           "the connection was lost inside a transaction");
+    }
+    if (live && !pg->stale && !went_away(pg->conn))
+        return 0;
+    drop(pg);
+    return connect_now(pg, err);
+}
+
+/* Takes the last result of what was sent. Earlier ones are dropped, but for the first that failed.
+ * NULL: err is set and the connection is gone. */
+static PGresult *finish(struct pg *pg, const char *op, int64_t deadline, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *kept = NULL;
+    for (;;) {
+        int flushing;
+        while ((flushing = PQflush(pg->conn)) > 0 || PQisBusy(pg->conn)) {
+            short events = flushing > 0 ? POLLIN | POLLOUT : POLLIN;
+            if (!wait_socket(pg->conn, events, deadline)) {
+                drop(pg);
+                err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", op,
+                            "no reply within %lld ms",
+                            (long long)(pg->statement_timeout_ms + GRACE_MS));
+                return NULL;
+            }
+            /* A failure shows in PQisBusy and in the next result. */
+            (void)!PQconsumeInput(pg->conn);
+            if (PQstatus(pg->conn) != CONNECTION_OK && !PQisBusy(pg->conn))
+                break;
+        }
+        PGresult *next = PQgetResult(pg->conn);
+        if (next == NULL)
+            break;
+        if (kept != NULL && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(kept);
+        kept = next;
+        ExecStatusType status = PQresultStatus(kept);
+        if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+            drop(pg);
+            err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "internal", op, "COPY is not served here");
+            return NULL;
+        }
+    }
+    if (kept == NULL) {
+        pg_err_connection(err, op, pg->conn);
+        drop(pg);
+        return NULL;
+    }
+    return STEAL(kept);
+}
+
+/* Completes a command that was sent (sent = libpq's answer). *ret may be NULL. */
+static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, struct err *err)
+{
+    if (!sent) {
+        pg_err_connection(err, op, pg->conn);
+        drop(pg);
+        return -1;
+    }
+    int64_t deadline = mono_ms() + pg->statement_timeout_ms + GRACE_MS;
+    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, deadline, err);
+    if (result == NULL)
+        return -1;
+    ExecStatusType status = PQresultStatus(result);
+    bool good =
+        status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
+    if (!good) {
+        pg_err_result(err, op, pg->conn, result);
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        /* 26000: the statement is not known any more; 0A000: its result type changed. */
+        if (state != NULL && (strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0))
+            pg->stale = true;
+        if (PQstatus(pg->conn) != CONNECTION_OK)
+            drop(pg);
+    }
+    if (pg->conn != NULL && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
+        pg->in_transaction = true;
+    if (!good)
+        return -1;
+    if (ret != NULL)
+        *ret = STEAL(result);
+    return 0;
+}
+
+int pg_run(struct pg *pg, const char *sql, struct err *err)
+{
+    /* connect_now calls this on a fresh connection, where pg_ensure changes nothing. */
+    if (pg_ensure(pg, err) < 0)
+        return -1;
+    int sent = PQsendQuery(pg->conn, sql);
+    if (complete(pg, "sql", sent, NULL, err) < 0)
+        return -1;
+    pg->in_transaction = PQtransactionStatus(pg->conn) != PQTRANS_IDLE;
+    return 0;
+}
+
+int pg_ping(struct pg *pg, struct err *err)
+{
+    return pg_run(pg, "SELECT 1", err);
+}
+
+int pg_begin(struct pg *pg, struct err *err)
+{
+    if (pg->in_transaction)
+        return err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "internal", "begin",
+                           "a transaction is open already");
+    return pg_run(pg, "BEGIN", err);
+}
+
+int pg_commit(struct pg *pg, struct err *err)
+{
+    if (pg_ensure(pg, err) < 0) {
+        /* COMMIT was never sent: rolled back for certain. */
+        pg_reset(pg);
+        return -1;
+    }
+    if (!pg->in_transaction)
+        return err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "internal", "commit",
+                           "no transaction is open");
+    CLEANUP(pg_clearp) PGresult *result = NULL;
+    int sent = PQsendQuery(pg->conn, "COMMIT");
+    if (complete(pg, "commit", sent, &result, err) < 0) {
+        if (pg->conn == NULL) {
+            /* Sent, and nobody said what became of it. */
+            if (err != NULL)
+                err->class = ERR_UNCERTAIN;
+            pg_reset(pg);
+        } else {
+            pg_rollback(pg);
+        }
+        return -1;
+    }
+    pg->in_transaction = false;
+    /* A failed transaction answers COMMIT with ROLLBACK, as a success. */
+    if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
+        return err_set_dep(err, ERR_RETRY, DEP_POSTGRES, "pg-25P02", "commit",
+                           "the transaction had failed and was rolled back");
+    return 0;
+}
+
+void pg_rollback(struct pg *pg)
+{
+    if (!pg->in_transaction)
+        return;
+    if (pg_conn(pg) == NULL || pg_run(pg, "ROLLBACK", NULL) < 0 || pg->in_transaction)
+        pg_reset(pg);
+}
+
+static bool is_prepared(const struct pg *pg, const char *name)
+{
+    for (size_t i = 0; i < pg->n_prepared; i++)
+        if (pg->prepared[i] == name)
+            return true;
+    /* The same .sql file included by two sources has two addresses. */
+    for (size_t i = 0; i < pg->n_prepared; i++)
+        if (strcmp(pg->prepared[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int prepare(struct pg *pg, const struct pg_statement *statement,
+                   const struct pg_param params[], int n_params, struct err *err)
+{
+    if (is_prepared(pg, statement->name))
+        return 0;
+    if (pg->n_prepared == pg->prepared_capacity) {
+        size_t capacity = pg->prepared_capacity > 0 ? pg->prepared_capacity * 2 : 32;
+        const char **grown = reallocarray(pg->prepared, capacity, sizeof(*grown));
+        if (grown == NULL)
+            return err_set(err, ERR_RETRY, "no-memory", statement->name, "out of memory");
+        pg->prepared = grown;
+        pg->prepared_capacity = capacity;
+    }
+    Oid types[MAX_PARAMS];
+    for (int i = 0; i < n_params; i++)
+        types[i] = params[i].type;
+    int sent = PQsendPrepare(pg->conn, statement->name, statement->sql, n_params, types);
+    if (complete(pg, statement->name, sent, NULL, err) < 0)
+        return -1;
+    pg->prepared[pg->n_prepared++] = statement->name;
+    return 0;
+}
+
+/* libpq wants text parameters NUL-terminated, and jsonb in binary begins with its version: both are
+ * copied, one extra byte each. */
+static bool needs_copy(const struct pg_param *p)
+{
+    return p->format == 0 && p->data != NULL;
+}
+
+static int bind(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
+                int n_params, const char *values[], int lengths[], int formats[], struct err *err)
+{
+    size_t total = 0;
+    for (int i = 0; i < n_params; i++) {
+        if (params[i].length < 0)
+            return err_set(err, ERR_REJECT, "too-large", statement->name,
+                           "parameter %d passes its maximum", i + 1);
+        if (needs_copy(&params[i]))
+            total += (size_t)params[i].length + 1;
+    }
+    buf_reset(&pg->scratch);
+    char *out = total > 0 ? buf_extend(&pg->scratch, total) : NULL;
+    if (total > 0 && out == NULL)
+        return err_set(err, ERR_REJECT, "too-large", statement->name,
+                       "text parameters of %zu bytes pass the maximum", total);
+    for (int i = 0; i < n_params; i++) {
+        const struct pg_param *p = &params[i];
+        size_t n = (size_t)p->length;
+        values[i] = p->data != NULL ? p->data : n > 0 ? p->inlined : NULL;
+        lengths[i] = p->length;
+        formats[i] = p->format;
+        if (!needs_copy(p))
+            continue;
+        values[i] = out;
+        if (p->type == PG_OID_JSONB) {
+            *out++ = PG_JSONB_VERSION;
+            formats[i] = 1;
+            lengths[i] = p->length + 1;
+        }
+        memcpy(out, p->data, n);
+        out += n;
+        if (p->type != PG_OID_JSONB)
+            *out++ = '\0';
+    }
+    return 0;
+}
+
+int pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
+             int n_params, PGresult **ret, struct err *err)
+{
+    assert(n_params >= 0 && n_params <= MAX_PARAMS);
+    const char *values[MAX_PARAMS];
+    int lengths[MAX_PARAMS], formats[MAX_PARAMS];
+    if (bind(pg, statement, params, n_params, values, lengths, formats, err) < 0)
+        return -1;
+    if (pg_ensure(pg, err) < 0)
+        return -1;
+    if (prepare(pg, statement, params, n_params, err) < 0)
+        return -1;
+    int sent =
+        PQsendQueryPrepared(pg->conn, statement->name, n_params, values, lengths, formats, 1);
+    return complete(pg, statement->name, sent, ret, err);
+}
+
+/* ---- readers ---- */
+
+static const uint8_t *value(const PGresult *r, int row, int column, size_t size)
+{
+    assert(PQfformat(r, column) == 1);
+    assert((size_t)PQgetlength(r, row, column) == size);
+    return (const uint8_t *)PQgetvalue(r, row, column);
+}
+
+static int64_t get_be(const PGresult *r, int row, int column, size_t size)
+{
+    const uint8_t *p = value(r, row, column, size);
+    uint64_t v = 0;
+    for (size_t i = 0; i < size; i++)
+        v = v << 8 | p[i];
+    return (int64_t)v;
+}
+
+bool pg_is_null(const PGresult *r, int row, int column)
+{
+    return PQgetisnull(r, row, column);
+}
+
+int64_t pg_get_i64(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return 0;
+    switch (PQftype(r, column)) {
+    case PG_OID_INT2:
+        return (int16_t)get_be(r, row, column, 2);
+    case PG_OID_INT4:
+        return (int32_t)get_be(r, row, column, 4);
+    case PG_OID_OID:
+        return get_be(r, row, column, 4);
+    default:
+        assert(PQftype(r, column) == PG_OID_INT8 || PQftype(r, column) == PG_OID_XID8);
+        return get_be(r, row, column, 8);
+    }
+}
+
+bool pg_get_bool(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return false;
+    assert(PQftype(r, column) == PG_OID_BOOL);
+    return value(r, row, column, 1)[0] != 0;
+}
+
+struct view pg_get_text(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return (struct view){0};
+    struct view v = {PQgetvalue(r, row, column), (size_t)PQgetlength(r, row, column)};
+    Oid type = PQftype(r, column);
+    if (type == PG_OID_JSONB) {
+        assert(v.n > 0 && v.p[0] == PG_JSONB_VERSION);
+        return (struct view){v.p + 1, v.n - 1};
+    }
+    assert(type == PG_OID_TEXT || type == PG_OID_VARCHAR || type == PG_OID_BPCHAR ||
+           type == PG_OID_NAME || type == PG_OID_JSON || type == PG_OID_UNKNOWN ||
+           type >= PG_OID_FIRST_USER);
+    return v;
+}
+
+struct bytes pg_get_bytea(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return (struct bytes){0};
+    assert(PQftype(r, column) == PG_OID_BYTEA);
+    return (struct bytes){(const uint8_t *)PQgetvalue(r, row, column),
+                          (size_t)PQgetlength(r, row, column)};
+}
+
+struct uuid pg_get_uuid(const PGresult *r, int row, int column)
+{
+    struct uuid id = {{0}};
+    if (PQgetisnull(r, row, column))
+        return id;
+    assert(PQftype(r, column) == PG_OID_UUID);
+    memcpy(id.b, value(r, row, column, sizeof(id.b)), sizeof(id.b));
+    return id;
+}
+
+int64_t pg_get_timestamp_us(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return 0;
+    assert(PQftype(r, column) == PG_OID_TIMESTAMPTZ);
+    int64_t v = get_be(r, row, column, 8);
+    /* Infinities stay at the ends of the range. */
+    return v == INT64_MIN || v > INT64_MAX - PG_EPOCH_US ? v : v + PG_EPOCH_US;
+}
+
+double pg_get_double(const PGresult *r, int row, int column)
+{
+    if (PQgetisnull(r, row, column))
+        return 0;
+    if (PQftype(r, column) == PG_OID_FLOAT4) {
+        uint32_t bits = (uint32_t)get_be(r, row, column, 4);
+        float f;
+        memcpy(&f, &bits, sizeof(f));
+        return (double)f;
+    }
+    assert(PQftype(r, column) == PG_OID_FLOAT8);
+    uint64_t bits = (uint64_t)get_be(r, row, column, 8);
+    double d;
+    memcpy(&d, &bits, sizeof(d));
+    return d;
+}
