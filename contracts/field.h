@@ -22,5 +22,11 @@ void field_share(ProtobufCMessage *to, const ProtobufCMessage *from,
                  const ProtobufCFieldDescriptor *field);
 const ProtobufCFieldDescriptor *field_by_name(const ProtobufCMessageDescriptor *type,
                                               struct view snake_case_name);
+/* Deep equality, field by field; unknown fields don't count. Two NULLs are equal. */
+bool message_equal(const ProtobufCMessage *a, const ProtobufCMessage *b);
+/* protobuf-c knows no maps: a repeated message <Parent>.<Field>Entry with 1 key, 2 value is one. */
+bool field_is_map(const ProtobufCFieldDescriptor *field);
+/* Bytes of one value in a struct or an array; 0 for a type that protobuf-c doesn't have. */
+size_t field_value_size(const ProtobufCFieldDescriptor *field);
 /* A fresh, empty message of the type. NULL when the arena is full. */
 ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *type, struct arena *arena);

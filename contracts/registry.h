@@ -56,6 +56,17 @@ const struct stream_def *registry_stream(struct view name);
  */
 const struct subject_def *registry_must(const char *subject);
 
+/* Subject matching as nats-server does it: '*' is one token, a last '>' one or more. */
+bool subject_matches(struct view pattern, struct view subject);
+/* Some subject matches both. */
+bool subject_overlaps(struct view a, struct view b);
+
+/* The stream that captures a subject, by registered subjects and patterns; NULL when none does. */
+const struct stream_def *registry_stream_of(struct view subject);
+/* What a stream listens to: its patterns, then its registered subjects that no pattern covers
+ * (nats-server refuses overlaps). Fills at most max, returns how many there are. */
+size_t registry_stream_subjects(const struct stream_def *stream, const char **ret, size_t max);
+
 /* What every event message carries in fields 1 and 2, and its entity. Views point into the message.
  */
 struct envelope {
