@@ -1,0 +1,98 @@
+"""nats-py without an event loop in the test: a blocking client."""
+import asyncio
+import threading
+
+import nats
+from nats.js.api import ConsumerConfig, StreamConfig
+
+
+class Bus:
+    """One NATS connection as a given user, every call blocking; for tests, so plain and slow is fine."""
+
+    def __init__(self, server, user="admin", password=None):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.errors = []
+
+        async def on_error(error):
+            self.errors.append(str(error))
+
+        async def connect():
+            return await nats.connect(server.url, user=user, password=password or server.passwords[user],
+                                      error_cb=on_error, connect_timeout=5,
+                                      inbox_prefix=f"_INBOX_{user}".encode(), max_reconnect_attempts=-1,
+                                      reconnect_time_wait=0.1)
+        self.nc = self.wait(connect(), 10)
+        self.js = self.nc.jetstream(timeout=5)
+
+    def wait(self, coroutine, timeout=10):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
+
+    def publish(self, subject, payload=b"", headers=None, stream=None):
+        """JetStream publish; returns the PubAck."""
+        return self.wait(self.js.publish(subject, payload, headers=headers, stream=stream))
+
+    def send(self, subject, payload=b"", reply="", headers=None):
+        """Core publish, flushed."""
+        async def go():
+            await self.nc.publish(subject, payload, reply=reply, headers=headers)
+            await self.nc.flush(5)
+        self.wait(go())
+
+    def request(self, subject, payload=b"", timeout=5, headers=None):
+        """Core request; the reply message, whatever it says."""
+        return self.wait(self.nc.request(subject, payload, timeout=timeout, headers=headers), timeout + 5)
+
+    def subscribe(self, subject, queue=""):
+        """Core subscription; `take(subscription)` reads from it."""
+        async def go():
+            sub = await self.nc.subscribe(subject, queue=queue)
+            await self.nc.flush(5)
+            return sub
+        return self.wait(go())
+
+    def take(self, subscription, timeout=5):
+        return self.wait(subscription.next_msg(timeout), timeout + 5)
+
+    def add_stream(self, name, subjects, **options):
+        return self.wait(self.js.add_stream(StreamConfig(name=name, subjects=list(subjects), **options)))
+
+    def add_consumer(self, stream, durable, **options):
+        return self.wait(self.js.add_consumer(stream, ConsumerConfig(durable_name=durable, **options)))
+
+    def stream(self, name):
+        return self.wait(self.js.stream_info(name))
+
+    def consumer(self, stream, durable):
+        return self.wait(self.js.consumer_info(stream, durable))
+
+    def message(self, stream, sequence):
+        return self.wait(self.js.get_msg(stream, sequence))
+
+    def messages(self, stream):
+        """Every stored message of a stream, oldest first; for small streams."""
+        state = self.stream(stream).state
+        found = []
+        for sequence in range(max(state.first_seq, 1), state.last_seq + 1):
+            try:
+                found.append(self.message(stream, sequence))
+            except nats.js.errors.NotFoundError:
+                continue
+        return found
+
+    def purge(self, stream):
+        return self.wait(self.js.purge_stream(stream))
+
+    def delete_streams(self):
+        async def go():
+            for info in await self.js.streams_info():
+                await self.js.delete_stream(info.config.name)
+        self.wait(go(), 30)
+
+    def close(self):
+        try:
+            self.wait(self.nc.close(), 5)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join(5)

@@ -1,0 +1,222 @@
+"""PostgreSQL, nats-server and the Qdrant front as test servers."""
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psycopg
+
+from ops.fleet import nats as fleet_nats
+from ops.fleet import postgres, system
+from ops.nats import users
+
+from .process import Process
+from .settings import BUILD, QDRANT_FRONT, ROOT, STATE, TOOLS, VENV
+
+
+def http_get(url, timeout=2.0):
+    """(status, text); (0, reason) when there is nobody."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+    except OSError as e:
+        return 0, str(e)
+
+
+class Postgres(Process):
+    """A cluster copied from a template made once per build folder; `database()` gives a fresh one."""
+
+    PASSWORD = "superuser-of-tests"
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.data = self.folder / "postgres"
+        self.port = system.free_port()
+        self.passwords = {role: f"secret-of-{role}" for role in postgres.ROLES}
+        self.numbers = itertools.count(1)
+        self.secret_files = {}
+        for role, password in self.passwords.items():
+            self.secret_files[role] = self.folder / f"pg-{role}"
+            system.write_private(self.secret_files[role], password + "\n")
+        super().__init__("postgres", postgres.command(self.data, self.port), folder,
+                         ready=lambda: postgres.ready(self.port))
+        self._copy_template()
+
+    def _copy_template(self):
+        seed = postgres.SETTINGS + str(postgres.binaries()) + (ROOT / "ops/postgres/roles.sql").read_text()
+        template = BUILD / "test-cache" / ("pg-" + hashlib.sha256(seed.encode()).hexdigest()[:12])
+        if not template.exists():
+            postgres.initdb(self.data, self.PASSWORD)
+            self.start(timeout=60)
+            postgres.create_roles(self.port, self.PASSWORD, self.passwords)
+            self.stop()
+            template.parent.mkdir(parents=True, exist_ok=True)
+            partial = template.with_name(f"{template.name}.{os.getpid()}")
+            shutil.copytree(self.data, partial, ignore=shutil.ignore_patterns("postmaster.*"))
+            try:
+                partial.rename(template)
+            except OSError:  # somebody else was quicker
+                shutil.rmtree(partial)
+        else:
+            shutil.copytree(template, self.data)
+            system.own_tree(self.data)
+            self.data.chmod(0o700)
+
+    def sql(self, text, database="postgres", **variables):
+        return postgres.psql(self.port, self.PASSWORD, database=database, script=text, variables=variables)
+
+    def migrated_template(self):
+        """A database with every migration of ops/migrations applied, to be copied per test."""
+        name = "echora_template"
+        if not self.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}';").strip():
+            postgres.create_database(self.port, self.PASSWORD, name)
+            migrate(self, name)
+        return name
+
+    def database(self, migrated=True):
+        """A fresh database and its Database handle."""
+        name = f"echora_{next(self.numbers)}"
+        postgres.create_database(self.port, self.PASSWORD, name,
+                                 template=self.migrated_template() if migrated else None)
+        return Database(self, name)
+
+
+class Database:
+    """One database of a Postgres server, with connections and URLs per role."""
+
+    def __init__(self, server, name):
+        self.server = server
+        self.name = name
+
+    def url(self, role="echora_catalogue"):
+        return f"postgresql://{role}@127.0.0.1:{self.server.port}/{self.name}"
+
+    def password_file(self, role="echora_catalogue"):
+        return self.server.secret_files[role]
+
+    def connect(self, role=postgres.SUPERUSER, **options):
+        """A psycopg connection, autocommit unless told otherwise; the superuser sees schema catalog too."""
+        password = self.server.passwords.get(role, self.server.PASSWORD)
+        options.setdefault("autocommit", True)
+        if role == postgres.SUPERUSER:
+            options.setdefault("options", "-c search_path=catalog,ops,public")
+        return psycopg.connect(host="127.0.0.1", port=self.server.port, dbname=self.name, user=role,
+                               password=password, connect_timeout=5, **options)
+
+    def all(self, query, *parameters, role=postgres.SUPERUSER):
+        with self.connect(role) as connection:
+            return connection.execute(query, parameters or None).fetchall()
+
+    def one(self, query, *parameters, role=postgres.SUPERUSER):
+        """The first column of the first row, or None."""
+        rows = self.all(query, *parameters, role=role)
+        return rows[0][0] if rows else None
+
+    def do(self, query, *parameters, role=postgres.SUPERUSER):
+        with self.connect(role) as connection:
+            connection.execute(query, parameters or None)
+
+    def drop(self):
+        self.server.sql(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE);")
+
+
+def migrate(server, name):
+    """Applies the migrations as echora_owner, with the product's own tool when it is built."""
+    tool = BUILD / "ops/echora"
+    if tool.exists() and subprocess.run([str(tool), "migrate", "--help"], capture_output=True,
+                                        stdin=subprocess.DEVNULL).returncode == 0:
+        env = dict(os.environ, ECHORA_PG_URL=Database(server, name).url("echora_owner"),
+                   ECHORA_PG_PASSWORD_FILE=str(server.secret_files["echora_owner"]))
+        system.run([str(tool), "migrate"], env=env, cwd=str(ROOT))
+        return
+    for file in postgres.migration_files():
+        postgres.psql(server.port, server.passwords["echora_owner"], database=name, user="echora_owner",
+                      files=[file])
+
+
+class Nats(Process):
+    """nats-server with the product's own users and permissions. which: `current` or `debian`."""
+
+    def __init__(self, folder, which="current", name="nats"):
+        binary = fleet_nats.server_binary(which, TOOLS)
+        assert binary, f"no nats-server ({which}): run ops/install --tests"
+        self.which = which
+        self.folder = Path(folder)
+        self.port, self.monitor = system.free_port(), system.free_port()
+        self.passwords = {user: f"secret-of-{user}" for user in users.USERS}
+        self.secret_files = {}
+        for user, password in self.passwords.items():
+            self.secret_files[user] = self.folder / f"nats-{user}"
+            system.write_private(self.secret_files[user], password + "\n")
+        self.store = self.folder / f"{name}-store"
+        self.store.mkdir()
+        system.own(self.store)
+        conf = self.folder / f"{name}.conf"
+        system.write_private(conf, users.config(self.port, self.store, self.passwords, self.monitor))
+        super().__init__(name, [binary, "-c", conf], folder,
+                         ready=lambda: fleet_nats.healthy(self.monitor))
+
+    @property
+    def url(self):
+        return f"nats://127.0.0.1:{self.port}"
+
+    def get(self, path):
+        status, text = http_get(f"http://127.0.0.1:{self.monitor}{path}")
+        assert status == 200, f"{path}: {status} {text}"
+        return json.loads(text)
+
+    def wipe(self):
+        """Stops, forgets every stream and consumer, starts again on the same port."""
+        self.kill()
+        shutil.rmtree(self.store)
+        self.store.mkdir()
+        system.own(self.store)
+        self.start()
+
+
+class Qdrant(Process):
+    """The Qdrant Edge front of ops/qdrant-edge, in a process of its own."""
+
+    def __init__(self, folder, name="qdrant"):
+        self.folder = Path(folder)
+        self.port = system.free_port()
+        self.data = self.folder / f"{name}-data"
+        self.data.mkdir()
+        system.own(self.data)
+        super().__init__(name, [VENV / "bin/python", QDRANT_FRONT, "--listen", f"127.0.0.1:{self.port}",
+                                "--data", self.data], folder,
+                         ready=lambda: http_get(self.url + "/readyz")[0] == 200)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method, path, body=None, timeout=10):
+        """(status, parsed JSON) of one REST call."""
+        request = urllib.request.Request(
+            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                return reply.status, json.load(reply)
+        except urllib.error.HTTPError as e:
+            text = e.read().decode()
+            try:
+                return e.code, json.loads(text)
+            except ValueError:
+                return e.code, text
+
+    def wipe(self):
+        """Deletes every collection."""
+        for row in self.call("GET", "/collections")[1]["result"]["collections"]:
+            self.call("DELETE", f"/collections/{row['name']}")
+
+
+__all__ = ["Postgres", "Database", "Nats", "Qdrant", "http_get", "migrate", "STATE"]
