@@ -31,7 +31,7 @@ def http_get(url, timeout=2.0):
 
 
 class Postgres(Process):
-    """A cluster copied from a template made once per build folder; `database()` gives a fresh one."""
+    """A cluster copied from a template made once per checkout; `database()` gives a fresh one."""
 
     PASSWORD = "superuser-of-tests"
 
@@ -51,7 +51,7 @@ class Postgres(Process):
 
     def _copy_template(self):
         seed = postgres.SETTINGS + str(postgres.binaries()) + (ROOT / "ops/postgres/roles.sql").read_text()
-        template = BUILD / "test-cache" / ("pg-" + hashlib.sha256(seed.encode()).hexdigest()[:12])
+        template = STATE / "test-cache" / ("pg-" + hashlib.sha256(seed.encode()).hexdigest()[:12])
         if not template.exists():
             postgres.initdb(self.data, self.PASSWORD)
             self.start(timeout=60)
