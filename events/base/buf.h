@@ -26,7 +26,8 @@ void buf_append_view(struct buf *b, struct view v);
 void buf_puts(struct buf *b, const char *s);
 void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Shortest form that reads back as the same float / double ("NaN", "Infinity" as proto3 JSON). */
+/* Fewest digits that read back as the same float / double. Without a finite value the JSON strings
+ * "NaN", "Infinity", "-Infinity", quotes included, as in proto3 JSON. */
 void buf_put_float(struct buf *b, float v);
 void buf_put_double(struct buf *b, double v);
 void buf_put_i64(struct buf *b, int64_t v);

@@ -5,6 +5,7 @@
 #include "events/base/view.h"
 
 #define SHA256_SIZE 32
+/* Aborts when OpenSSL has no memory left for its context (as uuid_v5). */
 void sha256(struct bytes data, uint8_t out[static SHA256_SIZE]);
 /* Fast 64-bit hash for tables and sampling (FNV-1a with a final mix); never for secrets. */
 uint64_t hash64(struct bytes data, uint64_t seed);

@@ -49,7 +49,8 @@ static inline bool view_is(struct view v, const char *s)
 }
 
 bool view_starts_with(struct view v, const char *prefix);
-/* Takes everything up to sep off the front of *rest; false when *rest is spent. */
+/* Takes everything up to sep off the front of *rest; false when *rest is spent (its p is NULL). So
+ * "a,," has three parts and "" has one, all but the first empty. */
 bool view_split(struct view *rest, char sep, struct view *ret_part);
 struct view view_trim(struct view v);
 /* Whole view as a decimal number within [min, max]; false (and *ret untouched) otherwise. */
