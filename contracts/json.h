@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <protobuf-c/protobuf-c.h>
 
+#include "contracts/validate.h"
 #include "events/base/arena.h"
 #include "events/base/buf.h"
 #include "events/base/err.h"
@@ -23,11 +24,19 @@ MUST_CHECK int json_encode_field(const ProtobufCMessage *message,
                                  const ProtobufCFieldDescriptor *field, struct buf *out,
                                  struct err *err);
 
-/* Code json-syntax, json-unknown-field, json-type, json-range (ERR_REJECT), text with the path. */
+/* Codes json-syntax, json-unknown-field, json-type, json-range, bad-utf8, text-nul, too-deep,
+ * too-large (ERR_REJECT), text with the path. Duplicate members are refused. */
 MUST_CHECK int json_decode(const ProtobufCMessageDescriptor *type, struct view json,
                            struct arena *arena, ProtobufCMessage **ret, struct err *err);
 MUST_CHECK int json_decode_value(const ProtobufCMessageDescriptor *type, const json_t *json,
                                  struct arena *arena, ProtobufCMessage **ret, struct err *err);
+/* As json_decode_value, but reports every fault and goes on; returns how many. *ret_message holds
+ * what could be read, NULL when that is nothing. */
+unsigned json_decode_report(const ProtobufCMessageDescriptor *type, const json_t *json,
+                            struct arena *arena, ProtobufCMessage **ret_message, fault_fn *report,
+                            void *ctx);
+/* Parses one document (any JSON value). The caller owns it: json_decref. */
+MUST_CHECK int json_parse(struct view text, json_t **ret, struct err *err);
 /* Sets one field of a message from its JSON value (JSON null clears it). */
 MUST_CHECK int json_decode_field(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
                                  const json_t *value, struct arena *arena, struct err *err);
