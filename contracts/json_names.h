@@ -29,5 +29,3 @@ bool json_is_null_enum(const ProtobufCEnumDescriptor *type);
  * first, for objects whose members stand in field order. */
 const ProtobufCFieldDescriptor *json_find_field(const ProtobufCMessageDescriptor *type,
                                                 const char *name, unsigned guess);
-/* Bytes of one element of the field in C memory. */
-size_t json_element_size(const ProtobufCFieldDescriptor *field);

@@ -191,7 +191,7 @@ static int read_list(struct reader *r, ProtobufCMessage *message,
 {
     if (!json_is_array(json))
         return fail(r, "json-type", json, "expected an array");
-    size_t n = json_array_size(json), size = json_element_size(field), kept = 0;
+    size_t n = json_array_size(json), size = field_value_size(field), kept = 0;
     char *elements = n ? arena_array(r->arena, n, size) : NULL;
     if (n && !elements)
         return fail_memory(r);
@@ -303,7 +303,7 @@ static int read_field(struct reader *r, ProtobufCMessage *message,
     } value = {0};
     if (read_element(r, field, json, &value) < 0)
         return -1;
-    memcpy((char *)message + field->offset, &value, json_element_size(field));
+    memcpy((char *)message + field->offset, &value, field_value_size(field));
     mark_present(message, field);
     return 0;
 }

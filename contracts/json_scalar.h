@@ -15,7 +15,7 @@ enum json_scalar_fault {
     JSON_SCALAR_MEMORY,
 };
 
-/* Any type but messages. out: room for one element (json_element_size), untouched on a fault. */
+/* Any type but messages. out: room for one element (field_value_size), untouched on a fault. */
 enum json_scalar_fault json_read_scalar(const ProtobufCFieldDescriptor *field, const json_t *json,
                                         struct arena *arena, void *out, const char **ret_expected);
 /* A map key: text, a decimal integer or "true" / "false", by the field's type. */

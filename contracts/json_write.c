@@ -153,7 +153,7 @@ static void write_key(struct buf *out, const ProtobufCFieldDescriptor *field, co
         break;
     default:
         put_quoted_i64(out,
-                       json_element_size(field) == 8 ? *(const int64_t *)p : *(const int32_t *)p);
+                       field_value_size(field) == 8 ? *(const int64_t *)p : *(const int32_t *)p);
         break;
     }
 }
@@ -168,7 +168,7 @@ static int key_cmp(const ProtobufCMessage *a, const ProtobufCMessage *b)
         return strcmp(sa ? sa : "", sb ? sb : "");
     }
     /* By bits: any fixed order will do, and equal keys must meet. */
-    return memcmp(pa, pb, json_element_size(key));
+    return memcmp(pa, pb, field_value_size(key));
 }
 
 struct entry_ref {
@@ -222,7 +222,7 @@ static int write_map(struct writer *w, ProtobufCMessage *const *entries, size_t 
 static int write_list(struct writer *w, const ProtobufCFieldDescriptor *field, const void *elements,
                       size_t n)
 {
-    size_t size = json_element_size(field);
+    size_t size = field_value_size(field);
 
     buf_putc(w->out, '[');
     for (size_t i = 0; i < n; i++) {
