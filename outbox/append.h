@@ -2,8 +2,8 @@
  *
  * Call it after the entities' rows are locked or written, inside the same transaction, so that the
  * order of ids is each entity's order (spec outbox-and-sync.md). One statement for all rows.
- * Headers of a row: Content-Type, Echora-Event-Id, Echora-Schema, traceparent and tracestate of the
- * row's trace, and the extra ones. */
+ * Headers of a row: Content-Type, Echora-Schema, traceparent and tracestate of the row's trace, and
+ * the extra ones; the relay adds Echora-Event-Id and its position. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -24,10 +24,12 @@ struct outbox_row {
 };
 
 struct outbox; /* prepared buffers of one lane */
-/* schema: the schema whose outbox table is written, e.g. "catalog". */
+/* NULL when out of memory. schema: the schema whose outbox table is written, e.g. "catalog". */
 struct outbox *outbox_new(const char *schema);
 struct outbox *outbox_free(struct outbox *o);
-/* Code too-large (ERR_REJECT) when a message would not fit the stream. */
+/* Ids rise in the order of rows[]. Code too-large (ERR_REJECT) when a message would not fit the
+ * stream, header (ERR_REJECT) when an extra header is malformed. The caller rolls back on errors.
+ */
 MUST_CHECK int outbox_append(struct outbox *o, struct pg *pg, const struct outbox_row rows[],
                              size_t n, struct err *err);
 /* After the commit: wakes the relay (core NATS, may be lost; the relay polls behind it). */
