@@ -22,6 +22,12 @@ struct bus_options {
     const char *password; /* from a secret file */
     const char *name;     /* "echora-<worker>/<version> <host>:<pid>" */
     int64_t timeout_ms;   /* publishes and requests, default 5,000 */
+    /* NULL = "_INBOX_<user>" when a user is set (each user may read only its own), else "_INBOX".
+     */
+    const char *inbox_prefix;
+    /* Small writes are gathered for up to 1 ms by nats.c's flusher instead of written at once: for
+     * connections that publish in bulk without waiting for each (the relay). */
+    bool buffered;
 };
 
 struct bus_header {
@@ -47,8 +53,9 @@ struct bus_ack {
 MUST_CHECK int bus_open(struct bus **ret, const struct bus_options *options, struct err *err);
 struct bus *bus_close(struct bus *bus); /* flushes (≤ 2 s), takes NULL */
 bool bus_connected(const struct bus *bus);
-/* A round trip to the server. */
-MUST_CHECK int bus_ping(struct bus *bus, struct err *err);
+/* A round trip to the server within timeout_ms (0 = the connection's timeout). */
+MUST_CHECK int bus_ping(struct bus *bus, int64_t timeout_ms, struct err *err);
+/* Bytes of payload and headers together; 0 while there was no connection yet. */
 int64_t bus_max_payload(const struct bus *bus);
 
 /* JetStream publish; returns when the broker has stored it. *ret may be NULL. */
@@ -62,13 +69,31 @@ MUST_CHECK int bus_publish_many(struct bus *bus, const struct bus_message messag
 /* Core NATS, no ack; may be lost. Never fails loudly. */
 void bus_hint(struct bus *bus, const char *subject);
 
-/* A raw request with a reply in the arena. JetStream API calls go through this too. */
+/* A raw request with a reply in the arena (NUL behind it). timeout_ms 0 = the connection's. Headers
+ * of the reply are looked at only for Nats-Service-Error-Code, which becomes err. */
 MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                            struct arena *arena, struct bytes *ret_reply, struct err *err);
-/* A protobuf request; an error reply (Nats-Service-Error-Code) becomes err with that code. */
+/* A JetStream API request ("$JS.API.STREAM.INFO.X") with a JSON body (may be empty). An error
+ * member of the reply becomes err by nats_error.h's table. *ret: json_decref it (jansson). */
+struct json_t;
+MUST_CHECK int bus_js_api(struct bus *bus, const char *subject, struct view body,
+                          struct json_t **ret, struct err *err);
+/* A protobuf request to another worker. An error reply becomes err with its code and class; nobody
+ * there or no answer in time is ERR_UNAVAILABLE of DEP_CATALOGUE, so that callers hold their events
+ * and stop fetching until it is back. timeout_ms 0 = the connection's. */
 MUST_CHECK int bus_call(struct bus *bus, const char *subject, const ProtobufCMessage *request,
                         const ProtobufCMessageDescriptor *reply_type, int64_t timeout_ms,
                         struct arena *arena, ProtobufCMessage **ret_reply, struct err *err);
 
-/* nats.c's connection, for consumer.c and pipeline.c only. */
+/* nats.c's connection, for the consumer loop, the request lane and pipeline.c only. */
 void *bus_native(struct bus *bus);
+/* Rises with every connection made: requests in flight before it are lost. */
+unsigned bus_generation(const struct bus *bus);
+/* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block.
+ * Set once, before the connection is shared; several hooks are not needed. */
+void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx);
+/* False, with the reason, once the connection is closed for good (wrong credentials). */
+bool bus_alive(const struct bus *bus, struct err *ret_reason);
+/* A new subject below the connection's own inbox prefix. */
+#define BUS_INBOX_MAX 128
+void bus_inbox(const struct bus *bus, char out[static BUS_INBOX_MAX]);

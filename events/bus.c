@@ -1,0 +1,342 @@
+/* The connection: options that make an outage show as an error at once instead of as a wait
+ * (requests fail on disconnect, small reconnect buffer, write deadline), and requests.
+ *
+ * nats.c's callbacks run on its own threads; they touch atomics and call the one hook. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/bus_internal.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "contracts/wire.h"
+#include "events/base/clock.h"
+#include "events/base/hash.h"
+#include "events/log.h"
+#include "events/nats_error.h"
+
+#define TIMEOUT_DEFAULT_MS 5000
+#define CLOSE_FLUSH_MS 2000
+#define REQUEST_MAX (64u << 20)
+
+static void call_hook(struct bus *bus)
+{
+    if (bus->hook != NULL)
+        bus->hook(bus->hook_ctx);
+}
+
+static void on_connected(natsConnection *nc, void *closure)
+{
+    struct bus *bus = closure;
+
+    atomic_fetch_add(&bus->generation, 1);
+    log_debug("connected to nats-server");
+    call_hook(bus);
+}
+
+static void on_disconnected(natsConnection *nc, void *closure)
+{
+    log_debug("connection to nats-server lost");
+    call_hook(closure);
+}
+
+static void on_closed(natsConnection *nc, void *closure)
+{
+    struct bus *bus = closure;
+    const char *text = NULL;
+    natsStatus status = natsConnection_GetLastError(nc, &text);
+
+    atomic_store(&bus->last_status, status == NATS_OK ? NATS_CONNECTION_CLOSED : (int)status);
+    atomic_store(&bus->closed, true);
+    call_hook(bus);
+}
+
+/* Without a handler nats.c prints these to standard error. A permission violation shows only here:
+ * the request itself just times out. */
+static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure)
+{
+    const char *text = NULL;
+
+    natsConnection_GetLastError(nc, &text);
+    if (status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED)
+        log_error(
+            "nats-server refused",
+            LF_STR("reason", text != NULL && *text != '\0' ? text : natsStatus_GetText(status)));
+    else
+        log_debug("nats.c reports", LF_STR("reason", natsStatus_GetText(status)));
+}
+
+static natsStatus set_options(natsOptions *o, const struct bus_options *options, struct bus *bus)
+{
+    natsStatus s = natsOptions_SetURL(o, options->url);
+
+#define SET(call)                                                                                  \
+    if (s == NATS_OK)                                                                              \
+    s = (call)
+    if (options->user != NULL && *options->user != '\0')
+        SET(natsOptions_SetUserInfo(o, options->user,
+                                    options->password != NULL ? options->password : ""));
+    if (options->name != NULL)
+        SET(natsOptions_SetName(o, options->name));
+    if (strncmp(options->url, "tls://", 6) == 0)
+        SET(natsOptions_SetSecure(o, true)); /* before 3.13 the scheme alone does not */
+    SET(natsOptions_SetTimeout(o, 2000));
+    SET(natsOptions_SetMaxReconnect(o, -1));
+    SET(natsOptions_SetReconnectWait(o, 250));
+    SET(natsOptions_SetReconnectJitter(o, 100, 250));
+    SET(natsOptions_SetRetryOnFailedConnect(o, true, on_connected, bus));
+    SET(natsOptions_SetPingInterval(o, 20000));
+    SET(natsOptions_SetMaxPingsOut(o, 2));
+    SET(natsOptions_SetWriteDeadline(o, 5000));
+    SET(natsOptions_SetFailRequestsOnDisconnect(o, true));
+    SET(natsOptions_SetReconnectBufSize(o, 256 * 1024));
+    SET(natsOptions_SetCustomInboxPrefix(o, bus->inbox_prefix));
+    SET(natsOptions_SetSendAsap(o, !options->buffered));
+    if (options->buffered)
+        SET(natsOptions_SetIOBufSize(o, 128 * 1024));
+    /* One thread for all asynchronous subscriptions of the process, not one each. */
+    SET(natsOptions_UseGlobalMessageDelivery(o, true));
+    SET(natsOptions_SetReconnectedCB(o, on_connected, bus));
+    SET(natsOptions_SetDisconnectedCB(o, on_disconnected, bus));
+    SET(natsOptions_SetClosedCB(o, on_closed, bus));
+    SET(natsOptions_SetErrorHandler(o, on_error, bus));
+#undef SET
+    return s;
+}
+
+static void optionsp(natsOptions **o)
+{
+    natsOptions_Destroy(*o);
+}
+
+int bus_open(struct bus **ret, const struct bus_options *options, struct err *err)
+{
+    natsOptions *o CLEANUP(optionsp) = NULL;
+    struct bus *bus = calloc(1, sizeof(*bus));
+    natsStatus s;
+
+    if (bus == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
+    bus->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
+    if (options->inbox_prefix != NULL)
+        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "%s", options->inbox_prefix);
+    else if (options->user != NULL && *options->user != '\0')
+        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX_%.64s", options->user);
+    else
+        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX");
+
+    s = natsOptions_Create(&o);
+    if (s == NATS_OK)
+        s = set_options(o, options, bus);
+    if (s == NATS_OK)
+        s = natsConnection_Connect(&bus->nc, o);
+    if (s == NATS_NOT_YET_CONNECTED)
+        s = NATS_OK; /* nats.c goes on trying */
+    else if (s == NATS_OK && atomic_load(&bus->generation) == 0)
+        atomic_store(&bus->generation, 1);
+    if (s != NATS_OK) {
+        nats_err_status(err, s, "connect to NATS");
+        bus_close(bus);
+        return -1;
+    }
+    *ret = bus;
+    return 0;
+}
+
+struct bus *bus_close(struct bus *bus)
+{
+    if (bus == NULL)
+        return NULL;
+    if (bus->nc != NULL) {
+        atomic_store(&bus->closing, true);
+        bus->hook = NULL;
+        if (bus_connected(bus))
+            natsConnection_FlushTimeout(bus->nc,
+                                        CLOSE_FLUSH_MS); /* close alone loses acks (< 3.13) */
+        natsConnection_Close(bus->nc);
+        /* The closed callback holds a reference of its own; bus must outlive it. */
+        for (int i = 0; i < 200 && !atomic_load(&bus->closed); i++)
+            nats_Sleep(1);
+        natsConnection_Destroy(bus->nc);
+        if (!atomic_load(&bus->closed))
+            return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
+    }
+    free(bus);
+    return NULL;
+}
+
+bool bus_connected(const struct bus *bus)
+{
+    return bus != NULL && bus->nc != NULL &&
+           natsConnection_Status(bus->nc) == NATS_CONN_STATUS_CONNECTED;
+}
+
+int bus_ping(struct bus *bus, int64_t timeout_ms, struct err *err)
+{
+    natsStatus s;
+
+    if (!bus_connected(bus))
+        return nats_err_status(err, NATS_CONNECTION_DISCONNECTED, "ping NATS");
+    s = natsConnection_FlushTimeout(bus->nc, timeout_ms > 0 ? timeout_ms : bus->timeout_ms);
+    if (s == NATS_TIMEOUT)
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-timeout", "ping NATS",
+                           "no answer within %lld ms",
+                           (long long)(timeout_ms > 0 ? timeout_ms : bus->timeout_ms));
+    return s == NATS_OK ? 0 : nats_err_status(err, s, "ping NATS");
+}
+
+int64_t bus_max_payload(const struct bus *bus)
+{
+    return natsConnection_GetMaxPayload(bus->nc);
+}
+
+void *bus_native(struct bus *bus)
+{
+    return bus->nc;
+}
+
+unsigned bus_generation(const struct bus *bus)
+{
+    return atomic_load(&bus->generation);
+}
+
+void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx)
+{
+    bus->hook_ctx = ctx;
+    bus->hook = hook;
+}
+
+bool bus_alive(const struct bus *bus, struct err *ret_reason)
+{
+    if (!atomic_load(&bus->closed) || atomic_load(&bus->closing))
+        return true;
+    nats_err_status(ret_reason, atomic_load(&bus->last_status), "stay connected to NATS");
+    return false;
+}
+
+void bus_inbox(const struct bus *bus, char out[static BUS_INBOX_MAX])
+{
+    uint8_t random[12];
+    size_t n = (size_t)snprintf(out, BUS_INBOX_MAX, "%s.", bus->inbox_prefix);
+
+    random_bytes(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        n += (size_t)snprintf(out + n, BUS_INBOX_MAX - n, "%02x", random[i]);
+}
+
+void bus_hint(struct bus *bus, const char *subject)
+{
+    if (natsConnection_PublishString(bus->nc, subject, "") != NATS_OK)
+        log_debug("hint not sent", LF_STR("subject", subject));
+}
+
+static enum err_class class_of_name(const char *name)
+{
+    for (enum err_class c = ERR_RETRY; c <= ERR_FATAL; c++) {
+        if (name != NULL && strcmp(name, err_class_name(c)) == 0)
+            return c;
+    }
+    return ERR_REJECT;
+}
+
+/* An answer that is an error (headers of NATS services). */
+static int reply_error(natsMsg *reply, const char *op, struct err *err)
+{
+    const char *code = NULL, *text = NULL, *class = NULL;
+
+    if (natsMsgHeader_Get(reply, "Nats-Service-Error-Code", &code) != NATS_OK)
+        return 0;
+    if (natsMsgHeader_Get(reply, "Nats-Service-Error", &text) != NATS_OK)
+        text = "refused";
+    if (natsMsgHeader_Get(reply, "Echora-Error-Class", &class) != NATS_OK)
+        class = NULL;
+    return err_set(err, class_of_name(class), code, op, "%s", text);
+}
+
+int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
+                struct arena *arena, struct bytes *ret_reply, struct err *err)
+{
+    natsMsg *msg CLEANUP(bus_msgp) = NULL;
+    natsMsg *reply CLEANUP(bus_msgp) = NULL;
+    natsStatus s;
+    size_t n;
+    char *copy;
+
+    if (bus_make_msg(request, NULL, &msg, err) < 0)
+        return -1;
+    s = natsConnection_RequestMsg(&reply, bus->nc, msg,
+                                  timeout_ms > 0 ? timeout_ms : bus->timeout_ms);
+    if (s != NATS_OK)
+        return nats_err_status(err, s, request->subject);
+    if (reply_error(reply, request->subject, err) < 0)
+        return -1;
+    n = (size_t)natsMsg_GetDataLength(reply);
+    copy = arena_alloc(arena, n + 1);
+    if (copy == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", request->subject, "reply does not fit");
+    memcpy(copy, natsMsg_GetData(reply), n);
+    copy[n] = '\0';
+    *ret_reply = (struct bytes){(const uint8_t *)copy, n};
+    return 0;
+}
+
+int bus_js_api(struct bus *bus, const char *subject, struct view body, struct json_t **ret,
+               struct err *err)
+{
+    struct arena *arena CLEANUP(arena_freep) = arena_new(REQUEST_MAX);
+    const struct bus_message request = {.subject = subject, .payload = bytes_of(body)};
+    const json_t *error;
+    struct bytes reply;
+    json_t *json;
+
+    if (arena == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", subject, "out of memory");
+    if (bus_request(bus, &request, 0, arena, &reply, err) < 0)
+        return -1;
+    json = json_loadb((const char *)reply.p, reply.n, 0, NULL);
+    if (json == NULL)
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-reply", subject,
+                           "the reply is no JSON");
+    error = json_object_get(json, "error");
+    if (error != NULL) {
+        nats_err_api(err, (int)json_integer_value(json_object_get(error, "code")),
+                     (int)json_integer_value(json_object_get(error, "err_code")),
+                     json_string_value(json_object_get(error, "description")), subject);
+        json_decref(json);
+        return -1;
+    }
+    *ret = json;
+    return 0;
+}
+
+int bus_call(struct bus *bus, const char *subject, const ProtobufCMessage *request,
+             const ProtobufCMessageDescriptor *reply_type, int64_t timeout_ms, struct arena *arena,
+             ProtobufCMessage **ret_reply, struct err *err)
+{
+    static const struct bus_header headers[] = {{"Content-Type", "application/protobuf"}};
+    struct buf body CLEANUP(buf_deinit);
+    struct bytes reply;
+    struct err e = ERR_INIT;
+
+    buf_init(&body, REQUEST_MAX);
+    if (wire_encode(request, &body, err) < 0)
+        return -1;
+    const struct bus_message message = {.subject = subject,
+                                        .payload = bytes_of(buf_view(&body)),
+                                        .headers = headers,
+                                        .n_headers = ARRAY_LEN(headers)};
+    if (bus_request(bus, &message, timeout_ms, arena, &reply, &e) < 0) {
+        if (strcmp(e.code, "nats-no-responders") == 0 || strcmp(e.code, "nats-timeout") == 0)
+            e.class = ERR_UNAVAILABLE, e.dependency = DEP_CATALOGUE;
+        else if (e.class == ERR_UNAVAILABLE && e.dependency == DEP_NONE)
+            e.dependency = DEP_CATALOGUE;
+        if (err != NULL)
+            *err = e;
+        return -1;
+    }
+    if (wire_decode(reply_type, reply, REQUEST_MAX, arena, ret_reply, &e) < 0)
+        return err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", subject,
+                           "the reply does not decode: %s", e.text);
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* The inside of struct bus, shared by bus.c and bus_publish.c. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "events/bus.h"
+
+struct bus {
+    natsConnection *nc;
+    int64_t timeout_ms;
+    char inbox_prefix[80];
+    atomic_uint generation;
+    atomic_bool closed;  /* by nats.c, for good */
+    atomic_bool closing; /* by us */
+    atomic_int last_status;
+    void (*hook)(void *ctx);
+    void *hook_ctx;
+};
+
+static inline void bus_msgp(natsMsg **m)
+{
+    natsMsg_Destroy(*m);
+}
+
+/* A nats.c message of ours: payload, headers, and what every publish carries when the headers do
+ * not name it: Nats-Expected-Stream of a registered event subject, and the thread's trace context.
+ */
+MUST_CHECK int bus_make_msg(const struct bus_message *message, const char *reply, natsMsg **ret,
+                            struct err *err);
+/* {"stream":..,"seq":..,"duplicate":..} or {"error":..}; text is the server's. */
+MUST_CHECK int bus_parse_ack(struct view text, struct bus_ack *ret, const char *op,
+                             struct err *err);
