@@ -37,11 +37,13 @@ struct log_field {
 
 void log_write(enum log_level level, const char *msg, const struct log_field fields[], size_t n);
 /* log_info("relay started", LF_STR("stream", name), LF_I64("rows", n)); */
+/* The first element only keeps the array from being empty. */
 #define LOG_AT_(level, msg, ...)                                                                   \
     do {                                                                                           \
         if (log_enabled(level)) {                                                                  \
-            const struct log_field fields_[] = {__VA_ARGS__};                                      \
-            log_write(level, msg, fields_, sizeof(fields_) / sizeof(struct log_field));            \
+            const struct log_field fields_[] = {{.name = ""}, __VA_ARGS__};                        \
+            const size_t n_ = sizeof(fields_) / sizeof(struct log_field) - 1;                      \
+            log_write(level, msg, n_ > 0 ? fields_ + 1 : NULL, n_);                                \
         }                                                                                          \
     } while (0)
 #define log_debug(msg, ...) LOG_AT_(LOG_LEVEL_DEBUG, msg, __VA_ARGS__)
