@@ -77,6 +77,7 @@ CREATE TABLE catalog.anime (
     aired_from      timestamptz GENERATED ALWAYS AS (catalog.rfc3339(meta -> 'airedDates' ->> 'airedFrom')) STORED,
     aired_to        timestamptz GENERATED ALWAYS AS (catalog.rfc3339(meta -> 'airedDates' ->> 'airedTo')) STORED,
     deleted_at      timestamptz,
+    merged_into     uuid,
     revision        bigint NOT NULL,
     clock_time      timestamptz NOT NULL,
     clock_event     uuid NOT NULL,
@@ -87,6 +88,7 @@ CREATE TABLE catalog.anime (
 COMMENT ON COLUMN catalog.anime.episode_count IS 'as published; search documents carry the greater of this and episode_rows';
 COMMENT ON COLUMN catalog.anime.episode_rows IS 'how many rows of catalog.episode there are';
 COMMENT ON COLUMN catalog.anime.deleted_at IS 'hidden since; the row and its clocks live on';
+COMMENT ON COLUMN catalog.anime.merged_into IS 'who took over id and references on deletion; the id is an alias of that anime';
 
 CREATE TABLE catalog.character (
     id              uuid PRIMARY KEY,
