@@ -53,23 +53,13 @@ static const struct field_row anime_fields[] = {
 };
 
 static const struct field_row character_fields[] = {
-    {"description", HOME_COLUMN},
-    {"favorites", HOME_COLUMN},
-    {"id", HOME_KEY},
-    {"entity_type", HOME_KEY},
-    {"name", HOME_COLUMN},
-    {"name_native", HOME_COLUMN},
-    {"roles", HOME_META},
-    {"anime_ids", HOME_META}, /* as published; what it belongs to is anime_character */
-    {"animeography", HOME_META},
-    {"traits", HOME_META},
-    {"images", HOME_META},
-    {"mangaography", HOME_META},
-    {"name_variations", HOME_META},
-    {"nicknames", HOME_META},
-    {"sources", HOME_META},
-    {"voice_actors", HOME_META},
-    {"attributes", HOME_META},
+    {"description", HOME_COLUMN}, {"favorites", HOME_COLUMN},     {"id", HOME_KEY},
+    {"entity_type", HOME_KEY},    {"name", HOME_COLUMN},          {"name_native", HOME_COLUMN},
+    {"roles", HOME_META},         {"anime_ids", HOME_META}, /* as published; what it belongs to is
+                                                               anime_character */
+    {"animeography", HOME_META},  {"traits", HOME_META},          {"images", HOME_META},
+    {"mangaography", HOME_META},  {"name_variations", HOME_META}, {"nicknames", HOME_META},
+    {"sources", HOME_META},       {"voice_actors", HOME_META},    {"attributes", HOME_META},
     {"spoilers", HOME_META},
 };
 

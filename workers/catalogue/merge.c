@@ -146,11 +146,6 @@ static bool clock_parse(const char *text, struct clock *ret)
            uuid_parse(rest, &ret->event);
 }
 
-static void json_decrefp(json_t **json)
-{
-    json_decref(*json);
-}
-
 int clocks_decode(struct fields *f, struct clock base, struct view text, struct err *err)
 {
     unsigned n = f->kind->n_fields;
@@ -165,7 +160,8 @@ int clocks_decode(struct fields *f, struct clock base, struct view text, struct 
     json_t *value;
     if (!json_is_object(object))
         return err_set(err, ERR_FATAL, "internal", "read clocks", "stored clocks are no object");
-    json_object_foreach (object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         int i = strcmp(name, EXISTS_NAME) == 0 ? (int)n : kind_field(f->kind, view_of(name));
         if (i < 0) /* a field that a newer version knows */
             continue;
