@@ -17,7 +17,10 @@ struct fault {
 };
 typedef void fault_fn(void *ctx, const struct fault *fault);
 
-/* Reports every fault; returns how many. now_us: for the future-timestamp rule (10 minutes). */
+#define VALIDATE_MAX_FAULTS 100
+
+/* Reports every fault, but at most VALIDATE_MAX_FAULTS; returns how many. report may be NULL.
+ * now_us: for the future-timestamp rule (10 minutes). Messages of requests have no rules here. */
 unsigned validate_event(const struct subject_def *def, const ProtobufCMessage *message,
                         int64_t now_us, fault_fn *report, void *ctx);
 /* The first fault as an ERR_REJECT. */
