@@ -1,0 +1,79 @@
+/* The table of spec dead-letters.md as code. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/verdict.h"
+
+#define EXIT_NAK_MS 30000
+
+/* Delays by delivery; after the last entry the last one stays. No server-side BackOff: it would
+ * replace the ack wait by its first step and add itself to every delayed nak. */
+static const int64_t pace_ms[] = {1000, 5000, 30000, 120000};
+
+struct verdict verdict_of_err(const struct err *err)
+{
+    struct verdict v = {.err = *err};
+
+    switch (err->class) {
+    case ERR_UNCERTAIN:
+        v.kind = VERDICT_UNCERTAIN;
+        break;
+    case ERR_REJECT:
+        v.kind = VERDICT_REJECT;
+        break;
+    case ERR_FATAL:
+        v.kind = VERDICT_FATAL;
+        break;
+    case ERR_NONE: /* a failure without a class: keep the event and show the fault */
+    case ERR_RETRY:
+    case ERR_UNAVAILABLE:
+        v.kind = VERDICT_RETRY;
+        break;
+    }
+    return v;
+}
+
+const char *verdict_name(enum verdict_kind kind)
+{
+    static const char *const names[] = {
+        [VERDICT_UNSET] = "unset", [VERDICT_DONE] = "done",           [VERDICT_SKIP] = "skip",
+        [VERDICT_RETRY] = "retry", [VERDICT_UNCERTAIN] = "uncertain", [VERDICT_REJECT] = "reject",
+        [VERDICT_FATAL] = "fatal",
+    };
+    return (unsigned)kind < ARRAY_LEN(names) ? names[kind] : "unset";
+}
+
+static int64_t retry_delay(const struct err *err, unsigned deliveries, struct prng *prng)
+{
+    unsigned step = deliveries > 0 ? deliveries - 1 : 0;
+    int64_t base = pace_ms[step < ARRAY_LEN(pace_ms) ? step : ARRAY_LEN(pace_ms) - 1];
+    int64_t delay = 1 + (int64_t)prng_below(prng, (uint64_t)base);
+
+    return err->retry_after_ms > delay ? err->retry_after_ms : delay;
+}
+
+struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
+                                 struct prng *prng)
+{
+    switch (v->kind) {
+    case VERDICT_DONE:
+    case VERDICT_SKIP:
+        return (struct settlement){.action = SETTLE_ACK};
+    case VERDICT_REJECT:
+        return (struct settlement){.action = SETTLE_DEAD_LETTER, .dead_letter_class = "reject"};
+    case VERDICT_FATAL:
+        return (struct settlement){.action = SETTLE_EXIT, .delay_ms = EXIT_NAK_MS};
+    case VERDICT_UNSET:
+    case VERDICT_RETRY:
+    case VERDICT_UNCERTAIN:
+        break;
+    }
+    /* Without a name there is nothing to probe, so it counts like any other trouble. */
+    if (v->kind == VERDICT_RETRY && v->err.class == ERR_UNAVAILABLE &&
+        v->err.dependency != DEP_NONE)
+        return (struct settlement){.action = SETTLE_HOLD, .delay_ms = v->err.retry_after_ms};
+    if (deliveries >= give_up_at)
+        return (struct settlement){.action = SETTLE_DEAD_LETTER,
+                                   .dead_letter_class = "retry-exhausted"};
+    return (struct settlement){.action = SETTLE_NAK,
+                               .delay_ms = retry_delay(&v->err, deliveries, prng)};
+}

@@ -1,0 +1,125 @@
+/* Every row of the verdict table, and the pace of retries. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/verdict.h"
+
+#include "test/unit/check.h"
+
+#define GIVE_UP 5
+
+static struct settlement decide(enum err_class class, enum dependency dep, unsigned deliveries)
+{
+    struct prng prng;
+    struct err err = ERR_INIT;
+    struct verdict v;
+
+    prng_seed(&prng, 7);
+    err.class = class;
+    err.dependency = dep;
+    v = verdict_of_err(&err);
+    return verdict_decide(&v, deliveries, GIVE_UP, &prng);
+}
+
+static void test_errors_become_actions(void)
+{
+    static const struct {
+        enum err_class class;
+        enum dependency dep;
+        unsigned deliveries;
+        enum settle_action action;
+        const char *class_name;
+    } rows[] = {
+        {ERR_RETRY, DEP_NONE, 1, SETTLE_NAK, NULL},
+        {ERR_RETRY, DEP_POSTGRES, 4, SETTLE_NAK, NULL},
+        {ERR_RETRY, DEP_NONE, 5, SETTLE_DEAD_LETTER, "retry-exhausted"},
+        {ERR_RETRY, DEP_NONE, 6, SETTLE_DEAD_LETTER, "retry-exhausted"},
+        {ERR_UNCERTAIN, DEP_POSTGRES, 1, SETTLE_NAK, NULL},
+        {ERR_UNCERTAIN, DEP_POSTGRES, 5, SETTLE_DEAD_LETTER, "retry-exhausted"},
+        {ERR_UNAVAILABLE, DEP_POSTGRES, 1, SETTLE_HOLD, NULL},
+        {ERR_UNAVAILABLE, DEP_POSTGRES, 9, SETTLE_HOLD, NULL}, /* an outage spends no delivery */
+        {ERR_UNAVAILABLE, DEP_NONE, 1, SETTLE_NAK, NULL},      /* nothing to probe: counts */
+        {ERR_UNAVAILABLE, DEP_NONE, 5, SETTLE_DEAD_LETTER, "retry-exhausted"},
+        {ERR_REJECT, DEP_NONE, 1, SETTLE_DEAD_LETTER, "reject"},
+        {ERR_REJECT, DEP_NONE, 7, SETTLE_DEAD_LETTER, "reject"},
+        {ERR_FATAL, DEP_POSTGRES, 1, SETTLE_EXIT, NULL},
+        {ERR_NONE, DEP_NONE, 1, SETTLE_NAK, NULL},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct settlement s = decide(rows[i].class, rows[i].dep, rows[i].deliveries);
+
+        CHECK_EQ_INT(s.action, rows[i].action);
+        if (rows[i].class_name != NULL)
+            CHECK_STR(s.dead_letter_class, rows[i].class_name);
+    }
+    CHECK_EQ_INT(decide(ERR_FATAL, DEP_NONE, 1).delay_ms, 30000);
+}
+
+static void test_kinds_without_error(void)
+{
+    struct prng prng;
+
+    prng_seed(&prng, 7);
+    const struct verdict done = {.kind = VERDICT_DONE}, skip = {.kind = VERDICT_SKIP};
+    const struct verdict unset = {.kind = VERDICT_UNSET};
+
+    CHECK_EQ_INT(verdict_decide(&done, 9, GIVE_UP, &prng).action, SETTLE_ACK);
+    CHECK_EQ_INT(verdict_decide(&skip, 1, GIVE_UP, &prng).action, SETTLE_ACK);
+    CHECK_EQ_INT(verdict_decide(&unset, 1, GIVE_UP, &prng).action, SETTLE_NAK);
+    CHECK_EQ_INT(verdict_decide(&unset, 5, GIVE_UP, &prng).action, SETTLE_DEAD_LETTER);
+}
+
+/* Full jitter: between 1 ms and the step, and the whole range is used. */
+static void test_pace(void)
+{
+    static const int64_t steps[] = {1000, 5000, 30000, 120000, 120000};
+
+    for (unsigned d = 1; d <= ARRAY_LEN(steps); d++) {
+        const struct verdict v = {.kind = VERDICT_RETRY, .err = {.class = ERR_RETRY}};
+        int64_t least = INT64_MAX, most = 0;
+
+        for (uint64_t seed = 0; seed < 400; seed++) {
+            struct prng prng;
+
+            prng_seed(&prng, seed);
+            const int64_t delay = verdict_decide(&v, d, 99, &prng).delay_ms;
+            least = delay < least ? delay : least;
+            most = delay > most ? delay : most;
+        }
+        CHECK(least >= 1 && least < steps[d - 1] / 10);
+        CHECK(most <= steps[d - 1] && most > steps[d - 1] * 9 / 10);
+    }
+}
+
+static void test_retry_after_is_honoured(void)
+{
+    struct verdict v = {.kind = VERDICT_RETRY,
+                        .err = {.class = ERR_RETRY, .retry_after_ms = 77000}};
+    struct prng prng;
+
+    prng_seed(&prng, 1);
+    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &prng).delay_ms, 77000);
+    v.err.retry_after_ms = 1; /* shorter than our own pace: ours stays */
+    CHECK(verdict_decide(&v, 4, GIVE_UP, &prng).delay_ms > 1);
+    v.err.class = ERR_UNAVAILABLE;
+    v.err.dependency = DEP_QDRANT;
+    v.err.retry_after_ms = 3000;
+    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &prng).delay_ms, 3000);
+}
+
+static void test_names(void)
+{
+    CHECK_STR(verdict_name(VERDICT_DONE), "done");
+    CHECK_STR(verdict_name(VERDICT_UNCERTAIN), "uncertain");
+    CHECK_STR(verdict_name((enum verdict_kind)99), "unset");
+}
+
+int main(void)
+{
+    RUN(test_errors_become_actions);
+    RUN(test_kinds_without_error);
+    RUN(test_pace);
+    RUN(test_retry_after_is_honoured);
+    RUN(test_names);
+    return check_result();
+}
