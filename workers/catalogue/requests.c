@@ -1,0 +1,16 @@
+/* The table of the catalogue's requests. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "workers/catalogue/requests.h"
+
+const struct request_spec catalogue_requests[] = {
+    {"catalog.record.get", answer_record_get},
+    {"catalog.anime.get", answer_anime_get},
+    {"catalog.character.get", answer_character_get},
+    {"catalog.episode.get", answer_episode_get},
+    {"catalog.revisions.list", answer_revisions_list},
+    {"catalog.xref.resolve", answer_xref_resolve},
+    {"catalog.outbox.enqueue", answer_outbox_enqueue},
+    {"contracts.validate", answer_contracts_validate},
+};
+const size_t n_catalogue_requests = ARRAY_LEN(catalogue_requests);
