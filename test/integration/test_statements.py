@@ -1,0 +1,21 @@
+"""Every prepared statement of the fleet parses, plans and is allowed for the role that runs it."""
+from pathlib import Path
+
+import pytest
+
+from test.harness.settings import ROOT
+
+ROLES = {"workers/catalogue": "echora_catalogue"}
+STATEMENTS = [(role, path) for folder, role in ROLES.items()
+              for path in sorted((ROOT / folder / "sql").glob("*.sql"))]
+
+
+@pytest.mark.parametrize("role, path", STATEMENTS, ids=[f"{p.parent.parent.name}/{p.stem}" for _, p in STATEMENTS])
+def test_statement_is_valid_for_its_role(db, role, path: Path):
+    sql = path.read_text()
+    with db.connect(role) as connection:
+        connection.execute(f"PREPARE statement AS {sql}")
+        (types,) = connection.execute("SELECT parameter_types::text[] FROM pg_prepared_statements").fetchone()
+        # EXPLAIN of an execution checks the rights on every table without touching a row.
+        arguments = ", ".join(f"NULL::{t}" for t in types)
+        connection.execute(f"EXPLAIN EXECUTE statement{f'({arguments})' if types else ''}")
