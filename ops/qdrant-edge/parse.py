@@ -26,6 +26,21 @@ UPDATE_MODES = {"upsert": q.UpdateMode.Upsert, "insert_only": q.UpdateMode.Inser
 BM25_MODELS = ("qdrant/bm25", "bm25")
 
 
+class EngineBool:
+    """A boolean for MatchValue: the engine's binding takes Python's own for an integer, which then matches no
+    boolean. It does take the booleans of numpy, which it knows by the type's name and module."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __bool__(self):
+        return self.value
+
+
+EngineBool.__name__ = EngineBool.__qualname__ = "bool_"
+EngineBool.__module__ = "numpy"
+
+
 class Members:
     """The members of one JSON object; done() refuses what nobody took."""
 
@@ -298,7 +313,8 @@ def match_of(value, path):
         raise bad_format(path, "a match needs exactly one of value, any, except, text, text_any, phrase")
     name = next(iter(m.value))
     if name == "value":
-        out = q.MatchValue(m.typed("value", (str, int, bool)))
+        wanted = m.typed("value", (str, int, bool))
+        out = q.MatchValue(EngineBool(wanted) if type(wanted) is bool else wanted)
     elif name in ("any", "except"):
         items = m.typed(name, list)
         kinds = set(map(type, items))

@@ -359,6 +359,9 @@ def facet(c, body):
     request = q.FacetRequest(key=m.typed("key", str), limit=m.count("limit", 10, 1),
                              exact=m.typed("exact", bool, False), filter=parse.optional_filter(m))
     m.done()
+    key = request.key
+    if c.indexes.get(key, {}).get("data_type") not in ("keyword", "integer", "bool", "uuid"):
+        raise wrong_input(f"No appropriate index for faceting: `{key}`. Please create one to facet on this field.")
     return {"hits": [{"value": h.value, "count": h.count} for h in c.shard.facet(request)]}
 
 

@@ -191,7 +191,7 @@ class Qdrant(Process):
         self.data.mkdir()
         system.own(self.data)
         super().__init__(name, [VENV / "bin/python", QDRANT_FRONT, "--listen", f"127.0.0.1:{self.port}",
-                                "--data", self.data], folder,
+                                "--data", self.data, "--faults"], folder,
                          ready=lambda: http_get(self.url + "/readyz")[0] == 200)
 
     @property
@@ -213,8 +213,14 @@ class Qdrant(Process):
             except ValueError:
                 return e.code, text
 
+    def faults(self, *rules):
+        """Plans misbehaviour (ops/qdrant-edge/README.md); without rules: none."""
+        status, text = self.call("PUT", "/_front/faults", {"rules": list(rules)})
+        assert status == 200, text
+
     def wipe(self):
-        """Deletes every collection."""
+        """Deletes every collection and planned fault."""
+        self.faults()
         for row in self.call("GET", "/collections")[1]["result"]["collections"]:
             self.call("DELETE", f"/collections/{row['name']}")
 
