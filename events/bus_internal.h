@@ -26,7 +26,8 @@ static inline void bus_msgp(natsMsg **m)
 }
 
 /* A nats.c message of ours: payload, headers, and what every publish carries when the headers do
- * not name it: Nats-Expected-Stream of a registered event subject, and the thread's trace context.
+ * not name it: Nats-Expected-Stream of a subject that a stream captures, and the thread's trace
+ * context.
  */
 MUST_CHECK int bus_make_msg(const struct bus_message *message, const char *reply, natsMsg **ret,
                             struct err *err);

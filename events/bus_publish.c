@@ -26,12 +26,12 @@ static bool has_header(const struct bus_message *m, const char *name)
 
 static natsStatus add_default_headers(natsMsg *msg, const struct bus_message *m)
 {
-    const struct subject_def *def = registry_subject(view_of(m->subject));
+    const struct stream_def *stream = registry_stream_of(view_of(m->subject));
     const struct trace_context *trace = trace_current();
     natsStatus s = NATS_OK;
 
-    if (def != NULL && def->kind == SUBJECT_EVENT && !has_header(m, "Nats-Expected-Stream"))
-        s = natsMsgHeader_Set(msg, "Nats-Expected-Stream", def->stream->name);
+    if (stream != NULL && !has_header(m, "Nats-Expected-Stream"))
+        s = natsMsgHeader_Set(msg, "Nats-Expected-Stream", stream->name);
     if (s == NATS_OK && trace != NULL && trace->set && m->subject[0] != '$' &&
         !has_header(m, "traceparent")) {
         char text[TRACEPARENT_MAX];

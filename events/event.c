@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "events/event_internal.h"
+
+#include <nats/nats.h>
+
+#include "contracts/validate.h"
+#include "contracts/wire.h"
+
+const char *native_header(const void *native, const char *name)
+{
+    const char *value = NULL;
+
+    /* nats.c parses headers on first use, hence no const. */
+    if (natsMsgHeader_Get((natsMsg *)native, name, &value) != NATS_OK)
+        return NULL;
+    return value;
+}
+
+const char *event_header(const struct event *event, const char *name)
+{
+    return native_header(event->native, name);
+}
+
+void event_take(struct event *e, const struct subject_def *def, const void *native,
+                const struct delivery *delivery)
+{
+    *e = (struct event){
+        .def = def,
+        .payload = {(const uint8_t *)natsMsg_GetData(native),
+                    (size_t)natsMsg_GetDataLength(native)},
+        .stream_sequence = delivery->stream_sequence,
+        .stored_us = delivery->stored_us,
+        .deliveries = delivery->deliveries,
+        .native = native,
+    };
+}
+
+bool event_parent(const struct event *e, struct trace_context *ret)
+{
+    const char *parent = event_header(e, "traceparent");
+
+    return parent != NULL &&
+           trace_parse(view_of(parent), view_of(event_header(e, "tracestate")), ret);
+}
+
+int event_decode(struct event *e, size_t decode_max, int64_t now_us, struct arena *arena,
+                 struct err *err)
+{
+    ProtobufCMessage *message;
+    struct envelope envelope;
+
+    if (wire_decode(e->def->message, e->payload, decode_max, arena, &message, err) < 0)
+        return -1;
+    /* Read first: a refused event's dead letter names its entity. */
+    envelope_read(e->def, message, &envelope);
+    e->message = message;
+    e->entity_id = envelope.entity_id;
+    e->time_us = envelope.time_us;
+    if (validate_or_err(e->def, message, now_us, err) < 0)
+        return -1;
+    if (!uuid_parse(envelope.event_id, &e->event_id))
+        return err_set(err, ERR_REJECT, "bad-uuid", "decode event", "event_id: no UUID");
+    return 0;
+}
+
+bool event_is_for(const struct event *e, const char *durable)
+{
+    const char *only = event_header(e, "Echora-Replay-For");
+
+    return only == NULL || *only == '\0' || strcmp(only, durable) == 0;
+}
+
+void batch_set_rest(struct batch *batch, struct verdict verdict)
+{
+    for (size_t i = 0; i < batch->n; i++) {
+        if (batch->verdicts[i].kind == VERDICT_UNSET)
+            batch->verdicts[i] = verdict;
+    }
+}
+
+void batch_fail_rest(struct batch *batch, const struct err *err)
+{
+    batch_set_rest(batch, verdict_of_err(err));
+}
