@@ -5,6 +5,7 @@
 #include "events/pg_error.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -79,8 +80,8 @@ int pg_err_result(struct err *err, const char *op, const PGconn *conn, const PGr
     if (state[0] == '\0')
         return pg_err_connection(err, op, conn);
 
-    char code[16] = "pg-";
-    strncat(code, state, sizeof(code) - 4);
+    char code[16];
+    snprintf(code, sizeof(code), "pg-%.5s", state);
     enum err_class class = pg_sqlstate_class(state);
     if (class == ERR_REJECT)
         return err_set_dep(err, class, DEP_POSTGRES, code, op,
@@ -98,8 +99,8 @@ int pg_err_connection(struct err *err, const char *op, const PGconn *conn)
     const char *text = conn != NULL ? PQerrorMessage(conn) : "no connection";
     char state[6];
     if (pg_sqlstate_in_message(text, state)) {
-        char code[16] = "pg-";
-        strncat(code, state, sizeof(code) - 4);
+        char code[16];
+        snprintf(code, sizeof(code), "pg-%.5s", state);
         return err_set_dep(err, pg_sqlstate_class(state), DEP_POSTGRES, code, op, "%.*s",
                            first_line(text), text);
     }

@@ -21,6 +21,7 @@ static void copy_text(char *dst, size_t size, const char *src)
     dst[n] = '\0';
 }
 
+PRINTF_LIKE(6, 0)
 static int fill(struct err *err, enum err_class class, enum dependency dep, const char *code,
                 const char *op, const char *fmt, va_list args)
 {

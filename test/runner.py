@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""The suites of test/run (which installs what is missing and then calls this). See test/run --help."""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STATE = Path(os.environ.get("ECHORA_STATE", ROOT / ".echora"))
+PYTHON = STATE / "venv/bin/python"
+CI = os.environ.get("CI") == "true"
+TTY = sys.stdout.isatty()
+LOGS = ROOT / "build-logs"
+FUZZ_SECONDS = os.environ.get("ECHORA_FUZZ_SECONDS", "5")
+
+# Skips that are no fault of the build, also in CI: what a test asks for lies outside the repository.
+EXTERNAL = "real data"
+
+SANITIZERS = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1:strict_string_checks=1",
+              "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+BUILDS = {
+    "gcc": ("build", ["--werror"], {}),
+    "clang": ("build-clang", ["--werror"], {"CC": "clang"}),
+    # gcc warns falsely when sanitizers instrument the code, so warnings are the other builds' matter.
+    "san": ("build-san", ["-Db_sanitize=address,undefined", "-Db_lundef=false",
+                          "--optimization=1"], {}),
+    "fuzz": ("build-fuzz", ["-Dfuzzers=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
+             {"CC": "clang"}),
+}
+
+
+class Report:
+    """Counts, and one line per failure with the command that repeats it."""
+
+    def __init__(self):
+        self.passed, self.failures, self.skips = 0, [], []
+        self.width = 0
+
+    def progress(self, text):
+        if TTY:
+            text = text[:100]
+            print("\r" + text.ljust(self.width), end="", flush=True)
+            self.width = len(text)
+
+    def clear(self):
+        if TTY and self.width:
+            print("\r" + " " * self.width + "\r", end="")
+            self.width = 0
+
+    def ok(self):
+        self.passed += 1
+
+    def fail(self, suite, name, why, repeat, detail=""):
+        self.clear()
+        line = f"FAILED {suite} {name}: {why.strip().splitlines()[0][:160] if why.strip() else 'failed'}"
+        if detail.strip():
+            print("\n".join("    " + row for row in detail.rstrip().splitlines()[-60:]))
+        print(f"{line}; repeat: {repeat}", flush=True)
+        self.failures.append((line, repeat))
+
+    def skip(self, suite, name, why, repeat):
+        if CI and EXTERNAL not in why:
+            self.fail(suite, name, f"skipped in CI: {why}", repeat)
+            return
+        self.clear()
+        print(f"SKIPPED {suite} {name}: {why}", flush=True)
+        self.skips.append((suite, name, why))
+
+
+def call(argv, log, env=None, watch=None):
+    """Runs a command with its output in LOGS/log, line by line through `watch`; (exit code, output)."""
+    LOGS.mkdir(exist_ok=True)
+    lines = []
+    with open(LOGS / log, "w") as out, subprocess.Popen(
+            argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", env=dict(os.environ, **(env or {}))) as child:
+        for line in child.stdout:
+            out.write(line)
+            lines.append(line)
+            if watch:
+                watch(line)
+        code = child.wait()
+    return code, "".join(lines)
+
+
+def build(report, kind, args):
+    """Configures and builds; every warning is an error. A failed build is one failure."""
+    folder, options, env = BUILDS[kind]
+    started = time.monotonic()
+
+    def watch(line):
+        report.progress(f"build {kind}: {line.strip()}")
+    code = 0
+    if not (ROOT / folder / "build.ninja").exists():
+        code, text = call(["meson", "setup", folder, *options], f"build-{kind}.log", env, watch)
+    elif kind == "gcc":
+        # ops/up makes the same folder without it; changing an option that has its value costs nothing.
+        configured = json.loads((ROOT / folder / "meson-info/intro-buildoptions.json").read_text())
+        if not next(o["value"] for o in configured if o["name"] == "werror"):
+            code, text = call(["meson", "configure", folder, "-Dwerror=true"], f"build-{kind}.log", env, watch)
+    if code == 0:
+        code, text = call(["ninja", "-C", folder], f"build-{kind}.log", env, watch)
+    if code:
+        report.fail("build", kind, "does not build", f"test/run build {kind}", text)
+        return False
+    report.ok()
+    done(report, f"build {kind}", started)
+    return True
+
+
+def done(report, what, started, before=None):
+    report.clear()
+    count = "" if before is None else (f"{report.passed - before[0]} passed, "
+                                       f"{len(report.failures) - before[1]} failed, "
+                                       f"{len(report.skips) - before[2]} skipped, ")
+    print(f"{what}: {count}{time.monotonic() - started:.1f} s", flush=True)
+
+
+def counts(report):
+    return report.passed, len(report.failures), len(report.skips)
+
+
+def suite_style(report, args, build_kind):
+    for name in [args.name] if args.name else listing([sys.executable, "test/style.py", "--list"]):
+        report.progress(f"style {name}")
+        code, text = call([sys.executable, "test/style.py", name], f"style-{name}.log")
+        if code:
+            found = [line.strip() for line in text.splitlines()[1:]]
+            report.fail("style", name, found[0] if found else "failed", f"test/run style {name}",
+                        "\n".join(found))
+        else:
+            report.ok()
+
+
+def listing(argv):
+    return subprocess.run(argv, cwd=ROOT, text=True, capture_output=True, check=True,
+                          stdin=subprocess.DEVNULL).stdout.split()
+
+
+def suite_tidy(report, args, build_kind):
+    """clang-tidy over every C file of ours, two at a time, one test per file."""
+    database = json.loads((ROOT / "build-clang/compile_commands.json").read_text())
+    files = sorted({str((Path(row["directory"]) / row["file"]).resolve()) for row in database})
+    files = [f for f in files if f.startswith(str(ROOT)) and "/build-clang/" not in f and ".pb-c." not in f]
+    if args.name:
+        files = [f for f in files if args.name in f]
+    running = []
+    LOGS.mkdir(exist_ok=True)
+    while files or running:
+        while files and len(running) < (os.cpu_count() or 2):
+            file = files.pop(0)
+            name = str(Path(file).relative_to(ROOT))
+            report.progress(f"tidy {name}")
+            running.append((name, subprocess.Popen(
+                ["clang-tidy", "--quiet", "-p", "build-clang", file], cwd=ROOT, text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)))
+        name, child = running.pop(0)
+        text = child.communicate()[0]
+        if child.returncode:
+            report.fail("tidy", name, text, f"test/run tidy {name}", text)
+        else:
+            report.ok()
+
+
+def suite_unit(report, args, build_kind):
+    folder = BUILDS[build_kind][0]
+    san = " --san" if build_kind == "san" else ""
+    names = [line.rsplit(" / ", 1)[-1].rsplit(":", 1)[-1].strip()
+             for line in subprocess.run(["meson", "test", "-C", folder, "--list", "--suite", "unit"], cwd=ROOT,
+                                        text=True, capture_output=True,
+                                        stdin=subprocess.DEVNULL).stdout.splitlines()
+             if " / " in line]
+    if args.name:
+        names = [n for n in names if args.name in n]
+    if not names:
+        return
+    log = ROOT / folder / "meson-logs/unit.json"
+    log.unlink(missing_ok=True)
+    factor = ["--timeout-multiplier", "5"] if build_kind == "san" else []
+    call(["meson", "test", "-C", folder, "--suite", "unit", "--logbase", "unit", "--no-rebuild", *factor, *names],
+         f"unit-{build_kind}.log", SANITIZERS if build_kind == "san" else None,
+         lambda line: report.progress("unit " + line.strip()))
+    seen = set()
+    for line in log.read_text().splitlines() if log.exists() else []:
+        row = json.loads(line)
+        name = row["name"].rsplit(" / ", 1)[-1].rsplit(":", 1)[-1].strip()
+        seen.add(name)
+        repeat = f"test/run unit {name}{san}"
+        if row["result"] == "OK":
+            report.ok()
+        elif row["result"] == "SKIP":
+            report.skip("unit", name, "skipped itself", repeat)
+        else:
+            text = (row.get("stdout") or "") + (row.get("stderr") or "")
+            report.fail("unit", name, f"{row['result'].lower()}, exit {row.get('returncode')}", repeat, text)
+    for name in set(names) - seen:
+        report.fail("unit", name, "did not run", f"test/run unit {name}{san}")
+
+
+def pytest(report, args, build_kind, suite, nats="current"):
+    """One pytest run of test/<suite> against one nats-server."""
+    folder = ROOT / "test" / suite
+    if not any(folder.rglob("test_*.py")):
+        return
+    san = " --san" if build_kind == "san" else ""
+    label = suite + ("" if suite in ("contract",) else f"@{nats}")
+    target, select = f"test/{suite}", []
+    if args.name:
+        file, _, rest = args.name.partition("::")
+        if file.endswith(".py") and (folder / file).exists():
+            target = f"test/{suite}/{args.name}"
+        else:
+            select = ["-k", args.name]
+    xml = LOGS / f"{suite}-{nats}-{build_kind}.xml"
+    xml.unlink(missing_ok=True)
+    env = {"ECHORA_BUILD": str(ROOT / BUILDS[build_kind][0]), "ECHORA_TEST_NATS": nats,
+           "ECHORA_STATE": str(STATE), "PYTHONDONTWRITEBYTECODE": "1"}
+    if build_kind == "san":
+        env.update(SANITIZERS)
+
+    def watch(line):
+        if re.match(r"\S+::.* (PASSED|FAILED|ERROR|SKIPPED)", line):
+            report.progress(f"{label}: {line.strip().removeprefix('test/')}")
+    code, text = call([str(PYTHON), "-m", "pytest", "-v", "--tb=short", "-o", "console_output_style=classic",
+                       f"--junitxml={xml}", *select, target], f"{suite}-{nats}-{build_kind}.log", env, watch)
+    if code == 5:  # nothing selected
+        return
+    if not xml.exists() or code not in (0, 1):
+        report.fail(label, args.name or "pytest", f"pytest ended with {code}",
+                    f"test/run {suite} --nats {nats}{san}", text)
+        if not xml.exists():
+            return
+    failed = set()
+    for case in ElementTree.parse(xml).iter("testcase"):
+        module, _, rest = (case.get("classname") or "").partition(f"test.{suite}.")[2].partition(".")
+        name = f"{module}.py::" + (f"{rest}::" if rest else "") + case.get("name")
+        repeat = f"test/run {suite} '{name}' --nats {nats}{san}"
+        bad = [e for e in case if e.tag in ("failure", "error")]
+        skipped = case.find("skipped")
+        if bad:
+            if name not in failed:
+                detail = "\n".join((e.text or "") for e in bad)
+                report.fail(label, name, bad[0].get("message") or "failed", repeat, detail)
+            failed.add(name)
+        elif skipped is not None:
+            report.skip(label, name, skipped.get("message") or "", repeat)
+        else:
+            report.ok()
+
+
+def suite_contract(report, args, build_kind):
+    pytest(report, args, build_kind, "contract")
+
+
+def servers(report, args, suite):
+    """The nats-servers to test with; a missing one is a skip, and so a failure in CI."""
+    wanted = [args.nats] if args.nats else ["current", "debian"]
+    have = []
+    for which in wanted:
+        if which == "current" and not (STATE / "tools/bin/nats-server").exists():
+            report.skip(suite, which, "no current nats-server: needs a Go toolchain", f"test/run {suite}")
+        else:
+            have.append(which)
+    return have
+
+
+def suite_integration(report, args, build_kind):
+    which = servers(report, args, "integration")
+    if build_kind == "san" and not args.nats:
+        which = which[:1]
+    for nats in which:
+        pytest(report, args, build_kind, "integration", nats)
+
+
+def suite_e2e(report, args, build_kind):
+    for nats in servers(report, args, "e2e")[:1]:
+        pytest(report, args, build_kind, "e2e", nats)
+
+
+def suite_chaos(report, args, build_kind):
+    for nats in servers(report, args, "chaos"):
+        pytest(report, args, build_kind, "chaos", nats)
+
+
+def suite_bench(report, args, build_kind):
+    """Every executable script test/bench/bench_*; each prints its own figures."""
+    for script in sorted((ROOT / "test/bench").glob("bench_*.py")):
+        if args.name and args.name not in script.name:
+            continue
+        code = subprocess.run([str(PYTHON), str(script)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                              env=dict(os.environ, PYTHONPATH=f"{ROOT}:{ROOT}/test")).returncode
+        if code:
+            report.fail("bench", script.stem, f"exit {code}", f"test/run bench {script.stem}")
+        else:
+            report.ok()
+
+
+def suite_fuzz(report, args, build_kind):
+    """Each libFuzzer target for a few seconds, from its corpus when there is one."""
+    LOGS.mkdir(exist_ok=True)
+    for target in sorted((ROOT / "build-fuzz/test/fuzz").glob("fuzz_*")):
+        if target.is_dir() or not os.access(target, os.X_OK) or (args.name and args.name not in target.name):
+            continue
+        report.progress(f"fuzz {target.name}")
+        corpus = ROOT / "test/fuzz/corpus" / target.name.removeprefix("fuzz_")
+        work = LOGS / f"corpus-{target.name}"
+        work.mkdir(exist_ok=True)
+        code, text = call([str(target), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=1024",
+                           "-print_final_stats=1", f"-artifact_prefix={LOGS}/{target.name}-", str(work),
+                           *([str(corpus)] if corpus.is_dir() else [])], f"{target.name}.log")
+        if code:
+            report.fail("fuzz", target.name, f"exit {code}", f"test/run fuzz {target.name}", text)
+        else:
+            report.ok()
+
+
+def suite_build(report, args, build_kind):
+    for kind in [args.name] if args.name else BUILDS:
+        if kind not in BUILDS:
+            sys.exit(f"no build {kind}; there are: {' '.join(BUILDS)}")
+        build(report, kind, args)
+
+
+# Suite → (function, builds it needs, one sentence).
+SUITES = {
+    "style": (suite_style, (), "include direction, banned calls, format, hygiene of the source"),
+    "unit": (suite_unit, ("gcc",), "C unit tests, no servers"),
+    "contract": (suite_contract, ("gcc",), "protos, wire form, JSON, AsyncAPI, evolution"),
+    "integration": (suite_integration, ("gcc",), "workers against real servers, both nats-servers"),
+    "e2e": (suite_e2e, ("gcc",), "the whole chain; real data when it lies beside the checkout"),
+    "tidy": (suite_tidy, ("clang",), "clang builds without a warning; clang-tidy's list"),
+    "fuzz": (suite_fuzz, ("fuzz",), f"libFuzzer targets, {FUZZ_SECONDS} s each"),
+}
+EXTRA = {
+    "chaos": (suite_chaos, ("gcc",), "long fault runs (--chaos)"),
+    "bench": (suite_bench, ("gcc",), "measurements (--bench)"),
+    "build": (suite_build, (), "the builds alone: " + " ".join(BUILDS)),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="test/run", description="Builds and tests. See the head of test/run.")
+    parser.add_argument("suite", nargs="?")
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--san", action="store_true")
+    parser.add_argument("--chaos", action="store_true")
+    parser.add_argument("--bench", action="store_true")
+    parser.add_argument("--nats", choices=("current", "debian"))
+    args = parser.parse_args()
+    known = {**SUITES, **EXTRA}
+    if args.list:
+        for name, (_, _, text) in known.items():
+            print(f"{name:12} {text}")
+        return 0
+    if args.suite and args.suite not in known:
+        parser.error(f"no suite {args.suite}; see --list")
+
+    report, started = Report(), time.monotonic()
+    built = {}
+
+    def run(suite, kind="gcc"):
+        function, needs, _ = known[suite]
+        needs = tuple("san" if kind == "san" and n == "gcc" else n for n in needs)
+        for need in needs:
+            if need not in built:
+                built[need] = build(report, need, args)
+            if not built[need]:
+                return
+        begin, before = time.monotonic(), counts(report)
+        function(report, args, kind)
+        done(report, suite + (" (sanitizers)" if kind == "san" else ""), begin, before)
+
+    if args.suite:
+        run(args.suite, "san" if args.san else "gcc")
+    elif args.san:
+        for suite in ("unit", "contract", "integration"):
+            run(suite, "san")
+    elif args.chaos or args.bench:
+        for suite in [s for s in ("chaos", "bench") if getattr(args, s)]:
+            run(suite)
+    else:
+        for suite in SUITES:
+            run(suite)
+        for suite in ("unit", "integration"):
+            run(suite, "san")
+
+    if report.failures:
+        print("\nfailures:")
+        for line, repeat in report.failures:
+            print(f"  {line}\n      {repeat}")
+    print(f"all in {time.monotonic() - started:.0f} s")
+    print(f"{report.passed} passed, {len(report.failures)} failed, {len(report.skips)} skipped")
+    return 1 if report.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
