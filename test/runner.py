@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -95,9 +96,13 @@ def build(report, kind, args):
 
     def watch(line):
         report.progress(f"build {kind}: {line.strip()}")
-    code = 0
-    if not (ROOT / folder / "build.ninja").exists():
+    code, stamp = 0, ROOT / folder / ".echora-options"
+    stale = kind != "gcc" and (not stamp.exists() or stamp.read_text() != " ".join(options))
+    if stale or not (ROOT / folder / "build.ninja").exists():
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
         code, text = call(["meson", "setup", folder, *options], f"build-{kind}.log", env, watch)
+        if code == 0 and kind != "gcc":
+            stamp.write_text(" ".join(options))
     elif kind == "gcc":
         # ops/up makes the same folder without it; changing an option that has its value costs nothing.
         configured = json.loads((ROOT / folder / "meson-info/intro-buildoptions.json").read_text())

@@ -190,7 +190,11 @@ class Qdrant(Process):
         self.data = self.folder / f"{name}-data"
         self.data.mkdir()
         system.own(self.data)
-        super().__init__(name, [VENV / "bin/python", QDRANT_FRONT, "--listen", f"127.0.0.1:{self.port}",
+        front = QDRANT_FRONT
+        if not system.reachable(front.parent):
+            shutil.copytree(front.parent, self.folder / "qdrant-edge", dirs_exist_ok=True)
+            front = self.folder / "qdrant-edge/front.py"
+        super().__init__(name, [VENV / "bin/python", front, "--listen", f"127.0.0.1:{self.port}",
                                 "--data", self.data, "--faults"], folder,
                          ready=lambda: http_get(self.url + "/readyz")[0] == 200)
 
