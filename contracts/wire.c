@@ -355,7 +355,7 @@ static void free_nothing(void *arena, void *p)
 int wire_decode(const ProtobufCMessageDescriptor *type, struct bytes payload, size_t decode_max,
                 struct arena *arena, ProtobufCMessage **ret, struct err *err)
 {
-    size_t size;
+    size_t size = 0;
     if (wire_check(type, payload, decode_max, &size, err) < 0)
         return -1;
     ProtobufCAllocator allocator = {from_arena, free_nothing, arena};

@@ -8,6 +8,10 @@
 #include <nats/nats.h>
 #include <stdio.h>
 
+/* The header shadows these for the static analyser. */
+#undef nats_err_status
+#undef nats_err_api
+
 const struct nats_error_row nats_status_rows[] = {
     {NATS_TIMEOUT, ERR_UNCERTAIN, "nats-timeout"},
     {NATS_NO_RESPONDERS, ERR_UNAVAILABLE, "nats-no-responders"},

@@ -438,11 +438,11 @@ static int bind(struct pg *pg, const struct pg_statement *statement, const struc
             continue;
         values[i] = out;
         if (p->type == PG_OID_JSONB) {
-            *out++ = PG_JSONB_VERSION;
+            *out++ = PG_JSONB_VERSION; // NOLINT(clang-analyzer-core.NullDereference): total > 0
             formats[i] = 1;
             lengths[i] = p->length + 1;
         }
-        memcpy(out, p->data, n);
+        memcpy(out, p->data, n); // NOLINT(clang-analyzer-core.NonNullParamChecker)
         out += n;
         if (p->type != PG_OID_JSONB)
             *out++ = '\0';

@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The header shadows these for the static analyser. */
+#undef pg_err_result
+#undef pg_err_connection
+
 static const struct {
     const char *state; /* whole code, or its first two characters */
     enum err_class class;

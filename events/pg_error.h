@@ -22,3 +22,8 @@ bool pg_sqlstate_in_message(const char *message, char ret[static 6]);
 int pg_err_result(struct err *err, const char *op, const PGconn *conn, const PGresult *result);
 /* The same for a connection that could not be made or has broken. */
 int pg_err_connection(struct err *err, const char *op, const PGconn *conn);
+
+#ifdef __clang_analyzer__ /* as in err.h */
+#define pg_err_result(...) ((void)pg_err_result(__VA_ARGS__), -1)
+#define pg_err_connection(...) ((void)pg_err_connection(__VA_ARGS__), -1)
+#endif

@@ -58,6 +58,12 @@ int err_set_dep(struct err *err, enum err_class class, enum dependency dep, cons
 /* Puts "context: " before the text, keeps class and code. Returns -1. */
 int err_wrap(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+#ifdef __clang_analyzer__ /* it can't see across files that these return -1 */
+#define err_set(...) ((void)err_set(__VA_ARGS__), -1)
+#define err_set_dep(...) ((void)err_set_dep(__VA_ARGS__), -1)
+#define err_wrap(...) ((void)err_wrap(__VA_ARGS__), -1)
+#endif
+
 /* Stable lower-case names: "retry", "unavailable", ...; "postgres", "nats", ... Never NULL. */
 const char *err_class_name(enum err_class class);
 const char *dependency_name(enum dependency dep);
