@@ -177,3 +177,39 @@ bool utf8_is_valid(struct bytes text)
     }
     return true;
 }
+
+/* The length of the valid sequence at p, 0 when there is none. */
+static size_t sequence_length(const char *p, size_t n)
+{
+    if ((uint8_t)*p < 0x80) {
+        return 1;
+    }
+    for (size_t k = 2; k <= 4 && k <= n; k++) {
+        if (utf8_is_valid((struct bytes){(const uint8_t *)p, k})) {
+            return k;
+        }
+    }
+    return 0;
+}
+
+struct view utf8_clean(struct view text, char *out, size_t size)
+{
+    static const char replacement[] = "\xef\xbf\xbd", ellipsis[] = "\xe2\x80\xa6";
+    size_t n = 0, i = 0, fits = 0; /* fits: where an ellipsis would still fit */
+    while (i < text.n) {
+        size_t k = sequence_length(text.p + i, text.n - i);
+        const char *from = k ? text.p + i : replacement;
+        size_t add = k ? k : 3;
+        if (n + add > size) {
+            memcpy(out + fits, ellipsis, 3);
+            return (struct view){out, fits + 3};
+        }
+        memcpy(out + n, from, add);
+        n += add;
+        i += k ? k : 1;
+        if (n + 3 <= size) {
+            fits = n;
+        }
+    }
+    return (struct view){out, n};
+}

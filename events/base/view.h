@@ -61,3 +61,6 @@ MUST_CHECK bool view_to_duration_ms(struct view v, int64_t *ret);
 MUST_CHECK bool view_to_size(struct view v, int64_t *ret);
 /* Valid UTF-8 without NUL, surrogates or overlong forms (RFC 3629). */
 bool utf8_is_valid(struct bytes text);
+/* Copies text into out (size ≥ 4 bytes, not terminated) as valid UTF-8: what is not becomes U+FFFD,
+ * what does not fit is replaced by an ellipsis. NUL bytes are kept. Returns the copy. */
+struct view utf8_clean(struct view text, char *out, size_t size);
