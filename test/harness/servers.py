@@ -193,7 +193,7 @@ class Qdrant(Process):
         front = QDRANT_FRONT
         if not system.reachable(front.parent):
             shutil.copytree(front.parent, self.folder / "qdrant-edge", dirs_exist_ok=True)
-            front = self.folder / "qdrant-edge/front.py"
+            front = self.folder / "qdrant-edge/serve.py"
         super().__init__(name, [VENV / "bin/python", front, "--listen", f"127.0.0.1:{self.port}",
                                 "--data", self.data, "--faults"], folder,
                          ready=lambda: http_get(self.url + "/readyz")[0] == 200)

@@ -7,7 +7,7 @@ BUILD = Path(os.environ.get("ECHORA_BUILD", ROOT / "build")).resolve()
 STATE = Path(os.environ.get("ECHORA_STATE", ROOT / ".echora"))
 TOOLS = STATE / "tools/bin"
 VENV = STATE / "venv"
-QDRANT_FRONT = ROOT / "ops/qdrant-edge/front.py"
+QDRANT_FRONT = ROOT / "ops/qdrant-edge/serve.py"
 CI = os.environ.get("CI") == "true"
 
 
