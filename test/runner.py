@@ -175,14 +175,13 @@ def suite_tidy(report, args, build_kind):
 def suite_unit(report, args, build_kind):
     folder = BUILDS[build_kind][0]
     san = " --san" if build_kind == "san" else ""
-    names = [line.rsplit(" / ", 1)[-1].rsplit(":", 1)[-1].strip()
-             for line in subprocess.run(["meson", "test", "-C", folder, "--list", "--suite", "unit"], cwd=ROOT,
-                                        text=True, capture_output=True,
-                                        stdin=subprocess.DEVNULL).stdout.splitlines()
-             if " / " in line]
-    if args.name:
-        names = [n for n in names if args.name in n]
+    # One name per line, "project:suite / name" when a project has several suites.
+    lines = subprocess.run(["meson", "test", "-C", folder, "--list", "--no-rebuild", "--suite", "unit"], cwd=ROOT,
+                           text=True, capture_output=True, stdin=subprocess.DEVNULL).stdout.splitlines()
+    names = [line.rsplit(" / ", 1)[-1].strip() for line in lines if line.strip() and ": " not in line]
+    names = [n for n in names if (args.name or "") in n]
     if not names:
+        report.fail("unit", args.name or "list", "no such test", "test/run unit")
         return
     log = ROOT / folder / "meson-logs/unit.json"
     log.unlink(missing_ok=True)
@@ -193,7 +192,7 @@ def suite_unit(report, args, build_kind):
     seen = set()
     for line in log.read_text().splitlines() if log.exists() else []:
         row = json.loads(line)
-        name = row["name"].rsplit(" / ", 1)[-1].rsplit(":", 1)[-1].strip()
+        name = row["name"].rsplit(" / ", 1)[-1].strip()
         seen.add(name)
         repeat = f"test/run unit {name}{san}"
         if row["result"] == "OK":
