@@ -177,8 +177,39 @@ static void test_utf8_positions(void)
     }
 }
 
+static void test_utf8_clean(void)
+{
+    static const struct {
+        const char *text;
+        size_t size;
+        const char *want;
+    } rows[] = {
+        {"", 4, ""},
+        {"abcd", 4, "abcd"},
+        {"abcde", 4, "a\xe2\x80\xa6"},
+        {"\xe9\xac\xbc\xe6\xbb\x85", 6, "\xe9\xac\xbc\xe6\xbb\x85"},
+        {"\xe9\xac\xbc\xe6\xbb\x85", 5, "\xe2\x80\xa6"},
+        {"\xe9\xac\xbc\xe6\xbb\x85z", 6, "\xe9\xac\xbc\xe2\x80\xa6"},
+        {"a\xff"
+         "b",
+         10,
+         "a\xef\xbf\xbd"
+         "b"},
+        {"\xe9\xac", 10, "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xff\xff\xff", 8, "\xef\xbf\xbd\xe2\x80\xa6"},
+        {"ab\xc3\xa4", 4, "ab\xc3\xa4"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char out[16];
+        memset(out, '!', sizeof out);
+        CHECK_VIEW(utf8_clean(view_of(rows[i].text), out, rows[i].size), view_of(rows[i].want));
+        CHECK(out[rows[i].size] == '!');
+    }
+}
+
 int main(void)
 {
+    RUN(test_utf8_clean);
     RUN(test_split);
     RUN(test_small_ones);
     RUN(test_numbers);
