@@ -7,7 +7,8 @@
  * the environment.
  *
  * Threads: `lanes` consumer lanes (own bus subscription, own context), one request lane when there
- * are requests, one thread of libmicrohttpd, those of nats.c. Lane contexts share nothing. */
+ * are requests, the watch (pings, breakers), progress, one of libmicrohttpd, those of nats.c. Lane
+ * contexts share nothing. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -70,6 +71,7 @@ typedef int answer_fn(void *context, const struct request *request, ProtobufCMes
 struct request_spec {
     const char *subject;
     answer_fn *answer;
+    bool always; /* answered while a dependency is away; others are refused at once then */
 };
 
 struct worker_spec {
@@ -83,13 +85,17 @@ struct worker_spec {
     const struct request_spec *requests;
     size_t n_requests;
     unsigned needs; /* bit set of 1u << enum dependency, besides NATS */
-    /* Per lane. open fails with ERR_FATAL for good, ERR_UNAVAILABLE to be tried again. */
+    bool bulk; /* lane_bus gathers writes (bus_options.buffered): for workers that only publish */
+    /* Per lane, in the lane's thread. open fails with ERR_FATAL for good, ERR_UNAVAILABLE to be
+     * tried again. A worker with a probe gets one more context, for the watch thread alone. */
     int (*open)(struct lane *lane, void **ret_context, struct err *err);
     void (*close)(void *context);
     /* Is this dependency there now? For DEP_POSTGRES and DEP_NATS the runtime asks itself; the
-     * worker answers for the others. Called when a breaker is open and every second for readyz. */
+     * worker answers for the others, within 900 ms (readiness must turn false within 2 s). Called
+     * every second, and with growing pauses while a breaker is open. NULL = always there. */
     int (*probe)(void *context, enum dependency dep, struct err *err);
-    /* Chores between batches (expiry, sweeps), about every second, in lane 0. May be NULL. */
+    /* Chores between batches (expiry, sweeps), about every second, in lane 0, while every
+     * dependency is there. May be NULL. Only workers with consumers have it. */
     int (*tick)(void *context, struct err *err);
     /* A worker without consumers (the relay) runs this in its lane until lane_stopping. Returns 0,
      * or -1: ERR_UNAVAILABLE = wait for the dependency and call again, ERR_FATAL = exit. */
@@ -110,6 +116,9 @@ enum exit_code {
     EXIT_CODE_REFUSED = 8, /* refuses to run by name (relay epochs): see the runbook */
 };
 
-/* Everything: parse, run, drain. Returns the exit code. */
+/* Everything: parse, run, drain. Returns the exit code. SIGTERM or SIGINT drains, a second one
+ * forces. */
 int worker_main(const struct worker_spec *spec, int argc, char **argv);
-/* For relay-like refusal: err with ERR_FATAL and one of these codes selects the exit code. */
+/* The exit code that an ERR_FATAL error selects by its code: config, pg-28* and nats-auth
+ * (credentials), missing streams, consumers, tables (provisioning), epoch-* (refused) and so on. */
+int exit_code_of(const struct err *fatal);

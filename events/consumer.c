@@ -1,0 +1,430 @@
+/* The consumer loop of one lane: pull, decode, hand to the handler, settle.
+ *
+ * Knows tables and verdicts, no worker. Events of one consumer make a batch of whatever has come
+ * (no waiting for more), those delivered before are handled one by one when the lane holds nothing
+ * else. What a dependency's trouble holds back goes to the front of its queue, kept alive by
+ * progress reports, and is handled again when the breaker closes; after PROGRESS_LIMIT_MS it is
+ * given back for two minutes, so that flapping never reaches the server's max deliver. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "events/base/clock.h"
+#include "events/base/hash.h"
+#include "events/event_internal.h"
+#include "events/intake.h"
+#include "events/log.h"
+#include "events/settle.h"
+
+#define TICK_MS 1000
+#define WAIT_MAX_MS 1000
+#define HELD_TOO_LONG_NAK_MS 120000
+/* A batch is cut when its decoded events pass this; one event may be as large as decode-max. */
+#define BATCH_DECODED_SOFT (8u << 20)
+#define HANDLER_ROOM (64u << 20)
+
+struct loop {
+    struct lane *lane;
+    struct intake *in;
+    struct arena *arena;
+    struct prng prng;
+    size_t turn; /* the source that is looked at first */
+    int64_t next_tick_ms;
+    size_t capacity;
+    /* Of the batch in hand; the first k belong to what the handler sees. */
+    struct held **held;
+    struct event *events;
+    struct verdict *verdicts;
+    struct span *spans;
+    struct settled *settled;
+};
+
+static void loop_free(struct loop *l)
+{
+    arena_free(l->arena);
+    free(l->held);
+    free(l->events);
+    free(l->verdicts);
+    free(l->spans);
+    free(l->settled);
+}
+
+static int loop_init(struct loop *l, struct lane *lane, struct intake *in, struct err *err)
+{
+    const struct runtime *rt = lane->rt;
+    uint64_t seed;
+
+    *l = (struct loop){.lane = lane, .in = in};
+    for (size_t i = 0; i < rt->spec->n_consumers; i++) {
+        if (rt->bindings[i].batch_max > l->capacity)
+            l->capacity = rt->bindings[i].batch_max;
+    }
+    random_bytes(&seed, sizeof(seed));
+    prng_seed(&l->prng, seed);
+    l->arena = arena_new((size_t)rt->config->decode_max * 2 + HANDLER_ROOM);
+    l->held = calloc(l->capacity, sizeof(*l->held));
+    l->events = calloc(l->capacity, sizeof(*l->events));
+    l->verdicts = calloc(l->capacity, sizeof(*l->verdicts));
+    l->spans = calloc(l->capacity, sizeof(*l->spans));
+    l->settled = calloc(l->capacity, sizeof(*l->settled));
+    if (l->arena == NULL || l->held == NULL || l->events == NULL || l->verdicts == NULL ||
+        l->spans == NULL || l->settled == NULL) {
+        loop_free(l);
+        return err_set(err, ERR_RETRY, "no-memory", "start lane", "out of memory");
+    }
+    return 0;
+}
+
+static void start_span(struct loop *l, size_t i, const struct binding *b)
+{
+    struct event *e = &l->events[i];
+    struct span *span = &l->spans[i];
+    struct trace_context parent;
+    char name[80], number[24];
+
+    snprintf(name, sizeof(name), "process %s", natsMsg_GetSubject(l->held[i]->msg));
+    span_start(span, event_parent(e, &parent) ? &parent : NULL, SPAN_CONSUMER, name);
+    span_attribute(span, "messaging.system", "nats");
+    span_attribute(span, "messaging.operation.type", "process");
+    span_attribute(span, "messaging.consumer.group.name", b->spec->durable);
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)e->stream_sequence);
+    span_attribute(span, "messaging.nats.stream_sequence", number);
+    if (e->deliveries > 1) {
+        snprintf(number, sizeof(number), "%u", e->deliveries);
+        span_attribute(span, "messaging.nats.delivery_count", number);
+    }
+    e->trace = span->context;
+}
+
+/* Decodes one event; a verdict when the handler must not see it. */
+static void prepare(struct loop *l, size_t i, const struct binding *b)
+{
+    struct err err = ERR_INIT;
+    struct event *e = &l->events[i];
+
+    event_take(e, b->def, l->held[i]->msg, &l->held[i]->delivery);
+    l->verdicts[i] = (struct verdict){.kind = VERDICT_UNSET};
+    l->settled[i] = (struct settled){0};
+    start_span(l, i, b);
+    if (!event_is_for(e, b->spec->durable)) {
+        l->verdicts[i].kind = VERDICT_SKIP;
+        l->settled[i].not_for_us = true;
+        return;
+    }
+    if (b->spec->raw)
+        return;
+    if (event_decode(e, (size_t)l->lane->rt->config->decode_max, wall_us(), l->arena, &err) < 0)
+        l->verdicts[i] = verdict_of_err(&err);
+    else {
+        char id[UUID_TEXT];
+
+        uuid_format(e->event_id, id);
+        span_attribute(&l->spans[i], "messaging.message.id", id);
+    }
+}
+
+#define SWAP(a, b)                                                                                 \
+    do {                                                                                           \
+        __typeof__(a) swap_ = (a);                                                                 \
+        (a) = (b);                                                                                 \
+        (b) = swap_;                                                                               \
+    } while (0)
+
+/* Prepares events until the arena has had enough; what is left is put back. Those for the handler
+ * come first. Returns how many stay, *ret_k how many the handler gets. */
+static size_t prepare_all(struct loop *l, struct source *s, size_t n, size_t *ret_k)
+{
+    size_t i, k = 0;
+
+    for (i = 0; i < n; i++) {
+        if (i > 0 && arena_used(l->arena) > BATCH_DECODED_SOFT) {
+            intake_put_back(l->in, s, l->held + i, n - i);
+            break;
+        }
+        prepare(l, i, s->binding);
+        if (l->verdicts[i].kind != VERDICT_UNSET)
+            continue;
+        if (k != i) {
+            SWAP(l->held[k], l->held[i]);
+            SWAP(l->events[k], l->events[i]);
+            SWAP(l->verdicts[k], l->verdicts[i]);
+            SWAP(l->spans[k], l->spans[i]);
+            SWAP(l->settled[k], l->settled[i]);
+        }
+        k++;
+    }
+    *ret_k = k;
+    return i;
+}
+
+static void call_handler(struct loop *l, const struct binding *b, size_t k)
+{
+    struct batch batch = {.consumer = b->spec,
+                          .events = l->events,
+                          .verdicts = l->verdicts,
+                          .n = k,
+                          .arena = l->arena};
+    const int64_t began = mono_us(), now = wall_us();
+
+    for (size_t i = 0; i < k; i++)
+        metric_observe(b->metrics.age_seconds, (double)(now - l->events[i].stored_us) / 1e6);
+    /* A single event's trace is the thread's; several have none in common. */
+    trace_set_current(k == 1 ? &l->spans[0].context : NULL);
+    b->spec->handle(l->lane->context, &batch);
+    trace_set_current(NULL);
+    metric_observe(b->metrics.batch_seconds, (double)(mono_us() - began) / 1e6);
+    metric_add(b->metrics.batch_events, (double)k);
+    for (size_t i = 0; i < k; i++) {
+        if (l->verdicts[i].kind == VERDICT_UNSET)
+            err_set(&l->verdicts[i].err, ERR_RETRY, "no-verdict", b->spec->durable,
+                    "the handler left an event without a verdict");
+    }
+}
+
+static void log_outcome(const struct binding *b, const struct settled *item,
+                        const struct span *span)
+{
+    const struct err *err = &item->verdict->err;
+    const bool quiet = item->settlement.action == SETTLE_ACK || item->outcome == OUTCOME_HELD;
+    const enum log_level level = quiet                                   ? LOG_LEVEL_DEBUG
+                                 : item->settlement.action == SETTLE_NAK ? LOG_LEVEL_INFO
+                                                                         : LOG_LEVEL_WARN;
+    char id[UUID_TEXT] = "";
+
+    if (!log_enabled(level))
+        return;
+    if (!uuid_is_nil(item->event->event_id))
+        uuid_format(item->event->event_id, id);
+    trace_set_current(&span->context);
+    LOG_AT_(level, "event settled", LF_STR("consumer", b->spec->durable),
+            LF_STR("outcome", item->not_for_us ? "not-for-us" : verdict_name(item->verdict->kind)),
+            LF_STR("class", item->settlement.action == SETTLE_DEAD_LETTER
+                                ? item->settlement.dead_letter_class
+                                : err_class_name(err->class)),
+            LF_I64("seq", (int64_t)item->held->delivery.stream_sequence),
+            LF_I64("deliveries", item->held->delivery.deliveries), LF_STR("event_id", id),
+            LF_VIEW("entity", item->event->entity_id), LF_STR("code", err->code),
+            LF_STR("op", err->op), LF_STR("reason", err->text),
+            LF_I64("delay_ms", item->settlement.delay_ms));
+    trace_set_current(NULL);
+}
+
+/* Ends every event of the batch but those that wait for a dependency. */
+static void settle_all(struct loop *l, struct source *s, size_t n)
+{
+    const struct binding *b = s->binding;
+    struct runtime *rt = l->lane->rt;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct settled *item = &l->settled[i];
+
+        item->held = l->held[i];
+        item->event = &l->events[i];
+        item->verdict = &l->verdicts[i];
+        item->settlement = verdict_decide(item->verdict, item->held->delivery.deliveries,
+                                          (unsigned)rt->config->give_up_at, &l->prng);
+    }
+    settle_batch(l->lane, b, l->settled, n, l->arena, &l->prng);
+    for (size_t i = 0; i < n; i++) {
+        struct settled *item = &l->settled[i];
+        const bool good = item->settlement.action == SETTLE_ACK;
+
+        log_outcome(b, item, &l->spans[i]);
+        span_end(&l->spans[i], good ? NULL : &item->verdict->err);
+        metric_add(b->metrics.outcome[item->outcome], 1);
+        if (item->outcome == OUTCOME_DONE)
+            metric_set(b->metrics.last_success, (double)wall_us() / 1e6);
+        if (item->settlement.action == SETTLE_HOLD) {
+            watch_trip(rt->watch, &item->verdict->err);
+            if (item->settlement.delay_ms > 0)
+                s->handle_after_ms = mono_ms() + item->settlement.delay_ms;
+            l->held[kept++] = item->held;
+            continue;
+        }
+        if (item->settlement.action == SETTLE_EXIT)
+            runtime_stop(rt, &item->verdict->err);
+        intake_release(l->in, item->held);
+    }
+    if (kept > 0)
+        intake_put_back(l->in, s, l->held, kept);
+}
+
+static void handle(struct loop *l, struct source *s, size_t n, bool suspect)
+{
+    struct runtime *rt = l->lane->rt;
+    size_t k;
+
+    if (suspect)
+        pthread_rwlock_wrlock(&rt->alone);
+    else
+        pthread_rwlock_rdlock(&rt->alone);
+    arena_reset(l->arena);
+    n = prepare_all(l, s, n, &k);
+    if (k > 0)
+        call_handler(l, s->binding, k);
+    settle_all(l, s, n);
+    pthread_rwlock_unlock(&rt->alone);
+    pthread_mutex_lock(&l->lane->mutex);
+    ramp_settled(&s->ramp, !suspect);
+    pthread_mutex_unlock(&l->lane->mutex);
+}
+
+/* Handles one batch; false when there is none. Sources take turns. */
+static bool handle_next(struct loop *l, int64_t now)
+{
+    for (int suspect = 0; suspect <= 1; suspect++) {
+        for (size_t i = 0; i < l->in->n; i++) {
+            struct source *s = &l->in->sources[(l->turn + i) % l->in->n];
+            size_t n;
+
+            if (now < s->handle_after_ms)
+                continue;
+            n = intake_take(l->in, s, suspect != 0, l->held,
+                            suspect != 0 ? 1 : s->binding->batch_max);
+            if (n == 0)
+                continue;
+            l->turn = (l->turn + i + 1) % l->in->n;
+            handle(l, s, n, suspect != 0);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Events whose 5 minutes are over go back for 2, whatever they wait for. */
+static void give_back_old(struct loop *l, int64_t now)
+{
+    for (size_t i = 0; i < l->in->n; i++) {
+        struct source *s = &l->in->sources[i];
+        struct held *h;
+
+        while ((h = intake_take_older(l->in, s, now - PROGRESS_LIMIT_MS)) != NULL) {
+            log_info("event held too long, given back",
+                     LF_STR("consumer", s->binding->spec->durable),
+                     LF_I64("seq", (int64_t)h->delivery.stream_sequence));
+            settle_nak(l->lane->bus, h->lease.ack_subject, HELD_TOO_LONG_NAK_MS);
+            intake_release(l->in, h);
+        }
+    }
+}
+
+/* Consumers that fell silent or were called gone: is it still there? */
+static void look_after_consumers(struct loop *l)
+{
+    for (size_t i = 0; i < l->in->n; i++) {
+        struct source *s = &l->in->sources[i];
+        struct err err = ERR_INIT;
+        bool look;
+
+        pthread_mutex_lock(&l->lane->mutex);
+        look = s->look && bus_connected(l->lane->bus);
+        if (look)
+            s->look = false;
+        pthread_mutex_unlock(&l->lane->mutex);
+        if (look && binding_check(l->lane->rt, s->binding, &err) < 0) {
+            if (err.class != ERR_FATAL) {
+                pthread_mutex_lock(&l->lane->mutex);
+                s->look = true;
+                pthread_mutex_unlock(&l->lane->mutex);
+                continue;
+            }
+            runtime_stop(l->lane->rt, &err);
+            return;
+        }
+    }
+}
+
+static void tick(struct loop *l, int64_t now)
+{
+    const struct worker_spec *spec = l->lane->rt->spec;
+    struct err err = ERR_INIT;
+
+    if (now < l->next_tick_ms)
+        return;
+    l->next_tick_ms = now + TICK_MS;
+    give_back_old(l, now);
+    look_after_consumers(l);
+    if (l->lane->index != 0 || spec->tick == NULL || !watch_allows(l->lane->rt->watch))
+        return;
+    if (spec->tick(l->lane->context, &err) == 0)
+        return;
+    log_warn("chores failed", LF_STR("code", err.code), LF_STR("op", err.op),
+             LF_STR("reason", err.text));
+    if (err.class == ERR_FATAL)
+        runtime_stop(l->lane->rt, &err);
+    else if (err.class == ERR_UNAVAILABLE)
+        watch_trip(l->lane->rt->watch, &err);
+}
+
+static void loop_run(struct loop *l)
+{
+    struct runtime *rt = l->lane->rt;
+
+    while (!runtime_stopping(rt)) {
+        const int64_t now = mono_ms();
+
+        health_beat(rt->health);
+        intake_review(l->in, now);
+        tick(l, now);
+        if (watch_allows(rt->watch) && !runtime_stopping(rt)) {
+            intake_pull(l->in, now);
+            if (handle_next(l, now))
+                continue;
+        }
+        lane_wait_until(l->lane, now + WAIT_MAX_MS);
+    }
+}
+
+/* Everything that must hold before the first fetch; repeated while a dependency is away. */
+static int prepare_lane(struct lane *lane, struct intake *in, struct err *err)
+{
+    struct runtime *rt = lane->rt;
+
+    if (lane_open(lane, err) < 0)
+        return -1;
+    while (!runtime_stopping(rt)) {
+        struct err e = ERR_INIT;
+        size_t i = 0;
+
+        while (i < rt->spec->n_consumers && binding_check(rt, &rt->bindings[i], &e) == 0)
+            i++;
+        if (i == rt->spec->n_consumers && intake_open(in, lane, &e) == 0)
+            return 0;
+        if (e.class == ERR_FATAL) {
+            *err = e;
+            return -1;
+        }
+        log_warn("consumers can't be reached yet", LF_STR("code", e.code), LF_STR("op", e.op),
+                 LF_STR("reason", e.text));
+        health_beat(rt->health);
+        lane_wait_until(lane, mono_ms() + 500);
+    }
+    *err = ERR_INIT;
+    return -1;
+}
+
+void consumer_run(struct lane *lane)
+{
+    struct intake *in = calloc(1, sizeof(*in));
+    struct err err = ERR_INIT;
+    struct loop loop;
+
+    if (in == NULL || prepare_lane(lane, in, &err) < 0) {
+        if (err.class != ERR_NONE)
+            runtime_stop(lane->rt, &err);
+        free(in);
+        return;
+    }
+    if (loop_init(&loop, lane, in, &err) < 0) {
+        runtime_stop(lane->rt, &err);
+    } else {
+        atomic_store(&lane->serving, true);
+        runtime_note_serving(lane->rt);
+        loop_run(&loop);
+        loop_free(&loop);
+    }
+    if (intake_close(in))
+        free(in);
+}

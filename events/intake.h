@@ -1,0 +1,74 @@
+/* What a lane has asked for and what has come: pull requests, one shared inbox, one queue per
+ * consumer.
+ *
+ * nats.c's delivery thread puts each event into its queue and starts its progress reports at once,
+ * so that events fetched ahead are kept alive while a handler works. One pull per consumer is open
+ * at a time; the next is sent when all of it has come, before the batch is handled, so the broker
+ * fills the queue meanwhile: a lane holds less than two batches. An event delivered before is a
+ * suspect: it stops fetching in the whole process until it has been handled, and sets its
+ * consumer's next fetch to 1 (poison isolation).
+ *
+ * All functions are for the lane's own thread. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <nats/nats.h>
+
+#include "events/pull.h"
+#include "events/runtime.h"
+
+/* One event in hand. */
+struct held {
+    struct lease lease;
+    struct held *next;
+    natsMsg *msg;
+    struct delivery delivery; /* views point into msg */
+    int64_t received_ms;
+    bool suspect;
+};
+
+struct source {
+    struct binding *binding;
+    struct held *head;
+    unsigned n, n_suspects;
+    unsigned credit; /* asked for and not come */
+    uint64_t pull_id;
+    int64_t heard_ms;        /* of the open pull */
+    int64_t not_before_ms;   /* of the next pull */
+    int64_t handle_after_ms; /* a peer asked for a pause (Retry-After) */
+    unsigned silent;         /* pulls without any answer, in a row */
+    unsigned refused;
+    bool look; /* ask the server whether the consumer is there */
+    struct ramp ramp;
+};
+
+struct intake {
+    struct lane *lane;
+    natsSubscription *sub;
+    char inbox[BUS_INBOX_MAX];
+    struct source *sources;
+    size_t n;
+    unsigned generation; /* of the connection that the pulls went over */
+    uint64_t next_pull;
+    bool closing;  /* what comes now goes back at once */
+    bool finished; /* nats.c will call no more */
+};
+
+MUST_CHECK int intake_open(struct intake *in, struct lane *lane, struct err *err);
+/* Gives back everything: what is queued, and what arrives while the subscription ends. False:
+ * nats.c may still call, so that *in must stay (the process is about to end). */
+MUST_CHECK bool intake_close(struct intake *in);
+/* Forgets pulls of a former connection and pulls that fell silent; marks consumers to look at. */
+void intake_review(struct intake *in, int64_t now_ms);
+/* Sends the pulls that are wanted. */
+void intake_pull(struct intake *in, int64_t now_ms);
+/* Takes up to max events that were never delivered before, or, with suspect, one that was. In the
+ * order of arrival. */
+size_t intake_take(struct intake *in, struct source *s, bool suspect, struct held *ret[],
+                   size_t max);
+/* Back to the front of the queue, in this order. */
+void intake_put_back(struct intake *in, struct source *s, struct held *const held[], size_t n);
+/* Takes one event that came before the given time; NULL when there is none. */
+struct held *intake_take_older(struct intake *in, struct source *s, int64_t before_ms);
+/* Ends progress and frees. The event must have been settled. */
+void intake_release(struct intake *in, struct held *h);

@@ -1,0 +1,150 @@
+/* The inside of a worker process, shared by the modules of the runtime and by nobody else.
+ *
+ * Threads: main waits for signals; the watch pings dependencies and works the breakers; progress
+ * reports what is in hand; each lane runs the consumer loop (or the worker's own run); the request
+ * lane answers. Lanes share the connection, the watch, progress and this struct's constants.
+ *
+ * Locks, each for itself and never nested but as said: lane.mutex (what nats.c's callback hands
+ * over, and waking), watch's and progress' own. alone: batches hold it shared, an event delivered
+ * before holds it exclusively while its handler runs, so that an event that kills the process takes
+ * nobody along. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "events/health.h"
+#include "events/metrics.h"
+#include "events/progress.h"
+#include "events/worker.h"
+
+struct watch;
+struct runtime;
+
+enum outcome {
+    OUTCOME_DONE,
+    OUTCOME_SKIP,
+    OUTCOME_NOT_FOR_US, /* a replay for another consumer */
+    OUTCOME_RETRY,
+    OUTCOME_UNCERTAIN,
+    OUTCOME_HELD,
+    OUTCOME_REJECT,
+    OUTCOME_EXHAUSTED,
+    OUTCOME_FATAL,
+    OUTCOME_MAX,
+};
+
+struct consumer_metrics {
+    struct metric *outcome[OUTCOME_MAX];
+    struct metric *redelivered, *batch_seconds, *batch_events, *age_seconds;
+    struct metric *pulls, *pull_trouble, *last_success;
+    struct metric *dead_letter_failures;
+};
+
+/* A consumer of the table with what the server says of it. One per row, shared by all lanes;
+ * written before lanes start, but for the atomics. */
+struct binding {
+    const struct consumer_spec *spec;
+    const struct subject_def *def; /* NULL: raw wildcard */
+    const char *stream;
+    unsigned batch_max;
+    unsigned max_ack_pending;
+    _Atomic int64_t ack_wait_ms;      /* the server's */
+    _Atomic int64_t stream_created_s; /* Unix seconds; part of a dead letter's identity */
+    struct consumer_metrics metrics;
+};
+
+enum lane_kind { LANE_CONSUME, LANE_REQUESTS, LANE_PROBE };
+
+struct lane {
+    struct runtime *rt;
+    enum lane_kind kind;
+    unsigned index;
+    struct bus *bus;
+    struct pg *pg;
+    void *context;
+    bool opened;
+    pthread_t thread;
+    bool started;
+    /* Waking: whoever changes what the lane waits for calls lane_wake. */
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool woken;
+    atomic_bool serving, ended;
+};
+
+struct runtime {
+    const struct worker_spec *spec;
+    const struct worker_config *config;
+    void *options;
+    char instance[192]; /* "echora-catalogue/0.1.0 host:pid" */
+    struct bus *bus;
+    struct bus *request_bus;
+    struct binding *bindings; /* spec->n_consumers */
+    struct health *health;
+    struct progress *progress;
+    struct watch *watch;
+    struct lane *lanes; /* config->lanes, then the request lane */
+    size_t n_lanes;
+    pthread_rwlock_t alone;
+    atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
+    atomic_bool stopping;
+    _Atomic int64_t nak_delay_ms; /* of what is given back at the end */
+    int event_fd;                 /* tells main that something ended */
+    pthread_mutex_t fatal_mutex;
+    bool has_fatal;
+    struct err fatal;
+};
+
+/* Ends the process in order: fatal NULL = as asked by a signal. The first reason stays. */
+void runtime_stop(struct runtime *rt, const struct err *fatal);
+bool runtime_stopping(const struct runtime *rt);
+void runtime_wake(struct runtime *rt);
+/* Serving as a whole: all lanes serve. */
+void runtime_note_serving(struct runtime *rt);
+
+void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsigned index);
+void lane_deinit(struct lane *lane);
+void lane_wake(struct lane *lane);
+/* Until woken or the monotonic time; returns at once when it was woken since the last wait. */
+void lane_wait_until(struct lane *lane, int64_t until_ms);
+/* The worker's open, repeated while a dependency is away. -1: fatal, or stopping (class ERR_NONE).
+ */
+MUST_CHECK int lane_open(struct lane *lane, struct err *err);
+void lane_close(struct lane *lane);
+
+/* Reads stream and consumer from the server into the binding. ERR_FATAL nats-10059, nats-10014 or
+ * bad-consumer when the worker can't be served by what is there. */
+MUST_CHECK int binding_check(struct runtime *rt, struct binding *b, struct err *err);
+void binding_init(struct binding *b, const struct consumer_spec *spec,
+                  const struct worker_config *config);
+unsigned consumer_max_ack_pending(const struct consumer_spec *spec);
+unsigned consumer_max_deliver(const struct consumer_spec *spec);
+int64_t consumer_ack_wait_ms(const struct consumer_spec *spec);
+const char *consumer_subject(const struct consumer_spec *spec);
+const char *consumer_stream(const struct consumer_spec *spec);
+
+/* The loops of the lane threads; they return when stopping, after giving back what they hold. */
+void consumer_run(struct lane *lane);
+void request_run(struct lane *lane);
+
+/* watch.c */
+MUST_CHECK int watch_start(struct runtime *rt, struct err *err);
+void watch_stop(struct runtime *rt);
+/* Every dependency answered once and no breaker is open. */
+bool watch_allows(struct watch *w);
+/* Opens the breaker of err->dependency. */
+void watch_trip(struct watch *w, const struct err *cause);
+/* Something about a connection changed: look now. */
+void watch_poke(struct watch *w);
+/* The breaker that is open, as an ERR_UNAVAILABLE; false when none is. */
+bool watch_trouble(struct watch *w, struct err *ret);
+
+/* worker_options.c */
+extern const struct option worker_option_rows[];
+extern const size_t n_worker_option_rows;
+extern const struct option worker_pg_option_rows[];
+extern const size_t n_worker_pg_option_rows;
+/* worker_describe.c: JSON for provisioning and documents. */
+void worker_describe(const struct worker_spec *spec, struct buf *out);

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "events/settle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "events/base/clock.h"
+#include "events/deadletter.h"
+#include "events/event_internal.h"
+#include "events/log.h"
+
+static void send(struct bus *bus, const char *ack_subject, const char *word)
+{
+    /* Lost with the connection: the event comes again, effects are idempotent. */
+    if (natsConnection_PublishString(bus_native(bus), ack_subject, word) != NATS_OK)
+        log_debug("acknowledgement not sent", LF_STR("word", word));
+}
+
+void settle_ack(struct bus *bus, const char *ack_subject)
+{
+    send(bus, ack_subject, "+ACK");
+}
+
+void settle_nak(struct bus *bus, const char *ack_subject, int64_t delay_ms)
+{
+    char word[64] = "-NAK";
+
+    if (delay_ms > 0)
+        snprintf(word, sizeof(word), "-NAK {\"delay\":%lld}", (long long)delay_ms * 1000000);
+    send(bus, ack_subject, word);
+}
+
+void settle_wpi(struct bus *bus, const char *ack_subject)
+{
+    send(bus, ack_subject, "+WPI");
+}
+
+static enum outcome outcome_of(const struct settled *item)
+{
+    switch (item->verdict->kind) {
+    case VERDICT_DONE:
+        return OUTCOME_DONE;
+    case VERDICT_SKIP:
+        return item->not_for_us ? OUTCOME_NOT_FOR_US : OUTCOME_SKIP;
+    case VERDICT_REJECT:
+        return OUTCOME_REJECT;
+    case VERDICT_FATAL:
+        return OUTCOME_FATAL;
+    case VERDICT_UNCERTAIN:
+    case VERDICT_RETRY:
+    case VERDICT_UNSET:
+        break;
+    }
+    if (item->settlement.action == SETTLE_HOLD)
+        return OUTCOME_HELD;
+    if (item->settlement.action == SETTLE_DEAD_LETTER)
+        return OUTCOME_EXHAUSTED;
+    return item->verdict->kind == VERDICT_UNCERTAIN ? OUTCOME_UNCERTAIN : OUTCOME_RETRY;
+}
+
+/* The original headers as an array in the arena. */
+static void collect_headers(natsMsg *msg, struct arena *arena, struct dead_letter *facts)
+{
+    const char **keys = NULL;
+    int n_keys = 0;
+    size_t n = 0, max = 0;
+    struct bus_header *out;
+
+    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
+        return;
+    max = (size_t)n_keys * 4 + 16; /* repeated names beyond that are dropped */
+    out = arena_array(arena, max, sizeof(*out));
+    for (int k = 0; out != NULL && k < n_keys; k++) {
+        const char **values = NULL;
+        int n_values = 0;
+
+        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
+            continue;
+        for (int v = 0; v < n_values && n < max; v++)
+            out[n++] = (struct bus_header){keys[k], values[v]};
+        free(values);
+    }
+    free(keys);
+    facts->original = out;
+    facts->n_original = out != NULL ? n : 0;
+}
+
+static unsigned hop_of(const struct event *e)
+{
+    int64_t hop = 0;
+    const char *text = event_header(e, "Echora-Replay-Hop");
+
+    if (text == NULL || !view_to_i64(view_of(text), 0, 1000000, &hop))
+        return 0;
+    return (unsigned)hop;
+}
+
+static int build_dead_letter(const struct runtime *rt, const struct binding *b,
+                             const struct settled *item, struct arena *arena,
+                             struct bus_message *ret, struct err *err)
+{
+    const struct err *cause = &item->verdict->err;
+    struct dead_letter facts = {
+        .stream = b->stream,
+        .stream_created_s = atomic_load(&b->stream_created_s),
+        .consumer = b->spec->durable,
+        .parks = b->spec->parks,
+        .subject = natsMsg_GetSubject(item->held->msg),
+        .sequence = item->held->delivery.stream_sequence,
+        .deliveries = item->held->delivery.deliveries,
+        .class = item->settlement.dead_letter_class,
+        .code = cause->code[0] != '\0' ? cause->code : "internal",
+        .reason = cause->text[0] != '\0' ? cause->text : verdict_name(item->verdict->kind),
+        .entity = item->event->entity_id,
+        .first_seen_us = item->held->delivery.stored_us,
+        .failed_at_us = wall_us(),
+        .worker = rt->instance,
+        .hop = hop_of(item->event),
+        .payload = item->event->payload,
+    };
+
+    collect_headers(item->held->msg, arena, &facts);
+    return dead_letter_build(&facts, arena, ret, err);
+}
+
+static const struct metric_def dlq_def = {"echora_dlq_records_total", METRIC_COUNTER,
+                                          "Dead letters stored.", "stream,consumer,class", NULL};
+
+/* The dead letter is not stored: better twice than never. */
+static void give_back(struct lane *lane, const struct binding *b, struct settled *item,
+                      const struct err *err, struct prng *prng)
+{
+    const struct verdict retry = {.kind = VERDICT_RETRY, .err = {.class = ERR_RETRY}};
+    const struct settlement nak =
+        verdict_decide(&retry, item->held->delivery.deliveries, UINT32_MAX, prng);
+
+    log_error("dead letter not stored, event given back", LF_STR("consumer", b->spec->durable),
+              LF_I64("seq", (int64_t)item->held->delivery.stream_sequence),
+              LF_STR("code", err->code), LF_STR("reason", err->text));
+    metric_add(b->metrics.dead_letter_failures, 1);
+    settle_nak(lane->bus, item->held->lease.ack_subject, nak.delay_ms);
+    item->outcome = OUTCOME_RETRY;
+}
+
+struct letters {
+    struct bus_message *messages;
+    struct bus_ack *acks;
+    struct err *errs;
+    struct settled **items;
+    size_t n;
+};
+
+static void publish_letters(struct lane *lane, const struct binding *b, struct letters *l,
+                            struct prng *prng)
+{
+    struct err err = ERR_INIT;
+
+    if (bus_publish_many(lane->bus, l->messages, l->n, l->acks, l->errs, &err) < 0)
+        watch_poke(lane->rt->watch);
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->errs[i].class != ERR_NONE) {
+            give_back(lane, b, l->items[i], &l->errs[i], prng);
+            continue;
+        }
+        /* Plain +TERM: with a reason behind it a server before 2.10.4 takes it for no ack at all.
+         */
+        send(lane->bus, l->items[i]->held->lease.ack_subject, "+TERM");
+        metric_add(
+            metric_series(&dlq_def, (const char *[]){b->stream, b->spec->durable,
+                                                     l->items[i]->settlement.dead_letter_class}),
+            1);
+    }
+}
+
+static void settle_dead_letters(struct lane *lane, const struct binding *b, struct settled items[],
+                                size_t n, size_t n_letters, struct arena *arena, struct prng *prng)
+{
+    struct letters l = {
+        .messages = arena_array(arena, n_letters, sizeof(*l.messages)),
+        .acks = arena_array(arena, n_letters, sizeof(*l.acks)),
+        .errs = arena_array(arena, n_letters, sizeof(*l.errs)),
+        .items = arena_array(arena, n_letters, sizeof(*l.items)),
+    };
+    const bool room = l.messages != NULL && l.acks != NULL && l.errs != NULL && l.items != NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        struct err err = ERR_INIT;
+
+        if (items[i].settlement.action != SETTLE_DEAD_LETTER)
+            continue;
+        if (!room)
+            err_set(&err, ERR_RETRY, "no-memory", "write dead letter", "the arena is full");
+        if (!room || build_dead_letter(lane->rt, b, &items[i], arena, &l.messages[l.n], &err) < 0) {
+            give_back(lane, b, &items[i], &err, prng);
+            continue;
+        }
+        l.items[l.n++] = &items[i];
+    }
+    if (l.n > 0)
+        publish_letters(lane, b, &l, prng);
+}
+
+void settle_batch(struct lane *lane, const struct binding *b, struct settled items[], size_t n,
+                  struct arena *arena, struct prng *prng)
+{
+    size_t letters = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct settled *item = &items[i];
+
+        item->outcome = outcome_of(item);
+        switch (item->settlement.action) {
+        case SETTLE_ACK:
+            settle_ack(lane->bus, item->held->lease.ack_subject);
+            break;
+        case SETTLE_NAK:
+        case SETTLE_EXIT:
+            settle_nak(lane->bus, item->held->lease.ack_subject, item->settlement.delay_ms);
+            break;
+        case SETTLE_DEAD_LETTER:
+            letters++;
+            break;
+        case SETTLE_HOLD:
+            break;
+        }
+    }
+    if (letters > 0)
+        settle_dead_letters(lane, b, items, n, letters, arena, prng);
+}
