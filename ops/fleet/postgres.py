@@ -76,20 +76,20 @@ def ready(port):
                           stdin=subprocess.DEVNULL).returncode == 0
 
 
-def create_roles(port, superuser_password, passwords):
-    """Roles with their settings and passwords; repeatable."""
-    psql(port, superuser_password, files=[system.ROOT / "ops/postgres/roles.sql"],
+def create_roles(port, superuser_password, passwords, **options):
+    """Roles with their settings and passwords; repeatable. options: host, user of psql()."""
+    psql(port, superuser_password, **options, files=[system.ROOT / "ops/postgres/roles.sql"],
          variables={f"{role}_password": passwords[role] for role in ROLES})
 
 
-def create_database(port, superuser_password, name="echora", template=None):
+def create_database(port, superuser_password, name="echora", template=None, **options):
     """The database, owned by echora_owner and closed to everyone without a role of ours; repeatable."""
-    exists = psql(port, superuser_password,
+    exists = psql(port, superuser_password, **options,
                   script=f"SELECT 1 FROM pg_database WHERE datname = '{name}';").strip()
     if not exists:
-        psql(port, superuser_password,
+        psql(port, superuser_password, **options,
              script=f"CREATE DATABASE {name} OWNER echora_owner TEMPLATE {template or 'template0'};")
-    psql(port, superuser_password, files=[system.ROOT / "ops/postgres/database.sql"],
+    psql(port, superuser_password, **options, files=[system.ROOT / "ops/postgres/database.sql"],
          variables={"database": name})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("ECHORA_BUILD", ROOT / "build")).resolve()
-STATE = Path(os.environ.get("ECHORA_STATE", ROOT / ".echora"))
+STATE = Path(os.environ.get("ECHORA_STATE", ROOT / ".echora")).resolve()
 TOOLS = STATE / "tools/bin"
 VENV = STATE / "venv"
 QDRANT_FRONT = ROOT / "ops/qdrant-edge/serve.py"

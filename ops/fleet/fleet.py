@@ -1,0 +1,444 @@
+"""A state folder and the servers and workers that live in it, under Debian's supervisor.
+
+Below the folder: settings.json (ports, which servers are ours), secrets/ (0700, one password per
+file), pg/ nats/ qdrant/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
+never changes a running fleet). Started again, everything keeps its port and password.
+"""
+import filecmp
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ops.nats import users
+
+from . import nats, postgres, system
+
+ROOT = system.ROOT
+BUILD = ROOT / "build"
+PLACE = (ROOT / ".echora").resolve()  # may be a link to a folder that servers can enter
+TOOLS = PLACE / "tools/bin"
+VENV = PLACE / "venv"
+
+# Name under supervisor → executable, NATS user, database role.
+WORKERS = {
+    "catalogue": ("workers/catalogue/echora-catalogue", "catalogue", "echora_catalogue"),
+    "relay": ("outbox/echora-relay", "relay", "echora_relay"),
+    "qdrant-sync": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
+}
+PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
+         "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103}
+
+
+def http(url, timeout=2.0):
+    """(status, text), status 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as reply:
+            return reply.status, reply.read().decode(errors="replace")
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode(errors="replace")
+    except OSError as e:
+        return 0, str(e)
+
+
+class State:
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.secrets = self.folder / "secrets"
+        self.conf = self.folder / "supervisor.conf"
+        file = self.folder / "settings.json"
+        self.settings = json.loads(file.read_text()) if file.exists() else {}
+
+    # Settings ------------------------------------------------------------------------------------
+
+    def save(self):
+        (self.folder / "settings.json").write_text(json.dumps(self.settings, indent=2) + "\n")
+
+    def remember_shown_path(self, path):
+        self.settings["shown"] = path
+
+    def port(self, name):
+        return self.settings["ports"][name]
+
+    def ours(self, server):
+        return server in self.settings["own"]
+
+    def password(self, name):
+        return system.secret(self.secrets, name)
+
+    def make_folders(self):
+        """Folders and settings; ports are chosen once, the well-known ones when they are free."""
+        for name in ("", "secrets", "logs", "run", "bin"):
+            folder = self.folder / name
+            folder.mkdir(exist_ok=True)
+            system.own(folder)
+        self.secrets.chmod(0o700)
+        ports = self.settings.setdefault("ports", {})
+        running = bool(self.supervisor_pid())
+        for name, preferred in PORTS.items():
+            if name not in ports or (not running and system.port_open(ports[name])):
+                ports[name] = system.free_port(preferred)
+        external = {"nats": os.environ.get("ECHORA_NATS_URL"), "postgres": os.environ.get("ECHORA_PG_URL"),
+                    "qdrant": os.environ.get("ECHORA_QDRANT_URL")}
+        self.settings["own"] = [s for s, url in external.items() if not url]
+        host = "127.0.0.1"
+        self.settings["nats_url"] = external["nats"] or f"nats://{host}:{ports['nats']}"
+        self.settings["qdrant_url"] = external["qdrant"] or f"http://{host}:{ports['qdrant']}"
+        if external["postgres"]:
+            url = urlsplit(external["postgres"])
+            self.settings["pg"] = {"host": url.hostname, "port": url.port or 5432,
+                                   "database": url.path.lstrip("/") or "echora",
+                                   "admin": url.username or postgres.SUPERUSER,
+                                   "admin_password_file": os.environ.get("ECHORA_PG_PASSWORD_FILE", "")}
+        else:
+            self.settings["pg"] = {"host": host, "port": ports["postgres"], "database": "echora",
+                                   "admin": postgres.SUPERUSER,
+                                   "admin_password_file": str(self.secrets / "pg-postgres")}
+        self.save()
+
+    def pg_url(self, role):
+        pg = self.settings["pg"]
+        return f"postgresql://{role}@{pg['host']}:{pg['port']}/{pg['database']}"
+
+    # Environment of our own programs ---------------------------------------------------------------
+
+    def environment(self, user, role=None):
+        """ECHORA_… variables for one of our programs; passwords stay in their files."""
+        env = {"ECHORA_NATS_URL": self.settings["nats_url"], "ECHORA_NATS_USER": user,
+               "ECHORA_NATS_PASSWORD_FILE": str(self.secrets / f"nats-{user}")}
+        if role:
+            env["ECHORA_PG_URL"] = self.pg_url(role)
+            env["ECHORA_PG_PASSWORD_FILE"] = str(self.secrets / f"pg-{role}")
+        return env
+
+    def echora(self, *argv, user="operator", role="echora_reader", show=False, check=True):
+        """Runs the `echora` command; shown on the screen, or its words only when it fails."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith("ECHORA_")}
+        env.update(self.environment(user, role), ECHORA_QDRANT_URL=self.settings["qdrant_url"])
+        program = [str(self.folder / "bin/echora"), *argv]
+        sys.stdout.flush()
+        if show:
+            code = subprocess.run(program, env=env, stdin=subprocess.DEVNULL).returncode
+            if code and check:
+                raise RuntimeError(f"`echora {' '.join(argv)}` ended with {code}")
+            return ""
+        return system.run(program, env=env)
+
+    def shell_variables(self, user):
+        path = [str(self.folder / "bin"), str(TOOLS), str(postgres.binaries())]
+        pg = self.settings["pg"]
+        out = {"PATH": ":".join([*(shlex.quote(p) for p in path), '"$PATH"'])}
+        out.update(self.environment(user, "echora_reader"))
+        out.update({"ECHORA_QDRANT_URL": self.settings["qdrant_url"],
+                    "NATS_URL": self.settings["nats_url"], "NATS_USER": user,
+                    "NATS_PASSWORD": self.password(f"nats-{user}"),
+                    "PGHOST": pg["host"], "PGPORT": str(pg["port"]), "PGDATABASE": pg["database"],
+                    "PGUSER": "echora_reader", "PGPASSFILE": str(self.secrets / "pgpass"),
+                    "QDRANT_URL": self.settings["qdrant_url"]})
+        return out
+
+    # Servers ---------------------------------------------------------------------------------------
+
+    def supervisor_config(self):
+        """The whole supervisor configuration. Workers don't start by themselves: first the migrations."""
+        logs, programs = self.folder / "logs", {}
+        if self.ours("postgres"):
+            programs["postgres"] = (postgres.command(self.folder / "pg", self.port("postgres")),
+                                    "priority=10\nautostart=true\nstopsignal=INT\nstopwaitsecs=30")
+        if self.ours("nats"):
+            binary = nats.server_binary("best", TOOLS)
+            programs["nats"] = ([binary, "-c", str(self.folder / "nats.conf")],
+                                "priority=20\nautostart=true\nstopwaitsecs=15")
+        if self.ours("qdrant"):
+            programs["qdrant"] = ([str(VENV / "bin/python"), str(self.folder / "bin/qdrant-edge/serve.py"),
+                                   "--listen", f"127.0.0.1:{self.port('qdrant')}",
+                                   "--data", str(self.folder / "qdrant")],
+                                  "priority=30\nautostart=true\nstopwaitsecs=15")
+        for name, (path, user, role) in WORKERS.items():
+            env = self.environment(user, role)
+            env["ECHORA_LISTEN"] = f"127.0.0.1:{self.port(name)}"
+            if name == "qdrant-sync":
+                env["ECHORA_QDRANT_URL"] = self.settings["qdrant_url"]
+            pairs = ",".join(f'{k}="{v}"' for k, v in env.items()).replace("%", "%%")
+            programs[name] = ([str(self.folder / "bin" / Path(path).name)],
+                              f"priority=50\nautostart=false\nstopwaitsecs=15\nenvironment={pairs}")
+        text = ["; Written by ops/fleet: what ops/up runs here.",
+                "[unix_http_server]", f"file={self.socket()}", "chmod=0700", "",
+                "[supervisord]", f"logfile={logs}/supervisord.log", "logfile_maxbytes=5MB",
+                "logfile_backups=1", f"pidfile={self.folder}/run/supervisord.pid", f"directory={self.folder}",
+                f"childlogdir={logs}", "umask=022", "minfds=1024", "identifier=echora", "",
+                "[rpcinterface:supervisor]",
+                "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface", "",
+                "[supervisorctl]", f"serverurl=unix://{self.socket()}", ""]
+        for name, (argv, more) in programs.items():
+            command = " ".join(shlex.quote(a) for a in argv).replace("%", "%%")
+            text += [f"[program:{name}]", f"command={command}", f"directory={self.folder}", more,
+                     "autorestart=true", "startsecs=1", "startretries=1000", "redirect_stderr=true",
+                     f"stdout_logfile={logs}/{name}.log", "stdout_logfile_maxbytes=20MB",
+                     "stdout_logfile_backups=3", ""]
+        return "\n".join(text)
+
+    def socket(self):
+        """The control socket; a path that is too long for one goes below /tmp."""
+        path = self.folder / "run/supervisor.sock"
+        if len(str(path)) < 90:
+            return path
+        return Path("/tmp") / f"echora-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"
+
+    def supervisor_pid(self):
+        """The pid of our supervisord, or None. A recycled number is told by its command line."""
+        try:
+            pid = int((self.folder / "run/supervisord.pid").read_text())
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        return pid if str(self.conf).encode() in arguments else None
+
+    def control(self, *argv, check=True):
+        result = subprocess.run(["/usr/bin/supervisorctl", "-c", str(self.conf), *argv], text=True,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # `status` answers 3 when something does not run; that is an answer, no failure.
+        if check and result.returncode not in (0, 3):
+            raise RuntimeError(f"supervisorctl {' '.join(argv)}: {result.stdout.strip()}")
+        return result.stdout
+
+    def install_programs(self):
+        """Copies executables into bin/; the names of those that changed."""
+        changed = set()
+        sources = {"echora": BUILD / "ops/echora"}
+        sources.update({name: BUILD / path for name, (path, _, _) in WORKERS.items()})
+        for name, source in sources.items():
+            if not source.exists():
+                raise RuntimeError(f"{source.relative_to(ROOT)} was not built")
+            target = self.folder / "bin" / source.name
+            if not target.exists() or not filecmp.cmp(source, target, shallow=False):
+                fresh = target.with_name(target.name + ".new")
+                shutil.copy(source, fresh)
+                fresh.chmod(0o755)
+                os.replace(fresh, target)
+                changed.add(name)
+        front = self.folder / "bin/qdrant-edge"
+        before = {p.name: p.read_bytes() for p in front.glob("*") if p.is_file()} if front.is_dir() else {}
+        after = {p.name: p.read_bytes() for p in (ROOT / "ops/qdrant-edge").glob("*") if p.is_file()}
+        if before != after:
+            shutil.rmtree(front, ignore_errors=True)
+            shutil.copytree(ROOT / "ops/qdrant-edge", front, ignore=shutil.ignore_patterns("__pycache__"))
+            changed.add("qdrant")
+        return changed
+
+    def start_servers(self, step):
+        """Starts what is ours and waits until it answers. Returns a sentence for the screen."""
+        self.make_folders()
+        changed = self.install_programs()
+        passwords = nats.passwords(self.secrets)
+        for role in (*postgres.ROLES, "postgres"):
+            self.password("pg-" + role)
+        pg = self.settings["pg"]
+        system.write_private(self.secrets / "pgpass", f"{pg['host']}:{pg['port']}:*:echora_reader:"
+                             f"{self.password('pg-echora_reader')}\n", for_servers=False)
+        if self.ours("postgres") and not (self.folder / "pg/PG_VERSION").exists():
+            step("initdb")
+            shutil.rmtree(self.folder / "pg", ignore_errors=True)
+            postgres.initdb(self.folder / "pg", self.password("pg-postgres"))
+        for name in [s for s in ("nats", "qdrant") if self.ours(s)]:
+            (self.folder / name).mkdir(exist_ok=True)
+            system.own(self.folder / name)
+        if self.ours("nats"):
+            system.write_private(self.folder / "nats.conf", users.config(
+                self.port("nats"), self.folder / "nats", passwords, self.port("nats-monitor")))
+        config = self.supervisor_config()
+        config_changed = not self.conf.exists() or self.conf.read_text() != config
+        self.conf.write_text(config)
+        step("supervisor")
+        if not self.supervisor_pid():
+            self.socket().unlink(missing_ok=True)
+            system.run(["/usr/bin/supervisord", "-c", str(self.conf)], cwd=str(self.folder),
+                       env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"},
+                       **system.drop())
+            system.wait_until(lambda: self.control("status", check=False).strip()
+                              and "refused" not in self.control("status", check=False), 15, "supervisord")
+        else:
+            if config_changed:
+                self.control("update")
+            running = self.processes()
+            for name in sorted(changed):
+                if running.get(name, {}).get("state") == "RUNNING":
+                    self.control("restart", name)
+        running = self.processes()
+        for name in ("postgres", "nats", "qdrant"):
+            if self.ours(name) and running.get(name, {}).get("state") not in ("RUNNING", "STARTING"):
+                self.control("start", name)
+        words = []
+        checks = {"postgres": lambda: postgres.ready(self.port("postgres")),
+                  "nats": lambda: nats.healthy(self.port("nats-monitor")),
+                  "qdrant": lambda: http(self.settings["qdrant_url"] + "/readyz")[0] == 200}
+        for name, check in checks.items():
+            if self.ours(name):
+                step(f"waiting for {name}")
+                self.wait(check, 60, name)
+                words.append(self.version(name))
+            else:
+                words.append(f"{name} elsewhere")
+        return ", ".join(words)
+
+    def version(self, name):
+        if name == "nats":
+            text = system.run([nats.server_binary("best", TOOLS), "--version"])
+            return "nats-server " + text.strip().split("v")[-1]
+        if name == "postgres":
+            return "PostgreSQL " + system.run([str(postgres.binaries() / "postgres"), "--version"]).split()[2]
+        try:
+            return "Qdrant " + json.loads(http(self.settings["qdrant_url"] + "/")[1])["version"]
+        except (ValueError, KeyError):
+            return "Qdrant"
+
+    def wait(self, check, timeout, name):
+        try:
+            system.wait_until(check, timeout, name)
+        except TimeoutError as e:
+            log = self.folder / "logs" / f"{name}.log"
+            tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+            raise RuntimeError(f"{e}; the end of {log}:\n  " + "\n  ".join(tail)) from None
+
+    def provision_database(self):
+        """Roles with their passwords, and the database."""
+        pg = self.settings["pg"]
+        file = pg["admin_password_file"]
+        password = Path(file).read_text().strip() if file else ""
+        options = {"host": pg["host"], "user": pg["admin"]}
+        passwords = {role: self.password("pg-" + role) for role in postgres.ROLES}
+        postgres.create_roles(pg["port"], password, passwords, **options)
+        postgres.create_database(pg["port"], password, pg["database"], **options)
+
+    # Workers ---------------------------------------------------------------------------------------
+
+    def start_workers(self, step):
+        running = self.processes()
+        waiting = [n for n in WORKERS if running.get(n, {}).get("state") not in ("RUNNING", "STARTING")]
+        if waiting:
+            step(f"starting {', '.join(waiting)}")
+            self.control("start", *waiting)
+        for name in WORKERS:
+            step(f"waiting for {name}")
+            self.wait(lambda: http(f"http://127.0.0.1:{self.port(name)}/readyz")[0] == 200, 30, name)
+        return ", ".join(WORKERS) + " ready"
+
+    def wait_indexed(self, ids, timeout=60):
+        """Until Qdrant holds a point for each of these anime. Returns a sentence."""
+        started = time.monotonic()
+
+        def missing():
+            body = json.dumps({"filter": {"must": [{"has_id": ids}]}, "exact": True}).encode()
+            request = urllib.request.Request(
+                self.settings["qdrant_url"] + "/collections/anime_database/points/count", data=body,
+                headers={"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(request, timeout=5) as reply:
+                    return len(ids) - json.load(reply)["result"]["count"]
+            except (OSError, ValueError, KeyError):
+                return len(ids)
+        try:
+            system.wait_until(lambda: missing() == 0, timeout, "index")
+        except TimeoutError:
+            raise RuntimeError(f"{missing()} of {len(ids)} anime did not reach the index within {timeout} s; "
+                               "see `ops/status`, logs below the state folder") from None
+        return f"in the index {time.monotonic() - started:.1f} s later"
+
+    # Looking and stopping --------------------------------------------------------------------------
+
+    def processes(self):
+        """Name → {state, detail} as supervisor tells; empty when it does not run."""
+        if not self.supervisor_pid():
+            return {}
+        rows = {}
+        for line in self.control("status", check=False).splitlines():
+            parts = line.split(None, 2)
+            if len(parts) >= 2 and parts[1].isupper():
+                rows[parts[0]] = {"state": parts[1], "detail": parts[2] if len(parts) > 2 else ""}
+        return rows
+
+    def health(self):
+        out = {}
+        for name in WORKERS:
+            code, _ = http(f"http://127.0.0.1:{self.port(name)}/readyz")
+            out[name] = "ready" if code == 200 else "not ready"
+        return out
+
+    def addresses(self):
+        pg = self.settings.get("pg", {})
+        out = {"NATS": self.settings.get("nats_url"), "Qdrant": self.settings.get("qdrant_url"),
+               "PostgreSQL": f"{pg.get('host')}:{pg.get('port')}/{pg.get('database')}"}
+        if self.settings.get("ports"):
+            out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in WORKERS)
+        out["state"] = self.settings.get("shown", str(self.folder))
+        return out
+
+    def print_addresses(self):
+        for name, value in self.addresses().items():
+            print(f"  {name:16} {value}")
+
+    def descendants(self, pid):
+        """Pids below this one, from /proc."""
+        children = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+        found, queue = [], [pid]
+        while queue:
+            for child in children.get(queue.pop(), []):
+                found.append(child)
+                queue.append(child)
+        return found
+
+    def stop(self):
+        """Workers first, then the servers, then supervisord; returns the names of what was stopped."""
+        pid = self.supervisor_pid()
+        if not pid:
+            return []
+        names = [n for n, row in self.processes().items() if row["state"] in ("RUNNING", "STARTING", "BACKOFF")]
+        everything = [pid, *self.descendants(pid)]
+        workers = [n for n in names if n in WORKERS]
+        if workers:
+            self.control("stop", *workers, check=False)
+        self.control("shutdown", check=False)
+        try:
+            system.wait_until(lambda: not self.supervisor_pid(), 45, "supervisord's end")
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+        try:
+            system.wait_until(lambda: not any(alive(p) for p in everything), 10, "the end of all processes")
+        except TimeoutError:
+            for p in everything:
+                if alive(p):
+                    os.kill(p, signal.SIGKILL)
+        return names
+
+    def wipe(self):
+        """Removes all but the tools that ops/install put there."""
+        self.socket().unlink(missing_ok=True)
+        for entry in self.folder.iterdir():
+            if entry.name in ("venv", "tools", "test-cache"):
+                continue
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
