@@ -1,0 +1,16 @@
+/* All consumers of the fleet, from the tables of its workers: what is provisioned and shown. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/worker.h"
+
+struct fleet_consumer {
+    const char *worker;
+    const char *stream;
+    const char *filter;
+    const struct consumer_spec *spec;
+};
+
+#define FLEET_MAX_CONSUMERS 64
+/* Fills out, returns how many. */
+size_t fleet_consumers(struct fleet_consumer out[static FLEET_MAX_CONSUMERS]);

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/cli/provision.h"
+
+#define NANOS INT64_C(1000000000)
+#define DEFAULT_ACK_WAIT_MS 30000
+#define DEFAULT_MAX_DELIVER 10
+#define DEFAULT_MAX_ACK_PENDING 1000
+
+bool subject_covers(struct view pattern, struct view subject)
+{
+    struct view a, b;
+
+    while (view_split(&pattern, '.', &a)) {
+        if (view_is(a, ">"))
+            return subject.n > 0;
+        if (!view_split(&subject, '.', &b))
+            return false;
+        if (!view_is(a, "*") && (!view_eq(a, b) || view_is(b, ">")))
+            return false;
+        if (view_is(a, "*") && view_is(b, ">"))
+            return false;
+    }
+    return subject.n == 0;
+}
+
+static bool is_covered(const struct stream_def *def, const char *subject)
+{
+    for (const char *const *p = def->patterns; p && *p; p++)
+        if (subject_covers(view_of(*p), view_of(subject)))
+            return true;
+    return false;
+}
+
+static json_t *subjects_of(const struct stream_def *def)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n_registry_subjects; i++) {
+        const struct subject_def *s = &registry_subjects[i];
+        if (s->stream == def && !is_covered(def, s->subject))
+            json_array_append_new(list, json_string(s->subject));
+    }
+    for (const char *const *p = def->patterns; p && *p; p++)
+        json_array_append_new(list, json_string(*p));
+    return list;
+}
+
+json_t *provision_stream(const struct stream_def *def, int replicas, bool message_ttl)
+{
+    json_t *config = json_pack(
+        "{s:s, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:s, s:s, s:i, s:I, s:b, s:b, s:b}",
+        "name", def->name, "description", def->description, "subjects", subjects_of(def),
+        "retention", "limits", "max_consumers", -1, "max_msgs", (json_int_t)def->max_msgs,
+        "max_bytes", (json_int_t)def->max_bytes, "max_age", (json_int_t)(def->max_age_s * NANOS),
+        "max_msgs_per_subject", -1, "max_msg_size", def->max_msg_size, "discard",
+        def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
+        "duplicate_window", (json_int_t)(def->duplicate_window_s * NANOS), "allow_direct",
+        def->allow_direct, "deny_delete", def->deny_delete, "deny_purge", false);
+
+    /* Notices expire one by one where the server can. */
+    if (message_ttl && def->patterns && strcmp(def->patterns[0], "notification.>") == 0)
+        json_object_set_new(config, "allow_msg_ttl", json_true());
+    return config;
+}
+
+json_t *provision_consumer(const struct fleet_consumer *c)
+{
+    const struct consumer_spec *s = c->spec;
+    int64_t ack_wait_ms = s->ack_wait_ms ? s->ack_wait_ms : DEFAULT_ACK_WAIT_MS;
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i}", "durable_name", s->durable,
+                     "description", c->worker, "deliver_policy", "all", "ack_policy", "explicit",
+                     "ack_wait", (json_int_t)(ack_wait_ms * 1000000), "max_deliver",
+                     s->max_deliver ? (int)s->max_deliver : DEFAULT_MAX_DELIVER, "filter_subject",
+                     c->filter, "replay_policy", "instant", "max_ack_pending",
+                     s->max_ack_pending ? (int)s->max_ack_pending : DEFAULT_MAX_ACK_PENDING);
+}
+
+static bool holds(const json_t *list, const json_t *item)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (json_equal(json_array_get(list, i), item))
+            return true;
+    return false;
+}
+
+static bool same(const json_t *have, const json_t *want)
+{
+    /* The server leaves out what is false, zero or empty. */
+    if (!have)
+        return json_is_false(want) || (json_is_integer(want) && json_integer_value(want) == 0);
+    if (!json_is_array(want))
+        return json_equal(have, want);
+    if (json_array_size(have) != json_array_size(want))
+        return false;
+    for (size_t i = 0; i < json_array_size(want); i++)
+        if (!holds(have, json_array_get(want, i)))
+            return false;
+    return true;
+}
+
+unsigned provision_compare(const json_t *have, const json_t *want, provision_difference_fn *report,
+                           void *ctx)
+{
+    const char *field;
+    json_t *value;
+    unsigned n = 0;
+
+    json_object_foreach((json_t *)want, field, value)
+    {
+        const json_t *other = json_object_get(have, field);
+        if (same(other, value))
+            continue;
+        n++;
+        if (report)
+            report(ctx, field, other, value);
+    }
+    return n;
+}

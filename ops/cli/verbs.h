@@ -1,0 +1,14 @@
+/* Every verb's row; verbs.c puts them in order. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "ops/cli/cli.h"
+
+extern const struct verb verb_decode;
+extern const struct verb verb_import_manami;
+extern const struct verb verb_migrate;
+extern const struct verb verb_publish;
+extern const struct verb verb_streams_plan;
+extern const struct verb verb_streams_apply;
+extern const struct verb verb_streams_check;
+extern const struct verb verb_validate;
