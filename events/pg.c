@@ -31,7 +31,7 @@ enum {
 };
 
 struct pg {
-    char *url, *password, *application_name;
+    char *url, *password, *application_name, *setup_sql;
     int64_t connect_timeout_ms, statement_timeout_ms;
     PGconn *conn;
     unsigned generation;
@@ -56,11 +56,13 @@ struct pg *pg_new(const struct pg_options *options)
     pg->url = copy(options->url);
     pg->password = copy(options->password);
     pg->application_name = copy(options->application_name);
+    pg->setup_sql = copy(options->setup_sql);
     pg->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     pg->statement_timeout_ms =
         options->statement_timeout_ms > 0 ? options->statement_timeout_ms : STATEMENT_TIMEOUT_MS;
-    if (pg->url == NULL || pg->password == NULL || pg->application_name == NULL)
+    if (pg->url == NULL || pg->password == NULL || pg->application_name == NULL ||
+        pg->setup_sql == NULL)
         return pg_free(pg);
     return pg;
 }
@@ -77,6 +79,7 @@ struct pg *pg_free(struct pg *pg)
         explicit_bzero(pg->password, strlen(pg->password));
     free(pg->password);
     free(pg->application_name);
+    free(pg->setup_sql);
     free(pg);
     return NULL;
 }
@@ -201,7 +204,12 @@ static int connect_now(struct pg *pg, struct err *err)
              "SET statement_timeout = %lld; SET idle_in_transaction_session_timeout = %lld",
              (long long)pg->statement_timeout_ms,
              (long long)(pg->statement_timeout_ms * IDLE_IN_TRANSACTION_TIMEOUTS));
-    return pg_run(pg, sql, err);
+    if (pg_run(pg, sql, err) < 0 ||
+        (pg->setup_sql[0] != '\0' && pg_run(pg, pg->setup_sql, err) < 0)) {
+        drop(pg);
+        return -1;
+    }
+    return 0;
 }
 
 /* Has the server closed an idle connection (restart, kill)? Costs one poll without a wait. */
@@ -450,8 +458,8 @@ static int bind(struct pg *pg, const struct pg_statement *statement, const struc
     return 0;
 }
 
-int pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
-             int n_params, PGresult **ret, struct err *err)
+int pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
+            int n_params, struct err *err)
 {
     assert(n_params >= 0 && n_params <= MAX_PARAMS);
     const char *values[MAX_PARAMS];
@@ -462,9 +470,26 @@ int pg_query(struct pg *pg, const struct pg_statement *statement, const struct p
         return -1;
     if (prepare(pg, statement, params, n_params, err) < 0)
         return -1;
-    int sent =
-        PQsendQueryPrepared(pg->conn, statement->name, n_params, values, lengths, formats, 1);
-    return complete(pg, statement->name, sent, ret, err);
+    if (!PQsendQueryPrepared(pg->conn, statement->name, n_params, values, lengths, formats, 1) ||
+        PQflush(pg->conn) < 0) {
+        pg_err_connection(err, statement->name, pg->conn);
+        drop(pg);
+        return -1;
+    }
+    return 0;
+}
+
+int pg_receive(struct pg *pg, const struct pg_statement *statement, PGresult **ret, struct err *err)
+{
+    return complete(pg, statement->name, pg->conn != NULL, ret, err);
+}
+
+int pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
+             int n_params, PGresult **ret, struct err *err)
+{
+    if (pg_send(pg, statement, params, n_params, err) < 0)
+        return -1;
+    return pg_receive(pg, statement, ret, err);
 }
 
 /* ---- readers ---- */

@@ -23,6 +23,7 @@ struct pg_options {
     const char *application_name; /* "echora-<worker>" */
     int64_t connect_timeout_ms;   /* default 3,000 */
     int64_t statement_timeout_ms; /* client and server side; default 20,000 */
+    const char *setup_sql;        /* run on every new connection (SET ...); NULL = nothing */
 };
 
 struct pg_statement {
@@ -47,6 +48,8 @@ struct pg_param pg_bytea(struct bytes v);
 struct pg_param pg_uuid(struct uuid v);
 struct pg_param pg_timestamptz(int64_t wall_us);
 struct pg_param pg_json(struct view v); /* jsonb, sent as text */
+struct pg_param pg_xid8(uint64_t v);
+struct pg_param pg_snapshot(struct view v); /* pg_snapshot, sent as text */
 
 /* Does not connect. Options are copied. NULL when out of memory. */
 struct pg *pg_new(const struct pg_options *options);
@@ -68,6 +71,12 @@ PGconn *pg_conn(struct pg *pg);
 MUST_CHECK int pg_query(struct pg *pg, const struct pg_statement *statement,
                         const struct pg_param params[], int n_params, PGresult **ret,
                         struct err *err);
+/* The two halves of pg_query, to work while the server does: nothing else may be called on this pg
+ * between them. What pg_send copies of its parameters is the socket's: they may change after it. */
+MUST_CHECK int pg_send(struct pg *pg, const struct pg_statement *statement,
+                       const struct pg_param params[], int n_params, struct err *err);
+MUST_CHECK int pg_receive(struct pg *pg, const struct pg_statement *statement, PGresult **ret,
+                          struct err *err);
 /* Unprepared SQL without parameters, possibly several statements (migrations, BEGIN). */
 MUST_CHECK int pg_run(struct pg *pg, const char *sql, struct err *err);
 MUST_CHECK int pg_begin(struct pg *pg, struct err *err);

@@ -217,3 +217,14 @@ struct pg_param pg_json(struct view v)
 {
     return pointed(PG_OID_JSONB, v.p, v.n, 0);
 }
+
+struct pg_param pg_xid8(uint64_t v)
+{
+    uint64_t be = htobe64(v);
+    return inlined(PG_OID_XID8, &be, sizeof(be));
+}
+
+struct pg_param pg_snapshot(struct view v)
+{
+    return pointed(PG_OID_PG_SNAPSHOT, v.p, v.n, 0);
+}

@@ -21,6 +21,7 @@ enum {
     PG_OID_TIMESTAMPTZ = 1184,
     PG_OID_UUID = 2950,
     PG_OID_JSONB = 3802,
+    PG_OID_PG_SNAPSHOT = 5038,
     PG_OID_XID8 = 5069,
     PG_OID_FIRST_USER = 16384, /* enums, domains and other types of the schema */
 };

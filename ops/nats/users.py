@@ -54,7 +54,9 @@ USERS = {
         "info": ("ANIME_EVENTS", "ANIME_DLQ"),
     },
     "relay": {
-        "publish": (*ANIME_SYNC, "anime.updated", "notification.>", "audit.catalog"),
+        # Its own inbox: a message to itself tells how the client library writes headers.
+        "publish": (*ANIME_SYNC, "anime.updated", "notification.>", "audit.catalog",
+                    "_INBOX_relay.>"),
         "serves": ("hint.outbox",),
         "info": ("ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"),
         "get": ("ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"),
