@@ -98,7 +98,8 @@ BEGIN
 
     EXECUTE format('GRANT INSERT (stream, subject, entity_type, entity_id, event_id, headers, payload) '
                    'ON %I.outbox TO %I', in_schema, writer);
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', in_schema, relay);
+    EXECUTE format('GRANT USAGE ON SCHEMA %I, ops TO %I', in_schema, relay);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION ops.outbox_empty_slot(name, interval) TO %I', relay);
     EXECUTE format('GRANT SELECT ON %I.outbox TO %I', in_schema, relay);
     EXECUTE format('GRANT SELECT, INSERT, DELETE, UPDATE (closed_at) ON %I.outbox_batch TO %I', in_schema, relay);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I.outbox_lane TO %I', in_schema, relay);
@@ -106,6 +107,87 @@ END
 $create$;
 COMMENT ON PROCEDURE ops.outbox_create IS
     'makes the outbox of a schema for these streams; one role writes rows, one relays them';
+
+-- Empties one slot whose rows are all published and whose newest row is older than `keep`; false when there is
+-- none. Rows of the two newest batches of each stream stay: the newest may be open, and the newest published
+-- one is the relay's memory. Looked up without a lock; under the lock it is enough that no row belongs to a
+-- transaction that the look-up could not see. Called by the relay, with its own rights.
+CREATE FUNCTION ops.outbox_empty_slot(in_schema name, keep interval) RETURNS boolean
+    LANGUAGE plpgsql
+    SET lock_timeout = '200ms'
+AS $empty$
+DECLARE
+    slot regclass;
+    newest timestamptz;
+    horizon xid8;
+    fit boolean;
+BEGIN
+    FOR slot IN SELECT inhrelid::regclass FROM pg_inherits
+                WHERE inhparent = format('%I.outbox', in_schema)::regclass
+    LOOP
+        EXECUTE format('SELECT created_at FROM %s ORDER BY id DESC LIMIT 1', slot) INTO newest;
+        CONTINUE WHEN newest IS NULL OR newest >= clock_timestamp() - keep;
+        EXECUTE format($sql$
+            SELECT pg_snapshot_xmin(pg_current_snapshot()), NOT EXISTS (
+                SELECT FROM %1$s AS o
+                LEFT JOIN LATERAL (
+                    SELECT prev FROM %2$I.outbox_batch AS b
+                    WHERE b.stream = o.stream AND b.n_rows > 0
+                    ORDER BY b.batch DESC OFFSET 1 LIMIT 1) AS safe ON true
+                WHERE safe.prev IS NULL OR NOT pg_visible_in_snapshot(o.xid, safe.prev))
+        $sql$, slot, in_schema) INTO horizon, fit;
+        CONTINUE WHEN NOT fit;
+        BEGIN
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', slot);
+            EXECUTE format('SELECT xid < $1 FROM %s ORDER BY xid DESC LIMIT 1', slot) INTO fit USING horizon;
+            IF fit THEN
+                EXECUTE format('TRUNCATE %s', slot);
+                -- The lock lasts until the transaction ends: the next slot is for the next call.
+                RETURN true;
+            END IF;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END LOOP;
+    RETURN false;
+END
+$empty$;
+COMMENT ON FUNCTION ops.outbox_empty_slot IS 'empties one slot of published rows older than keep';
+
+-- A person's answer to a relay that refuses to run (ops/runbooks/relay-refused.md): this database and the
+-- stream as it stands belong together from now on. Rows that may not have been published (or all that are kept,
+-- with republish) are entered again and will be published; so some may be published twice, none is skipped.
+-- last_sequence: the stream's last sequence now; tail_batch: the batch in the Echora-Position of its last message,
+-- 0 when there is none.
+CREATE PROCEDURE ops.outbox_accept(in_schema name, in_stream text, last_sequence bigint, tail_batch bigint DEFAULT 0,
+                                   republish boolean DEFAULT false)
+    LANGUAGE plpgsql
+AS $accept$
+DECLARE
+    number bigint;
+    seen pg_snapshot;
+BEGIN
+    EXECUTE format('LOCK TABLE %1$I.outbox, %1$I.outbox_batch IN ACCESS EXCLUSIVE MODE', in_schema);
+    EXECUTE format($sql$
+        SELECT coalesce(max(batch), 0), (array_agg(prev ORDER BY batch DESC) FILTER (WHERE n_rows > 0))[1]
+        FROM %I.outbox_batch WHERE stream = $1
+    $sql$, in_schema) INTO number, seen USING in_stream;
+    -- Xids and snapshots of another cluster mean nothing here, so every row gets a new one.
+    EXECUTE format('CREATE TEMP TABLE outbox_again ON COMMIT DROP AS SELECT * FROM %I.outbox '
+                   'WHERE stream = $1 AND ($2 OR $3 IS NULL OR NOT pg_visible_in_snapshot(xid, $3))',
+                   in_schema) USING in_stream, republish, seen;
+    EXECUTE format('DELETE FROM %I.outbox WHERE stream = $1', in_schema) USING in_stream;
+    EXECUTE format('INSERT INTO %I.outbox (stream, subject, entity_type, entity_id, event_id, headers, payload) '
+                   'SELECT stream, subject, entity_type, entity_id, event_id, headers, payload '
+                   'FROM outbox_again ORDER BY id', in_schema);
+    EXECUTE format($sql$
+        INSERT INTO %I.outbox_batch (stream, batch, prev, cur, first_id, last_id, n_rows, start_sequence, closed_at)
+        VALUES ($1, greatest($2, $3) + 1, '3:3:', '3:3:', 1, 0, 0, $4, clock_timestamp())
+    $sql$, in_schema) USING in_stream, number, tail_batch, last_sequence;
+    EXECUTE format('DELETE FROM %I.outbox_lane WHERE stream = $1', in_schema) USING in_stream;
+END
+$accept$;
+COMMENT ON PROCEDURE ops.outbox_accept IS 'lets a refused relay go on with the stream as it is';
 
 CALL ops.outbox_create('catalog', ARRAY['ANIME_SYNC', 'ANIME_EVENTS', 'NOTIFICATION_EVENTS', 'AUDIT'],
                        'echora_catalogue', 'echora_relay');

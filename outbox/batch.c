@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "outbox/batch.h"
+
+#include "outbox_sql.h"
+
+enum { SNAPSHOT_MAX = 1 << 20 };
+/* PostgreSQL's number of the type xid8[] (pg_type.dat). */
+enum { OID_XID8_ARRAY = 271 };
+
+/* No transaction has an xid below 3. */
+#define SNAPSHOT_OF_NOTHING "3:3:"
+
+static void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax)
+{
+    buf_reset(&s->text);
+    buf_append_view(&s->text, text);
+    s->xmax = xmax;
+}
+
+void batch_init(struct outbox_batch *b)
+{
+    *b = (struct outbox_batch){0};
+    buf_init(&b->prev.text, SNAPSHOT_MAX);
+    buf_init(&b->cur.text, SNAPSHOT_MAX);
+    buf_init(&b->stragglers, SNAPSHOT_MAX);
+}
+
+void batch_deinit(struct outbox_batch *b)
+{
+    buf_deinit(&b->prev.text);
+    buf_deinit(&b->cur.text);
+    buf_deinit(&b->stragglers);
+}
+
+static int check_memory(const struct outbox_batch *b, struct err *err)
+{
+    if (buf_failed(&b->prev.text) || buf_failed(&b->cur.text) || buf_failed(&b->stragglers))
+        return err_set(err, ERR_RETRY, "no-memory", "batch", "a snapshot does not fit");
+    return 0;
+}
+
+static void set_stragglers(struct outbox_batch *b, struct view text)
+{
+    buf_reset(&b->stragglers);
+    buf_append_view(&b->stragglers, text);
+}
+
+static bool has_stragglers(const struct outbox_batch *b)
+{
+    return b->stragglers.n > 2;
+}
+
+static struct pg_param snapshot_param(const struct snapshot *s)
+{
+    return pg_snapshot(buf_view(&s->text));
+}
+
+static struct pg_param stragglers_param(const struct outbox_batch *b)
+{
+    return (struct pg_param){.data = b->stragglers.n > 0 ? b->stragglers.p : "{}",
+                             .length = b->stragglers.n > 0 ? (int)b->stragglers.n : 2,
+                             .type = OID_XID8_ARRAY};
+}
+
+int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream))};
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(pg, &sql_newest_batch, params, ARRAY_LEN(params), &r, err) < 0)
+        return -1;
+    if (PQntuples(r) == 0) {
+        ret->number = ret->n_rows = ret->first_id = ret->last_id = 0;
+        ret->start_sequence = 0;
+        ret->closed = true;
+        snapshot_set(&ret->prev, VIEW_LIT(SNAPSHOT_OF_NOTHING), 3);
+        snapshot_set(&ret->cur, VIEW_LIT(SNAPSHOT_OF_NOTHING), 3);
+        set_stragglers(ret, VIEW_LIT("{}"));
+        return check_memory(ret, err);
+    }
+    ret->number = pg_get_i64(r, 0, 0);
+    snapshot_set(&ret->prev, pg_get_text(r, 0, 1), (uint64_t)pg_get_i64(r, 0, 2));
+    snapshot_set(&ret->cur, pg_get_text(r, 0, 3), (uint64_t)pg_get_i64(r, 0, 4));
+    set_stragglers(ret, pg_get_text(r, 0, 5));
+    ret->first_id = pg_get_i64(r, 0, 6);
+    ret->last_id = pg_get_i64(r, 0, 7);
+    ret->n_rows = pg_get_i64(r, 0, 8);
+    ret->start_sequence = (uint64_t)pg_get_i64(r, 0, 9);
+    ret->closed = pg_get_bool(r, 0, 10);
+    return check_memory(ret, err);
+}
+
+int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, struct outbox_batch *b,
+               int64_t *ret_others, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream)), snapshot_param(&b->cur),
+                                      pg_xid8(b->cur.xmax), pg_i64(b->number + 1),
+                                      pg_i64((int64_t)start_sequence)};
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(pg, &sql_open_batch, params, ARRAY_LEN(params), &r, err) < 0)
+        return -1;
+    b->n_rows = pg_get_i64(r, 0, 5);
+    *ret_others = pg_get_i64(r, 0, 6);
+    if (b->n_rows > 0) {
+        b->number++;
+        struct snapshot former = b->prev;
+        b->prev = b->cur;
+        b->cur = former;
+        set_stragglers(b, pg_get_text(r, 0, 2));
+        b->first_id = pg_get_i64(r, 0, 3);
+        b->last_id = pg_get_i64(r, 0, 4);
+        b->start_sequence = start_sequence;
+        b->closed = false;
+    }
+    snapshot_set(&b->cur, pg_get_text(r, 0, 0), (uint64_t)pg_get_i64(r, 0, 1));
+    return check_memory(b, err);
+}
+
+int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t after,
+                   int max_rows, struct err *err)
+{
+    const struct pg_param params[] = {
+        pg_text(view_of(stream)), pg_i64(after),        pg_i64(b->last_id),
+        pg_xid8(b->prev.xmax),    pg_xid8(b->cur.xmax), snapshot_param(&b->cur),
+        pg_i32(max_rows),         pg_i64(PAGE_BYTES),   stragglers_param(b)};
+    if (has_stragglers(b))
+        return pg_send(pg, &sql_page_late, params, ARRAY_LEN(params), err);
+    return pg_send(pg, &sql_page, params, ARRAY_LEN(params) - 1, err);
+}
+
+int batch_page_take(struct pg *pg, const struct outbox_batch *b, PGresult **ret, struct err *err)
+{
+    return pg_receive(pg, has_stragglers(b) ? &sql_page_late : &sql_page, ret, err);
+}
+
+int batch_nth(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t n,
+              bool *ret_found, int64_t *ret_id, struct uuid *ret_event, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream)),
+                                      pg_i64(b->first_id),
+                                      pg_i64(b->last_id),
+                                      pg_xid8(b->prev.xmax),
+                                      pg_xid8(b->cur.xmax),
+                                      snapshot_param(&b->cur),
+                                      pg_i64(n),
+                                      stragglers_param(b)};
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(pg, &sql_nth_row, params, ARRAY_LEN(params), &r, err) < 0)
+        return -1;
+    *ret_found = PQntuples(r) > 0;
+    if (*ret_found) {
+        *ret_id = pg_get_i64(r, 0, 0);
+        *ret_event = pg_get_uuid(r, 0, 1);
+    }
+    return 0;
+}
+
+int batch_row_event(struct pg *pg, const char *stream, int64_t id, bool *ret_found,
+                    struct uuid *ret_event, struct err *err)
+{
+    const struct pg_param params[] = {pg_i64(id), pg_text(view_of(stream))};
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(pg, &sql_row_event, params, ARRAY_LEN(params), &r, err) < 0)
+        return -1;
+    *ret_found = PQntuples(r) > 0;
+    if (*ret_found)
+        *ret_event = pg_get_uuid(r, 0, 0);
+    return 0;
+}
+
+int batch_close(struct pg *pg, const char *stream, int64_t number, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(number)};
+    return pg_query(pg, &sql_close_batch, params, ARRAY_LEN(params), NULL, err);
+}

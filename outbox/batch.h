@@ -1,0 +1,59 @@
+/* Batches of one stream's rows in PostgreSQL: open, page through, look up. No NATS here.
+ *
+ * A batch is what snapshot cur sees and snapshot prev does not, ordered by id (PgQ's algorithm): no
+ * committed row is skipped however late it commits, and rows of one entity keep their order,
+ * because the second change of an entity can only begin when the first has committed. Its bounds
+ * are stored when it is opened. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "events/base/buf.h"
+#include "events/pg.h"
+
+/* A snapshot as PostgreSQL writes it, "xmin:xmax:xip,xip"; its length grows with the number of
+ * open transactions. */
+struct snapshot {
+    struct buf text;
+    uint64_t xmax;
+};
+
+struct outbox_batch {
+    int64_t number; /* 0 = none yet */
+    struct snapshot prev, cur;
+    struct buf stragglers; /* an xid8[] as text; "{}" = none */
+    int64_t first_id, last_id, n_rows;
+    uint64_t start_sequence;
+    bool closed; /* shared streams only */
+};
+
+void batch_init(struct outbox_batch *b);
+void batch_deinit(struct outbox_batch *b);
+
+/* The newest stored batch of the stream; number 0 when there is none, then cur is the snapshot that
+ * sees nothing. */
+MUST_CHECK int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret,
+                            struct err *err);
+
+/* Opens batch number b->number + 1: its prev is b->cur. With rows, b becomes it (stored and
+ * committed); with none, b->n_rows is 0 and only b->cur moves on, in memory. *ret_others counts new
+ * rows of other streams. Code pg-23505 means that another relay opened it first. */
+MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence,
+                          struct outbox_batch *b, int64_t *ret_others, struct err *err);
+
+/* Asks for the next rows behind id after; batch_page_take waits for them. Columns of the result:
+ * enum page_column. At most max_rows, and no row begins beyond PAGE_BYTES. */
+enum { PAGE_BYTES = 1 << 20 };
+enum page_column { PAGE_ID, PAGE_EVENT, PAGE_SUBJECT, PAGE_HEADERS, PAGE_PAYLOAD, PAGE_CREATED };
+MUST_CHECK int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b,
+                              int64_t after, int max_rows, struct err *err);
+MUST_CHECK int batch_page_take(struct pg *pg, const struct outbox_batch *b, PGresult **ret,
+                               struct err *err);
+
+/* Row number n (from 0) of the batch. */
+MUST_CHECK int batch_nth(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t n,
+                         bool *ret_found, int64_t *ret_id, struct uuid *ret_event, struct err *err);
+/* A row by its id. */
+MUST_CHECK int batch_row_event(struct pg *pg, const char *stream, int64_t id, bool *ret_found,
+                               struct uuid *ret_event, struct err *err);
+/* Shared streams: everything of it is acknowledged. */
+MUST_CHECK int batch_close(struct pg *pg, const char *stream, int64_t number, struct err *err);

@@ -1,0 +1,255 @@
+/* Mechanism: the first lane is polled each round; its look at the outbox also tells whether other
+ * streams have new rows, so lanes with little traffic cost nothing. A round without rows waits for
+ * a hint at most the current pause, which doubles from poll_min to poll_max and falls back with
+ * every row. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include "outbox/relay.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "contracts/registry.h"
+#include "events/base/backoff.h"
+#include "events/base/clock.h"
+#include "events/hint.h"
+#include "events/log.h"
+#include "events/metrics.h"
+#include "outbox/keeper.h"
+#include "outbox/leader.h"
+#include "outbox/relay_lane.h"
+
+enum {
+    LANES_MAX = 16,
+    PAGE_ROWS = 1000,
+    POLL_MIN_MS = 1,
+    POLL_MAX_MS = 50,
+    STANDBY_MS = 50,
+    KEEPER_EVERY_MS = 30000,
+    /* Lanes that nobody announced are looked at this often all the same. */
+    OTHERS_EVERY_MS = 1000,
+    RETRY_MIN_MS = 10,
+    RETRY_MAX_MS = 1000,
+    /* The look for a new batch counts a whole backlog. */
+    STATEMENT_TIMEOUT_MS = 600000,
+};
+static const int64_t keep_default_ms = 48LL * 3600 * 1000;
+
+struct relay {
+    struct relay_options options;
+    char setup_sql[512];
+    struct pg *pg;
+    struct leader *leader;
+    struct keeper *keeper;
+    struct hint *hint;
+    struct relay_lane lanes[LANES_MAX];
+    size_t n_lanes;
+    unsigned pg_generation, bus_generation, term;
+    bool hinted;          /* a hint came while rows were published */
+    bool others;          /* lanes beside the first may have rows */
+    int64_t others_at_ms; /* when they were looked at */
+    struct metric *active;
+    struct prng prng;
+    relay_stop_fn *stop;
+    void *stop_ctx;
+};
+
+static bool should_stop(void *ctx)
+{
+    struct relay *r = ctx;
+    /* A long batch keeps the hints from piling up. */
+    if (hint_wait(r->hint, 0))
+        r->hinted = true;
+    return r->stop(r->stop_ctx) || !leader_holds(r->leader);
+}
+
+static void set_defaults(struct relay_options *o)
+{
+    if (o->page_rows <= 0)
+        o->page_rows = PAGE_ROWS;
+    if (o->poll_min_ms <= 0)
+        o->poll_min_ms = POLL_MIN_MS;
+    if (o->poll_max_ms < o->poll_min_ms)
+        o->poll_max_ms = o->poll_min_ms > POLL_MAX_MS ? o->poll_min_ms : POLL_MAX_MS;
+    if (o->keep_ms <= 0)
+        o->keep_ms = keep_default_ms;
+    if (o->keeper_every_ms <= 0)
+        o->keeper_every_ms = KEEPER_EVERY_MS;
+}
+
+/* Pages must come by the primary key, whatever the statistics of an outbox that is sometimes empty
+ * say; sorting a whole batch for each page would be quadratic. */
+static const char setup[] = "SET search_path = \"%s\"; SET enable_seqscan = off; "
+                            "SET enable_bitmapscan = off; SET enable_sort = off; SET jit = off; "
+                            "SET plan_cache_mode = force_generic_plan";
+
+static int start(struct relay *r, struct err *err)
+{
+    struct relay_options *o = &r->options;
+    snprintf(r->setup_sql, sizeof(r->setup_sql), setup, o->schema);
+    o->pg.setup_sql = r->setup_sql;
+    o->pg.statement_timeout_ms = STATEMENT_TIMEOUT_MS;
+    r->pg = pg_new(&o->pg);
+    if (r->pg == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", "relay", "out of memory");
+    for (; o->streams[r->n_lanes] != NULL; r->n_lanes++) {
+        if (r->n_lanes == LANES_MAX)
+            return err_set(err, ERR_FATAL, "config", "relay", "more than %d streams",
+                           (int)LANES_MAX);
+        const struct stream_def *stream = o->streams[r->n_lanes];
+        relay_lane_init(&r->lanes[r->n_lanes], o->schema, stream->name, stream->sole_writer,
+                        o->page_rows);
+    }
+    if (hint_open(&r->hint, o->bus, "hint.outbox", err) < 0 ||
+        leader_start(&r->leader, &o->pg, o->schema, err) < 0)
+        return -1;
+    const struct keeper_options keeper = {.schema = o->schema,
+                                          .keep_ms = o->keep_ms,
+                                          .every_ms = o->keeper_every_ms,
+                                          .leader = r->leader};
+    return keeper_start(&r->keeper, &o->pg, &keeper, err);
+}
+
+int relay_new(struct relay **ret, const struct relay_options *options, struct err *err)
+{
+    static const struct metric_def active = {.name = "echora_relay_active",
+                                             .kind = METRIC_GAUGE,
+                                             .help = "1 while this relay is the active one.",
+                                             .labels = "outbox"};
+    struct relay *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", "relay", "out of memory");
+    r->options = *options;
+    set_defaults(&r->options);
+    prng_seed(&r->prng, (uint64_t)wall_us());
+    r->active = metric_series(&active, (const char *[]){options->schema});
+    if (start(r, err) < 0) {
+        relay_free(r);
+        return -1;
+    }
+    *ret = r;
+    return 0;
+}
+
+struct relay *relay_free(struct relay *r)
+{
+    if (r == NULL)
+        return NULL;
+    keeper_stop(r->keeper);
+    leader_stop(r->leader);
+    hint_close(r->hint);
+    for (size_t i = 0; i < r->n_lanes; i++)
+        relay_lane_deinit(&r->lanes[i]);
+    pg_free(r->pg);
+    free(r);
+    return NULL;
+}
+
+static void forget_all(struct relay *r)
+{
+    for (size_t i = 0; i < r->n_lanes; i++)
+        relay_lane_forget(&r->lanes[i]);
+    r->others = true;
+}
+
+/* A new connection or a new term: another database or stream may stand behind the same address. */
+static int check_connections(struct relay *r, struct err *err)
+{
+    if (!bus_connected(r->options.bus))
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-connection", "relay",
+                           "no connection to NATS");
+    if (pg_ensure(r->pg, err) < 0)
+        return -1;
+    unsigned pg = pg_generation(r->pg), bus = bus_generation(r->options.bus);
+    unsigned term = leader_term(r->leader);
+    if (pg != r->pg_generation || bus != r->bus_generation || term != r->term)
+        forget_all(r);
+    r->pg_generation = pg;
+    r->bus_generation = bus;
+    r->term = term;
+    return 0;
+}
+
+/* Errors of one lane that time may heal stay with it; the others go on. */
+static int handle_error(struct relay *r, struct relay_lane *lane, const struct err *e,
+                        struct err *err)
+{
+    relay_lane_forget(lane);
+    bool connections = bus_connected(r->options.bus) && pg_conn(r->pg) != NULL;
+    if (e->class == ERR_FATAL || !connections) {
+        *err = *e;
+        if (e->class != ERR_FATAL)
+            err->class = ERR_UNAVAILABLE;
+        return -1;
+    }
+    /* Somebody was quicker, or an answer was lost: look again soon. */
+    int64_t pause = backoff_ms(&r->prng, lane->failures, RETRY_MIN_MS, RETRY_MAX_MS);
+    lane->retry_at_ms = mono_ms() + pause;
+    /* The first time is everyday life: a reconnect, a change of leaders. */
+    if (lane->failures++ == 0)
+        log_debug("lane starts again", LF_STR("stream", lane->stream), LF_STR("code", e->code));
+    else
+        log_err(LOG_LEVEL_WARN, "lane is held up", e);
+    return 0;
+}
+
+static int step_lane(struct relay *r, struct relay_lane *lane, int64_t *rows, struct err *err)
+{
+    int64_t n = 0, others = 0;
+    struct err e = ERR_INIT;
+    if (lane->retry_at_ms > mono_ms())
+        return 0;
+    int result = relay_lane_step(lane, r->pg, r->options.bus, should_stop, r, &n, &others, &e);
+    *rows += n;
+    if (others > 0)
+        r->others = true;
+    if (result < 0)
+        return handle_error(r, lane, &e, err);
+    lane->failures = 0;
+    lane->retry_at_ms = 0;
+    return 0;
+}
+
+static int round_of_lanes(struct relay *r, int64_t *rows, struct err *err)
+{
+    if (r->n_lanes > 0 && step_lane(r, &r->lanes[0], rows, err) < 0)
+        return -1;
+    int64_t now = mono_ms();
+    if (!r->others && now - r->others_at_ms < OTHERS_EVERY_MS)
+        return 0;
+    r->others = false;
+    r->others_at_ms = now;
+    for (size_t i = 1; i < r->n_lanes; i++)
+        if (step_lane(r, &r->lanes[i], rows, err) < 0)
+            return -1;
+    return 0;
+}
+
+int relay_run(struct relay *r, relay_stop_fn *stop, void *ctx, struct err *err)
+{
+    r->stop = stop;
+    r->stop_ctx = ctx;
+    forget_all(r);
+    int64_t pause = r->options.poll_min_ms;
+    while (!stop(ctx)) {
+        metric_set(r->active, leader_holds(r->leader) ? 1 : 0);
+        if (!leader_holds(r->leader)) {
+            forget_all(r);
+            hint_wait(r->hint, STANDBY_MS);
+            continue;
+        }
+        int64_t rows = 0;
+        r->hinted = false;
+        if (check_connections(r, err) < 0 || round_of_lanes(r, &rows, err) < 0)
+            return -1;
+        if (rows > 0)
+            pause = r->options.poll_min_ms;
+        if (r->hinted || rows >= r->options.page_rows)
+            continue;
+        if (hint_wait(r->hint, pause))
+            pause = r->options.poll_min_ms;
+        else if (pause < r->options.poll_max_ms)
+            pause = pause * 2 < r->options.poll_max_ms ? pause * 2 : r->options.poll_max_ms;
+    }
+    return 0;
+}
