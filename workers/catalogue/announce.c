@@ -1,0 +1,168 @@
+/* See announce.h. Event ids are version 5 of the operation's event and the entity, so that an
+ * attempt that is redone says the same again. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include <stdio.h>
+
+#include "events/base/clock.h"
+#include "workers/catalogue/announce.h"
+#include "workers/catalogue/types.h"
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_RETRY, "no-memory", "announce", "the batch's memory is spent");
+}
+
+int work_say(struct work *w, const struct op *op, struct entity *e, enum announcement_kind kind,
+             uint64_t changed, const char *inherited, struct err *err)
+{
+    struct announcement *a = e->said;
+    e->dirty = true;
+    if (!a || a->op != op) {
+        a = arena_zalloc(w->arena, sizeof(*a));
+        if (!a)
+            return no_memory(err);
+        *a = (struct announcement){.entity = e, .op = op, .kind = kind};
+        if (!work_add(w, &w->announcements, a))
+            return no_memory(err);
+        e->said = a;
+    }
+    if (kind > a->kind)
+        a->kind = kind;
+    a->changed |= changed;
+    if (inherited)
+        a->inherited = inherited;
+    return 0;
+}
+
+static size_t field_names(enum entity_kind kind, uint64_t changed, const char *inherited,
+                          char **names)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < kinds[kind].n_fields; i++)
+        if (changed & field_bit((int)i))
+            names[n++] = (char *)kinds[kind].fields[i].name;
+    if (inherited)
+        names[n++] = (char *)inherited;
+    return n;
+}
+
+/* The five messages have their common fields under the same names. */
+#define FILL(type, lower, id_field)                                                                \
+    {                                                                                              \
+        Echora__Events__V1__##type *m = arena_alloc(arena, sizeof(*m));                            \
+        if (!m)                                                                                    \
+            return no_memory(err);                                                                 \
+        echora__events__v1__##lower##__init(m);                                                    \
+        m->event_id = ids;                                                                         \
+        m->timestamp = at;                                                                         \
+        m->id_field = ids + UUID_TEXT;                                                             \
+        m->revision = revision;                                                                    \
+        ret->message = &m->base;                                                                   \
+    }
+#define FILL_SYNCED(type, lower, id_field)                                                         \
+    FILL(type, lower, id_field)                                                                    \
+    ((Echora__Events__V1__##type *)ret->message)->changed_fields = names;                          \
+    ((Echora__Events__V1__##type *)ret->message)->n_changed_fields = n_names;
+
+int announce_row(struct arena *arena, enum announcement_kind say, enum entity_kind kind,
+                 struct uuid entity, int64_t revision, uint64_t changed, const char *inherited,
+                 struct uuid event_id, struct outbox_row *ret, struct err *err)
+{
+    *ret = (struct outbox_row){.event_id = event_id, .entity_id = entity};
+    char *ids = arena_alloc(arena, 2 * UUID_TEXT);
+    Google__Protobuf__Timestamp *at = arena_alloc(arena, sizeof(*at));
+    char **names = arena_array(arena, kinds[kind].n_fields + 1, sizeof(*names));
+    if (!ids || !at || !names)
+        return no_memory(err);
+    uuid_format(event_id, ids);
+    uuid_format(entity, ids + UUID_TEXT);
+    int64_t now = wall_us();
+    google__protobuf__timestamp__init(at);
+    at->seconds = now / 1000000;
+    at->nanos = (int32_t)(now % 1000000) * 1000;
+    size_t n_names = field_names(kind, changed, inherited, names);
+    if (kind == KIND_CHARACTER) {
+        ret->def = registry_must("character.synced");
+        FILL_SYNCED(CharacterSyncedEvent, character_synced_event, character_id);
+    } else if (kind == KIND_EPISODE) {
+        ret->def = registry_must("episode.synced");
+        FILL_SYNCED(EpisodeSyncedEvent, episode_synced_event, episode_id);
+    } else if (say == SAY_CREATED) {
+        ret->def = registry_must("anime.created");
+        FILL(AnimeCreatedEvent, anime_created_event, anime_id);
+    } else if (say == SAY_DELETED) {
+        ret->def = registry_must("anime.deleted");
+        FILL(AnimeDeletedEvent, anime_deleted_event, anime_id);
+    } else {
+        ret->def = registry_must("anime.synced");
+        FILL_SYNCED(AnimeSyncedEvent, anime_synced_event, anime_id);
+    }
+    return 0;
+}
+
+/* The event ids of what is said; the kind of entity keeps two entities of one UUID apart. */
+static struct uuid event_id_of(const struct announcement *a)
+{
+    uint8_t name[2 * sizeof(struct uuid) + 1];
+    memcpy(name, a->op->clock.event.b, 16);
+    memcpy(name + 16, a->entity->id.b, 16);
+    name[32] = (uint8_t)a->entity->kind;
+    return uuid_v5(uuid_echora, (struct view){(const char *)name, sizeof(name)});
+}
+
+static int parked_row(struct work *w, struct parked *p, struct outbox_row *ret, struct err *err)
+{
+    struct bus_header *headers = arena_array(w->arena, 2, sizeof(*headers));
+    char *id = arena_alloc(w->arena, UUID_TEXT);
+    struct buf reasons;
+    buf_init(&reasons, 4096);
+    for (size_t i = 0; i < p->n_reasons; i++) {
+        if (i)
+            buf_putc(&reasons, ',');
+        /* A publisher's reason is free text; a header is one line of plain characters. */
+        for (const char *c = p->reason_list[i]; *c; c++)
+            buf_putc(&reasons, (*c >= ' ' && *c != ',' && *c < 0x7f) ? *c : '-');
+    }
+    p->reasons = arena_strdup(w->arena, buf_view(&reasons));
+    buf_deinit(&reasons);
+    if (!headers || !id || !p->reasons)
+        return no_memory(err);
+    uuid_format(p->review_id, id);
+    headers[0] = (struct bus_header){"Echora-Review", id};
+    headers[1] = (struct bus_header){"Echora-Risk", p->reasons};
+    *ret = (struct outbox_row){.def = registry_must("anime.updated"),
+                               .event_id = p->review_id,
+                               .entity_id = p->anime->id,
+                               .message = p->copy,
+                               .extra = headers,
+                               .n_extra = 2};
+    if (p->op->trace)
+        ret->trace = *p->op->trace;
+    return 0;
+}
+
+int announce_all(struct work *w, struct outbox *outbox, size_t *ret_rows, struct err *err)
+{
+    size_t n = 0;
+    struct outbox_row *rows =
+        arena_array(w->arena, w->announcements.n + w->parked.n, sizeof(*rows));
+    if (!rows && w->announcements.n + w->parked.n)
+        return no_memory(err);
+    for (size_t i = 0; i < w->announcements.n; i++) {
+        const struct announcement *a = w->announcements.p[i];
+        if (a->kind == SAY_COVERED)
+            continue;
+        struct outbox_row *row = &rows[n++];
+        if (announce_row(w->arena, a->kind, a->entity->kind, a->entity->id, a->revision, a->changed,
+                         a->inherited, event_id_of(a), row, err) < 0)
+            return -1;
+        if (a->op->trace)
+            row->trace = *a->op->trace;
+    }
+    for (size_t i = 0; i < w->parked.n; i++)
+        if (parked_row(w, w->parked.p[i], &rows[n++], err) < 0)
+            return -1;
+    *ret_rows = n;
+    return n ? outbox_append(outbox, w->pg, rows, n, err) : 0;
+}

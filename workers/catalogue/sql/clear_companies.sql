@@ -1,0 +1,2 @@
+WITH gone AS (DELETE FROM anime_company WHERE anime_id = ANY ($1::uuid[]))
+DELETE FROM graph_edge WHERE asserted_by = ANY ($1::uuid[]) AND family = 'company';

@@ -1,0 +1,1 @@
+SELECT nextval('revision_seq') FROM generate_series(1, $1::int);

@@ -1,0 +1,120 @@
+/* See worker.h. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include <stdlib.h>
+
+#include "events/base/clock.h"
+#include "events/log.h"
+#include "workers/catalogue/sql.h"
+#include "workers/catalogue/worker.h"
+
+enum { SWEEP_EVERY_MS = 5000, MAINTAIN_EVERY_MS = 3600 * 1000 };
+
+static const struct option options[] = {
+    {"risk-text-cut", OPT_INT, offsetof(struct catalogue_config, risk_text_cut), "50", 1, 100, NULL,
+     "PERCENT", "A synopsis or background that loses more than this waits for a person."},
+    {"risk-list-cut", OPT_INT, offsetof(struct catalogue_config, risk_list_cut), "50", 1, 100, NULL,
+     "PERCENT", "A list that loses more than this waits for a person."},
+    {"inbox-keep-days", OPT_INT, offsetof(struct catalogue_config, inbox_keep_days), "40", 8, 3650,
+     NULL, "DAYS", "How long handled events are remembered (stream 7 days, dead letters 30)."},
+    {"pending-keep", OPT_DURATION, offsetof(struct catalogue_config, pending_keep_ms), "7d", 1000,
+     INT64_C(30) * 86400 * 1000, NULL, "TIME",
+     "How long an update waits for its entity before it becomes a dead letter."},
+};
+
+static void handle(void *context, struct batch *batch)
+{
+    struct catalogue *c = context;
+    writer_handle(&c->writer, batch);
+}
+
+static const struct consumer_spec consumers[] = {
+    {.durable = "catalog-enriched",
+     .subject = "anime.enriched",
+     .handle = handle,
+     .ack_wait_ms = 30000,
+     .max_deliver = 10,
+     .max_ack_pending = 4096},
+    {.durable = "catalog-updated",
+     .subject = "anime.updated",
+     .handle = handle,
+     .ack_wait_ms = 30000,
+     .max_deliver = 10,
+     .max_ack_pending = 4096},
+    {.durable = "catalog-episode-aired",
+     .subject = "anime.episode.aired",
+     .handle = handle,
+     .ack_wait_ms = 60000,
+     .max_deliver = 10,
+     .max_ack_pending = 4096},
+    {.durable = "catalog-character-updated",
+     .subject = "character.updated",
+     .handle = handle,
+     .ack_wait_ms = 30000,
+     .max_deliver = 10,
+     .max_ack_pending = 4096},
+    {.durable = "catalog-episode-updated",
+     .subject = "episode.updated",
+     .handle = handle,
+     .ack_wait_ms = 30000,
+     .max_deliver = 10,
+     .max_ack_pending = 4096},
+};
+
+static int open_lane(struct lane *lane, void **ret_context, struct err *err)
+{
+    const struct catalogue_config *config = lane_options(lane);
+    struct catalogue *c = calloc(1, sizeof(*c));
+    if (!c)
+        return err_set(err, ERR_FATAL, "no-memory", "open lane", "out of memory");
+    c->lane = lane;
+    c->config = config;
+    struct risk_limits limits = {config->risk_text_cut, config->risk_list_cut};
+    if (writer_init(&c->writer, lane_pg(lane), lane_bus(lane), &limits, err) < 0) {
+        free(c);
+        return -1;
+    }
+    *ret_context = c;
+    return 0;
+}
+
+static void close_lane(void *context)
+{
+    struct catalogue *c = context;
+    writer_deinit(&c->writer);
+    free(c);
+}
+
+/* Relations that two transactions brought past each other; partitions of the inbox. */
+static int tick(void *context, struct err *err)
+{
+    struct catalogue *c = context;
+    struct pg *pg = c->writer.pg;
+    int64_t now = mono_ms();
+    if (now >= c->next_maintenance_ms) {
+        struct pg_param days = pg_i32((int32_t)c->config->inbox_keep_days);
+        if (pg_query(pg, &sql_maintain_inbox, &days, 1, NULL, err) < 0)
+            return -1;
+        c->next_maintenance_ms = now + MAINTAIN_EVERY_MS;
+    }
+    if (now < c->next_sweep_ms)
+        return 0;
+    if (pg_query(pg, &sql_sweep_relations, NULL, 0, NULL, err) < 0)
+        return -1;
+    c->next_sweep_ms = now + SWEEP_EVERY_MS;
+    return 0;
+}
+
+const struct worker_spec catalogue_worker = {
+    .name = "catalogue",
+    .summary = "Commits what publishers say to PostgreSQL, with an outbox row for every change.",
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+    .options_size = sizeof(struct catalogue_config),
+    .consumers = consumers,
+    .n_consumers = ARRAY_LEN(consumers),
+    .needs = 1u << DEP_POSTGRES,
+    .open = open_lane,
+    .close = close_lane,
+    .tick = tick,
+};
