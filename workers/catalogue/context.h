@@ -5,9 +5,21 @@
 #include "events/bus.h"
 #include "events/pg.h"
 #include "outbox/append.h"
+#include "workers/catalogue/writer.h"
+
+/* Filled from the worker's options. */
+struct catalogue_config {
+    int64_t risk_text_cut; /* percent */
+    int64_t risk_list_cut; /* percent */
+    int64_t inbox_keep_days;
+    int64_t pending_keep_ms;
+};
 
 struct catalogue {
     struct pg *pg;         /* borrowed from the lane */
     struct bus *bus;       /* borrowed from the lane */
-    struct outbox *outbox; /* owned */
+    struct outbox *outbox; /* the writer's */
+    struct writer writer;
+    const struct catalogue_config *config;
+    int64_t next_sweep_ms, next_maintenance_ms; /* monotonic; chores of lane 0 */
 };

@@ -3,7 +3,7 @@
 
 #include "workers/catalogue/requests.h"
 
-const struct request_spec catalogue_requests[] = {
+const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS] = {
     {"catalog.record.get", answer_record_get},
     {"catalog.anime.get", answer_anime_get},
     {"catalog.character.get", answer_character_get},
@@ -13,4 +13,3 @@ const struct request_spec catalogue_requests[] = {
     {"catalog.outbox.enqueue", answer_outbox_enqueue},
     {"contracts.validate", answer_contracts_validate},
 };
-const size_t n_catalogue_requests = ARRAY_LEN(catalogue_requests);

@@ -5,8 +5,8 @@
 #include "events/worker.h"
 #include "workers/catalogue/kind.h"
 
-extern const struct request_spec catalogue_requests[];
-extern const size_t n_catalogue_requests;
+enum { N_CATALOGUE_REQUESTS = 8 };
+extern const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS];
 
 /* read.c: committed state with its revision. At most 256 ids; a reply that grows too large ends
  * early and lists the ids it left unread; the members of one anime go on with next_members. */

@@ -5,6 +5,8 @@
 
 #include "events/base/clock.h"
 #include "events/log.h"
+#include "workers/catalogue/context.h"
+#include "workers/catalogue/requests.h"
 #include "workers/catalogue/sql.h"
 #include "workers/catalogue/worker.h"
 
@@ -67,13 +69,15 @@ static int open_lane(struct lane *lane, void **ret_context, struct err *err)
     struct catalogue *c = calloc(1, sizeof(*c));
     if (!c)
         return err_set(err, ERR_FATAL, "no-memory", "open lane", "out of memory");
-    c->lane = lane;
+    c->pg = lane_pg(lane);
+    c->bus = lane_bus(lane);
     c->config = config;
     struct risk_limits limits = {config->risk_text_cut, config->risk_list_cut};
-    if (writer_init(&c->writer, lane_pg(lane), lane_bus(lane), &limits, err) < 0) {
+    if (writer_init(&c->writer, c->pg, c->bus, &limits, err) < 0) {
         free(c);
         return -1;
     }
+    c->outbox = c->writer.outbox;
     *ret_context = c;
     return 0;
 }
@@ -89,7 +93,7 @@ static void close_lane(void *context)
 static int tick(void *context, struct err *err)
 {
     struct catalogue *c = context;
-    struct pg *pg = c->writer.pg;
+    struct pg *pg = c->pg;
     int64_t now = mono_ms();
     if (now >= c->next_maintenance_ms) {
         struct pg_param days = pg_i32((int32_t)c->config->inbox_keep_days);
@@ -113,6 +117,8 @@ const struct worker_spec catalogue_worker = {
     .options_size = sizeof(struct catalogue_config),
     .consumers = consumers,
     .n_consumers = ARRAY_LEN(consumers),
+    .requests = catalogue_requests,
+    .n_requests = N_CATALOGUE_REQUESTS,
     .needs = 1u << DEP_POSTGRES,
     .open = open_lane,
     .close = close_lane,
