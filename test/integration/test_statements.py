@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from test.harness.settings import ROOT
+from harness.settings import ROOT
 
 ROLES = {"workers/catalogue": "echora_catalogue"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()
