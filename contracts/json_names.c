@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contracts/json_names.h"
 
+#include "contracts/field.h"
 #include "contracts/json.h"
 
 static char raise(char c)
@@ -32,11 +33,11 @@ bool json_name(const char *field_name, char *out, size_t size)
     return true;
 }
 
-/* Does `name` equal the JSON name of `field_name`? `up` raises the first letter too, as in the
- * names of map entries. */
-static bool names_match(const char *field_name, const char *name, bool up, size_t *ret_n)
+/* Does `name` start with the JSON name of `field_name`? *ret_n is that name's length. */
+static bool names_match(const char *field_name, const char *name, size_t *ret_n)
 {
     size_t n = 0;
+    bool up = false;
 
     for (const char *c = field_name; *c; c++) {
         if (*c == '_') {
@@ -54,15 +55,7 @@ static bool names_match(const char *field_name, const char *name, bool up, size_
 
 bool json_field_is_map(const ProtobufCFieldDescriptor *field)
 {
-    if (field->label != PROTOBUF_C_LABEL_REPEATED || field->type != PROTOBUF_C_TYPE_MESSAGE)
-        return false;
-    const ProtobufCMessageDescriptor *entry = field->descriptor;
-    if (entry->n_fields != 2 || entry->fields[0].id != 1 || entry->fields[1].id != 2)
-        return false;
-    size_t n;
-    return names_match(field->name, entry->short_name, true, &n) &&
-           strcmp(entry->short_name + n, "Entry") == 0 &&
-           strcmp(entry->fields[0].name, "key") == 0 && strcmp(entry->fields[1].name, "value") == 0;
+    return field_is_map(field);
 }
 
 enum json_form json_form_of(const ProtobufCMessageDescriptor *type)
@@ -92,7 +85,7 @@ static bool is_named(const ProtobufCFieldDescriptor *field, const char *name)
 {
     size_t n;
 
-    return (names_match(field->name, name, false, &n) && name[n] == '\0') ||
+    return (names_match(field->name, name, &n) && name[n] == '\0') ||
            strcmp(field->name, name) == 0;
 }
 

@@ -14,9 +14,6 @@
 json_t *provision_stream(const struct stream_def *def, int replicas, bool message_ttl);
 json_t *provision_consumer(const struct fleet_consumer *consumer);
 
-/* Does the NATS pattern (with * and >) match every subject that the other matches? */
-bool subject_covers(struct view pattern, struct view subject);
-
 typedef void provision_difference_fn(void *ctx, const char *field, const json_t *have,
                                      const json_t *want);
 /* Fields of want that have answers otherwise; fields that only have knows don't count. Arrays of
