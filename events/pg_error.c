@@ -29,6 +29,7 @@ static const struct {
     {"23", ERR_REJECT},      /* integrity constraint */
     {"28", ERR_FATAL},       /* authorization */
     {"3D", ERR_FATAL},       /* database name */
+    {"3F", ERR_FATAL},       /* schema name */
     {"40", ERR_RETRY},       /* rollback: serialization failure, deadlock */
     {"42", ERR_FATAL},       /* syntax, access rule: the schema is not the one we were made for */
     {"53", ERR_UNAVAILABLE}, /* resources: disk, memory, connections */
