@@ -328,11 +328,11 @@ static int run_worker(const struct worker_spec *spec, const struct worker_config
     if (err.class != ERR_NONE || start(&rt, &err) < 0) {
         log_error("cannot start", LF_STR("code", err.code), LF_STR("op", err.op),
                   LF_STR("reason", err.text));
-        _exit(exit_code_of(&err));
+        _exit(exit_code_of(&err)); /* style: allow _exit, threads may hang in a client library */
     }
     if (!supervise(&rt, signal_fd)) {
         log_warn("forced to stop", LF_I64("events_in_hand", progress_count(rt.progress)));
-        _exit(EXIT_CODE_FORCED);
+        _exit(EXIT_CODE_FORCED); /* style: allow _exit, lanes still run */
     }
     if (rt.has_fatal)
         code = exit_code_of(&rt.fatal);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks of the source itself. usage: style.py [--list | NAME…]; prints `ok NAME` or `FAIL NAME` lines.
 
-Each check yields "file:line: what" for every fault it finds.
+Each check yields "file:line: what" for every fault it finds. A call that a check forbids may stand where the same
+line or the one above says why: `/* style: allow getenv, the terminal's own variables */`.
 """
 import os
 import re
@@ -81,16 +82,64 @@ BANNED = {"strcpy": "struct buf or memcpy", "strcat": "struct buf", "strncpy": "
           "atoll": "a checked parser", "atof": "strtod with a check", "gmtime": "gmtime_r",
           "localtime": "localtime_r", "ctime": "strftime", "asctime": "strftime", "strerror": "strerror_r",
           "alloca": "the arena", "system": "posix_spawn", "popen": "posix_spawn", "rand": "random bytes",
-          "random": "random bytes", "tmpnam": "mkstemp", "setjmp": "errors", "longjmp": "errors"}
+          "random": "random bytes", "tmpnam": "mkstemp", "sleep": "a wait that can be ended",
+          "usleep": "a wait that can be ended", "setjmp": "errors", "longjmp": "errors"}
+
+
+def waived(lines, number, word):
+    """True when line number (from 1) or the one above allows the word, with a reason."""
+    pattern = re.compile(r"style: allow " + re.escape(word) + r"\b,? \S{2,}")
+    return any(pattern.search(line) for line in lines[max(0, number - 2):number])
+
+
+def uses(pattern, *globs):
+    """(file, line, word) of each match of the pattern's group 1 in code, but for waived ones."""
+    for name in tracked(*globs):
+        text = read(name)
+        lines = text.splitlines()
+        for number, line in enumerate(code_only(text).splitlines(), 1):
+            for match in pattern.finditer(line):
+                if not waived(lines, number, match.group(1)):
+                    yield name, number, match.group(1)
 
 
 def banned_calls():
     pattern = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
+    for name, number, word in uses(pattern, "*.c", "*.h"):
+        yield f"{name}:{number}: {word}() is banned, use {BANNED[word]}"
+
+
+# What only some files may use: the calls (or the header), the files, where everybody else goes.
+BORDERS = ((r"\b(getenv|secure_getenv)\s*\(", r"events/option\.c", "the option table (events/option.h)"),
+           (r"#\s*include\s+<(nats/nats\.h|nats\.h)>", r"(test/unit/)?events/[^/]+", "events/bus.h"),
+           (r"\b(PQ(?:exec|send|prepare|connect|finish|reset|setdb)\w*)\s*\(", r"events/pg[^/]*\.c", "events/pg.h"),
+           (r"\b(curl_(?:easy|multi)_\w+)\s*\(", r"events/http\.c", "events/http.h"),
+           (r"(?<![\w.>])(exit|_exit|quick_exit)\s*\(", r"(.*/)?main\.c|test/.*", "an error to the caller"))
+
+
+def library_borders():
+    for pattern, allowed, instead in BORDERS:
+        for name, number, word in uses(re.compile(pattern), "*.c", "*.h"):
+            if not re.fullmatch(allowed, name):
+                yield f"{name}:{number}: {word} stays out of here, use {instead}"
+
+
+def goto_or_cleanup():
+    """A jump over a CLEANUP variable's declaration would clean up what was never set."""
     for name in tracked("*.c", "*.h"):
-        for number, line in enumerate(code_only(read(name)).splitlines(), 1):
-            match = pattern.search(line)
-            if match:
-                yield f"{name}:{number}: {match.group(1)}() is banned, use {BANNED[match.group(1)]}"
+        code = code_only(read(name))
+        jump = re.search(r"\bgoto\s+\w+\s*;", code)
+        if jump and re.search(r"\bCLEANUP\(|__attribute__\(\(cleanup", code):
+            yield f"{name}:{code[:jump.start()].count(chr(10)) + 1}: goto in a file that uses CLEANUP"
+
+
+def no_loose_ends():
+    # Spelled in pieces, so that this file passes its own check.
+    pattern = re.compile(r"\b(" + "TO" + "DO|FIX" + "ME|XX" + r"X)\b")
+    for name in tracked("*.c", "*.h", "*.py", "*.sql", "*.md", "*.proto", "*.def", "*meson.build"):
+        for number, line in enumerate(read(name).splitlines(), 1):
+            if pattern.search(line):
+                yield f"{name}:{number}: {pattern.search(line).group(1)}: do it, or open an issue"
 
 
 def licence_line():
@@ -169,7 +218,7 @@ def migration_numbers():
 
 
 CHECKS = {f.__name__.replace("_", "-"): f for f in
-          (include_direction, banned_calls, licence_line, c_format, line_hygiene, no_local_paths,
+          (include_direction, banned_calls, library_borders, goto_or_cleanup, no_loose_ends, licence_line, c_format, line_hygiene, no_local_paths,
            scripts_parse, migration_numbers)}
 
 

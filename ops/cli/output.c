@@ -30,6 +30,7 @@ const char *paint_end(bool on)
 
 bool color_wanted(const char *mode, FILE *out)
 {
+    /* style: allow getenv, the terminal's own variables */
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
 
     if (strcmp(mode, "always") == 0)
@@ -96,7 +97,7 @@ static volatile sig_atomic_t stop_asked;
 static void on_signal(int number)
 {
     if (stop_asked)
-        _exit(128 + number);
+        _exit(128 + number); /* style: allow _exit, the second Ctrl-C */
     stop_asked = 1;
 }
 

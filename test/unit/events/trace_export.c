@@ -37,8 +37,8 @@ static void test_encoding(void)
     span_attribute(&first.span, "messaging.system", "nats");
     span_attribute(&first.span, "bad", "\xff");
     first.failed = true;
-    strncpy(first.code, "pg-40001", sizeof first.code - 1);
-    strncpy(first.text, "could not\nserialise", sizeof first.text - 1);
+    snprintf(first.code, sizeof first.code, "pg-40001");
+    snprintf(first.text, sizeof first.text, "could not\nserialise");
     span_start(&second.span, NULL, SPAN_INTERNAL, "root");
     second.span.start_us = 1795240800000001;
     struct buf out;
@@ -129,7 +129,7 @@ static void test_retry(void)
     double sent = metric_line(SENT), refused = metric_line(DROPPED_REFUSED);
     emit(512);
     for (int i = 0; i < 300 && metric_line(SENT) < sent + 512; i++) {
-        usleep(10000); /* a retry pause is at most a second */
+        poll(NULL, 0, 10); /* a retry pause is at most a second */
     }
     CHECK_EQ_INT(metric_line(SENT), sent + 512);
     emit(2);
@@ -151,7 +151,7 @@ static void test_hanging_collector(void)
     double full = metric_line(DROPPED_FULL), refused = metric_line(DROPPED_REFUSED);
     emit(512);
     for (int i = 0; i < 300 && atomic_load(&f.n_requests) == 0; i++) {
-        usleep(10000);
+        poll(NULL, 0, 10);
     }
     int64_t before = mono_ms();
     emit(2048 + 100);
