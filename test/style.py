@@ -88,7 +88,7 @@ BANNED = {"strcpy": "struct buf or memcpy", "strcat": "struct buf", "strncpy": "
 
 def waived(lines, number, word):
     """True when line number (from 1) or the one above allows the word, with a reason."""
-    pattern = re.compile(r"style: allow " + re.escape(word) + r"\b,? \S{2,}")
+    pattern = re.compile(r"style: allow " + re.escape(word) + r"\b,? \w{2,}")
     return any(pattern.search(line) for line in lines[max(0, number - 2):number])
 
 

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
     struct risk_limits limits = {50, 50};
     if (!pg || writer_init(&writer, pg, NULL, &limits, &err) < 0)
         die("open", &err);
-    size_t batch = (size_t)atoi(argv[2]), n = 0, total = 0;
+    size_t batch = strtoul(argv[2], NULL, 10), n = 0, total = 0;
     batch = batch && batch <= BATCH_MAX ? batch : BATCH_MAX;
     const struct subject_def *def =
         registry_subject(view_of(argc > 4 ? argv[4] : "anime.enriched"));
