@@ -18,8 +18,9 @@ enum { ARENA_CAP = 256 << 20, REDO_MAX = 3, ARRAY_BYTES = 16 << 20 };
 /* Key of the advisory lock of lock_creating.sql and lock_waiting.sql: "echora:c". */
 static const int64_t CREATION_LOCK = 0x6563686f72613a63;
 
-/* The tables grow from nothing within minutes of an import, and plans made while they were empty
- * would read them whole for ever: every look-up here is by an index, so say so. */
+/* The tables grow from nothing within minutes of an import, and a plan made while they were empty
+ * would read them whole for ever. So look-ups go by an index, in nested loops, and plans are made
+ * anew after 1, 2, 4, 8 ... transactions: whatever was chosen is at most one doubling old. */
 static const char settings[] =
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; "
     "SET plan_cache_mode = force_generic_plan; SET jit = off";
@@ -77,7 +78,11 @@ static int begin(struct writer *w, struct err *err)
         if (pg_run(w->pg, settings, err) < 0)
             return -1;
         w->generation = pg_generation(w->pg);
+        w->transactions = 0;
     }
+    uint64_t n = ++w->transactions;
+    if ((n & (n - 1)) == 0 && pg_run(w->pg, "DISCARD PLANS", err) < 0)
+        return -1;
     return pg_begin(w->pg, err);
 }
 

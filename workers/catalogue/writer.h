@@ -20,7 +20,8 @@ struct writer {
     struct store *store;
     struct outbox *outbox;
     struct risk_limits limits;
-    unsigned generation; /* of the connection that has our settings */
+    unsigned generation;   /* of the connection that has our settings */
+    uint64_t transactions; /* on that connection */
     struct metric *redone, *halved, *outcomes[OUTCOME_REJECTED + 1], *duplicates;
 };
 
