@@ -278,7 +278,7 @@ static bool is_clean(struct view text)
 static bool write_reference(struct view source, struct out *o)
 {
     struct url url;
-    struct view id;
+    struct view id = {0};
     if (is_reference(source)) {
         put(o, source);
         return true;
