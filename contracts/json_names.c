@@ -95,7 +95,7 @@ const ProtobufCFieldDescriptor *json_find_field(const ProtobufCMessageDescriptor
     if (guess < type->n_fields && is_named(&type->fields[guess], name))
         return &type->fields[guess];
     for (unsigned i = 0; i < type->n_fields; i++)
-        if (type->fields[i].name[0] == name[0] && is_named(&type->fields[i], name))
+        if (is_named(&type->fields[i], name))
             return &type->fields[i];
     return NULL;
 }

@@ -2,7 +2,6 @@
 #include "contracts/json_scalar.h"
 
 #include <errno.h>
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -177,7 +176,8 @@ static enum json_scalar_fault read_float(const ProtobufCFieldDescriptor *field, 
         *(double *)out = v;
         return JSON_SCALAR_OK;
     }
-    if (isfinite(v) && fabs(v) > (double)FLT_MAX)
+    /* What rounds to the greatest float still fits. */
+    if (isfinite(v) && isinf((float)v))
         return JSON_SCALAR_RANGE;
     *(float *)out = (float)v;
     return JSON_SCALAR_OK;

@@ -4,6 +4,7 @@
  * merging on the wire would have it): equal messages give equal text. The writer appends without
  * looking and reads the buffer's sticky failure once at the end. */
 // SPDX-License-Identifier: Apache-2.0
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -82,9 +83,15 @@ static int write_element(struct writer *w, const ProtobufCFieldDescriptor *field
     case PROTOBUF_C_TYPE_FIXED64:
         buf_printf(out, "\"%llu\"", (unsigned long long)*(const uint64_t *)p);
         return 0;
-    case PROTOBUF_C_TYPE_FLOAT:
-        buf_put_float(out, *(const float *)p);
+    case PROTOBUF_C_TYPE_FLOAT: {
+        /* The shortest form of the greatest float is a double above it, which readers refuse. */
+        float v = *(const float *)p;
+        if (fabsf(v) == FLT_MAX)
+            buf_put_double(out, (double)v);
+        else
+            buf_put_float(out, v);
         return 0;
+    }
     case PROTOBUF_C_TYPE_DOUBLE:
         buf_put_double(out, *(const double *)p);
         return 0;
