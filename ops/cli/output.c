@@ -40,16 +40,16 @@ bool color_wanted(const char *mode, FILE *out)
     return isatty(fileno(out)) && !(no_color && *no_color) && term && strcmp(term, "dumb") != 0;
 }
 
-void progress_start(struct progress *p, const char *what, uint64_t total, bool quiet)
+void bar_start(struct bar *p, const char *what, uint64_t total, bool quiet)
 {
-    *p = (struct progress){.what = what,
-                           .total = total,
-                           .start_ms = mono_ms(),
-                           .terminal = isatty(STDERR_FILENO),
-                           .quiet = quiet};
+    *p = (struct bar){.what = what,
+                      .total = total,
+                      .start_ms = mono_ms(),
+                      .terminal = isatty(STDERR_FILENO),
+                      .quiet = quiet};
 }
 
-static void draw(const struct progress *p, uint64_t done, int64_t elapsed_ms)
+static void draw(const struct bar *p, uint64_t done, int64_t elapsed_ms)
 {
     double rate = elapsed_ms > 0 ? (double)done * 1000.0 / (double)elapsed_ms : 0;
     char bar[BAR_WIDTH + 1];
@@ -72,7 +72,7 @@ static void draw(const struct progress *p, uint64_t done, int64_t elapsed_ms)
     (void)fflush(stderr);
 }
 
-void progress_update(struct progress *p, uint64_t done)
+void bar_update(struct bar *p, uint64_t done)
 {
     int64_t now = mono_ms(), elapsed = now - p->start_ms;
 
@@ -84,7 +84,7 @@ void progress_update(struct progress *p, uint64_t done)
     draw(p, done, elapsed);
 }
 
-void progress_end(struct progress *p)
+void bar_end(struct bar *p)
 {
     if (p->shown && p->terminal) {
         fputs("\r\033[K", stderr);

@@ -17,16 +17,16 @@ bool color_wanted(const char *mode, FILE *out);
 
 /* Progress on standard error: nothing within the first second; then a bar with the rate on a
  * terminal, else a line every ten seconds. */
-struct progress {
+struct bar {
     const char *what; /* "events" */
     uint64_t total;   /* 0 = not known */
     int64_t start_ms, shown_ms;
     bool terminal, shown, quiet;
 };
-void progress_start(struct progress *p, const char *what, uint64_t total, bool quiet);
-void progress_update(struct progress *p, uint64_t done);
+void bar_start(struct bar *p, const char *what, uint64_t total, bool quiet);
+void bar_update(struct bar *p, uint64_t done);
 /* Removes the bar. */
-void progress_end(struct progress *p);
+void bar_end(struct bar *p);
 
 /* Once at start: the first SIGINT or SIGTERM only marks, the second ends the process. */
 void interrupts_catch(void);

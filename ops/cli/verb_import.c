@@ -47,7 +47,7 @@ struct import {
     uint64_t entries; /* good ones */
     uint64_t bad;
     struct publisher *publisher;
-    struct progress progress;
+    struct bar progress;
     int64_t start_ms;
 };
 
@@ -184,8 +184,7 @@ static int publish_pass(struct import *im, uint64_t *ret_last, struct err *err)
         arena_reset(arena);
     }
     int64_t flushed_ms = im->start_ms = mono_ms();
-    progress_start(&im->progress, "entries", expected < most ? expected : most,
-                   im->cli->config.json);
+    bar_start(&im->progress, "entries", expected < most ? expected : most, im->cli->config.json);
     while (sent < most && pace(im, o->rate, sent)) {
         if (o->rate && mono_ms() - flushed_ms >= FLUSH_EVERY_MS) {
             if (publisher_flush(im->publisher, err) < 0)
@@ -199,7 +198,7 @@ static int publish_pass(struct import *im, uint64_t *ret_last, struct err *err)
         if (publisher_add(im->publisher, im->def, &event->base, at, err) < 0)
             return -1;
         sent++;
-        progress_update(&im->progress, sent);
+        bar_update(&im->progress, sent);
     }
     *ret_last = at;
     if (more < 0 || publisher_flush(im->publisher, err) < 0)
@@ -244,7 +243,7 @@ static int import(struct import *im, struct err *err)
         if (publisher_new(&im->publisher, im->cli, on_published, im, err) < 0)
             return -1;
         int r = publish_pass(im, &last, err);
-        progress_end(&im->progress);
+        bar_end(&im->progress);
         if (r < 0)
             return err_wrap(err, "after %" PRIu64 " entries", last);
     }
