@@ -365,7 +365,7 @@ static void loop_run(struct loop *l)
     while (!runtime_stopping(rt)) {
         const int64_t now = mono_ms();
 
-        health_beat(rt->health);
+        health_beat(rt->health, l->lane->index);
         intake_review(l->in, now);
         tick(l, now);
         if (watch_allows(rt->watch) && !runtime_stopping(rt)) {
@@ -398,7 +398,7 @@ static int prepare_lane(struct lane *lane, struct intake *in, struct err *err)
         }
         log_warn("consumers can't be reached yet", LF_STR("code", e.code), LF_STR("op", e.op),
                  LF_STR("reason", e.text));
-        health_beat(rt->health);
+        health_beat(rt->health, lane->index);
         lane_wait_until(lane, mono_ms() + 500);
     }
     *err = ERR_INIT;

@@ -33,7 +33,8 @@ struct health {
     pthread_mutex_t lock;
     struct condition dependencies[DEP_MAX];
     struct condition serving;
-    _Atomic int64_t beat_ms;
+    int64_t started_ms;
+    _Atomic int64_t beats_ms[HEALTH_LOOPS_MAX]; /* last beat of each loop; 0 = none yet */
 };
 
 static void put_missing(struct buf *out, const char *name, const struct condition *c, bool *first)
@@ -78,7 +79,12 @@ static unsigned put_ready(struct health *h, struct buf *out)
 
 static unsigned put_live(struct health *h, struct buf *out)
 {
-    int64_t age = mono_ms() - atomic_load_explicit(&h->beat_ms, memory_order_relaxed);
+    int64_t oldest = INT64_MAX;
+    for (int i = 0; i < HEALTH_LOOPS_MAX; i++) {
+        int64_t beat = atomic_load_explicit(&h->beats_ms[i], memory_order_relaxed);
+        oldest = beat && beat < oldest ? beat : oldest;
+    }
+    int64_t age = mono_ms() - (oldest == INT64_MAX ? h->started_ms : oldest);
     bool live = age <= LIVE_LIMIT_MS;
     buf_printf(out, "{\"live\":%s,\"beat_age_ms\":", live ? "true" : "false");
     buf_put_i64(out, age);
@@ -164,7 +170,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 /* "127.0.0.1:9101", "[::1]:9101" */
 static bool parse_listen(const char *listen, struct sockaddr_storage *ret)
 {
-    struct view text = view_of(listen), host, port = text;
+    struct view text = view_of(listen), host, port;
     const char *colon = strrchr(listen, ':');
     int64_t number;
     char name[64];
@@ -237,7 +243,7 @@ int health_start(struct health **ret, const char *listen, struct err *err)
     }
     pthread_mutex_init(&h->lock, NULL);
     h->serving = (struct condition){.known = true, .reason = "starting"};
-    health_beat(h);
+    h->started_ms = mono_ms();
     if (listen[0] && start_daemon(h, listen, err) < 0) {
         health_stop(h);
         return -1;
@@ -288,9 +294,11 @@ void health_set_serving(struct health *h, bool serving, const char *reason)
     pthread_mutex_unlock(&h->lock);
 }
 
-void health_beat(struct health *h)
+void health_beat(struct health *h, unsigned loop)
 {
-    atomic_store_explicit(&h->beat_ms, mono_ms(), memory_order_relaxed);
+    if (loop < HEALTH_LOOPS_MAX) {
+        atomic_store_explicit(&h->beats_ms[loop], mono_ms(), memory_order_relaxed);
+    }
 }
 
 bool health_is_ready(const struct health *h)

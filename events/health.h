@@ -1,7 +1,8 @@
 /* /livez, /readyz and /metrics on loopback, by libmicrohttpd, one internal thread.
  *
- * livez: the loop made progress within 60 s (no dependency). readyz: 200 only when every dependency
- * that the worker needs answers now and every lane runs; the body names what is missing. */
+ * livez: every loop made progress within 60 s (no dependency). readyz: 200 only when every
+ * dependency that the worker needs answers now and every lane runs; the body names what is missing.
+ */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -16,5 +17,8 @@ unsigned health_port(const struct health *h);
 /* Thread-safe. reason is copied; NULL = ready. */
 void health_set_dependency(struct health *h, enum dependency dep, bool ready, const char *reason);
 void health_set_serving(struct health *h, bool serving, const char *reason);
-void health_beat(struct health *h);
+/* loop makes progress; below HEALTH_LOOPS_MAX, more are not watched. A loop that has beaten once
+ * must go on (60 s) for the process to be live. */
+#define HEALTH_LOOPS_MAX 128
+void health_beat(struct health *h, unsigned loop);
 bool health_is_ready(const struct health *h);

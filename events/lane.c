@@ -33,7 +33,7 @@ struct pg *lane_pg(struct lane *lane)
 
 bool lane_stopping(const struct lane *lane)
 {
-    health_beat(lane->rt->health);
+    health_beat(lane->rt->health, lane->index);
     return runtime_stopping(lane->rt);
 }
 
@@ -93,7 +93,7 @@ void lane_wait_until(struct lane *lane, int64_t until_ms)
 static void wait_for_dependencies(struct lane *lane)
 {
     while (!runtime_stopping(lane->rt) && !watch_allows(lane->rt->watch)) {
-        health_beat(lane->rt->health);
+        health_beat(lane->rt->health, lane->index);
         lane_wait_until(lane, mono_ms() + 1000);
     }
 }
@@ -124,7 +124,7 @@ int lane_open(struct lane *lane, struct err *err)
                  LF_STR("op", e.op), LF_STR("reason", e.text));
         if (e.class == ERR_UNAVAILABLE)
             watch_trip(lane->rt->watch, &e);
-        health_beat(lane->rt->health);
+        health_beat(lane->rt->health, lane->index);
         lane_wait_until(lane, mono_ms() + OPEN_PAUSE_MS);
     }
 }

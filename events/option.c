@@ -327,7 +327,8 @@ static int read_flags(struct loader *l, int argc, char **argv, int *ret_rest, st
         flag.slot->origin = FROM_FLAG;
         flag.slot->text = flag.value ? flag.value : "true";
     }
-    if (index < argc && argv[index][0] == '-' && argv[index][1] && strcmp(argv[index - 1], "--")) {
+    if (index < argc && argv[index][0] == '-' && argv[index][1] &&
+        strcmp(argv[index - 1], "--") != 0) {
         return fail(err, "unknown option %.2s; options begin with --", argv[index]);
     }
     if (ret_rest) {
@@ -437,7 +438,7 @@ static int convert_secret(struct slot *s, const char *where, struct err *err)
         snprintf(what, sizeof what, "the secret's file (the value must be a path)");
     }
     struct buf content CLEANUP(buf_deinit) = {.max = SECRET_MAX};
-    mode_t mode;
+    mode_t mode = 0;
     struct err cause = ERR_INIT;
     if (read_whole(s->text, SECRET_MAX, &content, &mode, what, &cause) < 0) {
         return fail(err, "%s%s", where, cause.text);
@@ -458,7 +459,9 @@ static int convert_secret(struct slot *s, const char *where, struct err *err)
     } else {
         warn_open_secret(s, mode);
     }
-    explicit_bzero(content.p, content.n);
+    if (content.p) {
+        explicit_bzero(content.p, content.n);
+    }
     return rc;
 }
 
@@ -534,45 +537,48 @@ static int make_slots(struct loader *l, const struct option_set sets[], size_t n
     return 0;
 }
 
-static void loader_deinit(struct loader *l)
+static int load(struct loader *l, int argc, char **argv, int *ret_rest, struct err *err)
 {
-    free(l->slots);
+    if (find_config(l, argc, argv, err) < 0 || read_config_file(l, err) < 0 ||
+        read_environment(l, err) < 0 || read_flags(l, argc, argv, ret_rest, err) < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        if (convert(&l->slots[i], err) < 0) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        store(&l->slots[i]);
+    }
+    return 0;
 }
 
 int options_load(const struct option_set sets[], size_t n_sets, int argc, char **argv,
                  int *ret_rest, struct err *err)
 {
-    struct loader l CLEANUP(loader_deinit) = {0};
+    struct loader l = {0};
     n_warnings = 0;
-    if (make_slots(&l, sets, n_sets, err) < 0 || find_config(&l, argc, argv, err) < 0 ||
-        read_config_file(&l, err) < 0 || read_environment(&l, err) < 0 ||
-        read_flags(&l, argc, argv, ret_rest, err) < 0) {
-        return -1;
+    int rc = make_slots(&l, sets, n_sets, err);
+    if (rc == 0) {
+        rc = load(&l, argc, argv, ret_rest, err);
     }
-    for (size_t i = 0; i < l.n; i++) {
-        if (convert(&l.slots[i], err) < 0) {
-            return -1;
-        }
-    }
-    for (size_t i = 0; i < l.n; i++) {
-        store(&l.slots[i]);
-    }
-    return 0;
+    free(l.slots);
+    return rc;
 }
 
 enum option_wish options_wish(const struct option_set sets[], size_t n_sets, int argc, char **argv)
 {
-    struct loader l CLEANUP(loader_deinit) = {0};
+    struct loader l = {0};
     struct err err = ERR_INIT;
     struct flag flag;
+    enum option_wish wish = OPTIONS_RUN;
     int index = 1;
-    if (make_slots(&l, sets, n_sets, &err) < 0) {
-        return OPTIONS_RUN;
-    }
-    while (next_flag(&l, argc, argv, &index, &flag)) {
-        if (flag.wish != OPTIONS_RUN) {
-            return flag.wish;
+    if (make_slots(&l, sets, n_sets, &err) == 0) {
+        while (wish == OPTIONS_RUN && next_flag(&l, argc, argv, &index, &flag)) {
+            wish = flag.wish;
         }
     }
-    return OPTIONS_RUN;
+    free(l.slots);
+    return wish;
 }

@@ -273,7 +273,7 @@ static void serve_all(struct desk *desk)
     struct waiting *w;
 
     while ((w = next_waiting(desk)) != NULL) {
-        health_beat(desk->lane->rt->health);
+        health_beat(desk->lane->rt->health, desk->lane->index);
         serve(desk, &desk->served[w->index], w->msg);
         natsMsg_Destroy(w->msg);
         free(w);

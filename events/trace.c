@@ -75,7 +75,7 @@ static bool is_key_part(struct view v, size_t max, bool digit_first)
 
 static bool is_key(struct view v)
 {
-    struct view system = v, tenant;
+    struct view system = v, tenant = {0};
     view_split(&system, '@', &tenant);
     if (!system.p) {
         return is_key_part(v, 256, false);
@@ -118,7 +118,7 @@ static bool split_state(struct view text, struct view members[MEMBERS_MAX], unsi
         if (!part.n) {
             continue;
         }
-        struct view value = part, key;
+        struct view value = part, key = {0};
         view_split(&value, '=', &key);
         if (n == MEMBERS_MAX || !value.p || !is_key(key) || !is_value(value)) {
             return false;
@@ -182,7 +182,7 @@ static void parse_state(struct view text, char out[static TRACESTATE_MAX])
 bool trace_parse(struct view traceparent, struct view tracestate, struct trace_context *ret)
 {
     struct view v = trim_blanks(traceparent);
-    uint8_t version, flags;
+    uint8_t version = 0, flags = 0;
     struct trace_context c = {.set = true};
     if (v.n < TRACEPARENT_LENGTH || v.p[2] != '-' || v.p[35] != '-' || v.p[52] != '-' ||
         !parse_hex(v.p, &version, 1) || !parse_hex(v.p + 3, c.trace_id, sizeof c.trace_id) ||

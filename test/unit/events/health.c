@@ -212,7 +212,7 @@ static atomic_bool stop;
 static void *change(void *arg)
 {
     for (int i = 0; !atomic_load(&stop); i++) {
-        health_beat(arg);
+        health_beat(arg, (unsigned)i % 200);
         health_set_dependency(arg, DEP_POSTGRES, i % 2, i % 2 ? NULL : "away");
         health_set_serving(arg, i % 3, "busy");
         health_is_ready(arg);
