@@ -124,7 +124,7 @@ def quote(text):
 
 
 def config(port, store, passwords, monitor_port=0, max_file="20GB", max_memory="512MB",
-           server_name="echora-1", pid_file=None):
+           server_name="echora-1", host="127.0.0.1"):
     """A whole nats-server configuration file, for 2.9 and for today's servers alike.
 
     passwords: user → password; the text belongs into a 0600 file.
@@ -132,7 +132,7 @@ def config(port, store, passwords, monitor_port=0, max_file="20GB", max_memory="
     lines = [
         "# Written by ops/nats/users.py; holds passwords.",
         f"server_name: {server_name}",
-        f'listen: "127.0.0.1:{port}"',
+        f'listen: "{host}:{port}"',
         "max_payload: 8388608",
         "max_pending: 268435456",
         "write_deadline: \"10s\"",
@@ -144,8 +144,6 @@ def config(port, store, passwords, monitor_port=0, max_file="20GB", max_memory="
     ]
     if monitor_port:
         lines.append(f'http: "127.0.0.1:{monitor_port}"')
-    if pid_file:
-        lines.append(f"pid_file: {quote(str(pid_file))}")
     lines.append("authorization {\n  timeout: 5\n  users = [")
     for user in USERS:
         publish, subscribe = permissions(user)

@@ -56,7 +56,7 @@ PUBLISH = {
     "update": EVENTS - {"anime.enriched"},
     "catalogue": dlq(CATALOG) | {"hint.outbox", "$JS.API.INFO"} | pull("ANIME_EVENTS", CATALOG)
     | stream_info({"ANIME_EVENTS", "ANIME_DLQ"}),
-    "relay": SYNC | {"anime.updated", "notification.episode.aired", "notification.x", "audit.catalog", "$JS.API.INFO"}
+    "relay": SYNC | {"_INBOX_relay.a", "anime.updated", "notification.episode.aired", "notification.x", "audit.catalog", "$JS.API.INFO"}
     | stream_info({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"})
     | get({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}),
     "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO"}
