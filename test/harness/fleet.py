@@ -15,6 +15,7 @@ WORKERS = {
     "catalogue": ("workers/catalogue/echora-catalogue", "catalogue", "echora_catalogue"),
     "relay": ("outbox/echora-relay", "relay", "echora_relay"),
     "qdrant": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
+    "scripted": ("test/worker/echora-scripted", "catalogue", "echora_catalogue"),
 }
 
 

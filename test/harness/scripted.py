@@ -1,0 +1,118 @@
+"""Driving the scripted worker (test/worker): events that say what their handler does, and its journal.
+
+Events are encoded here by hand, so that nothing of the product's own encoding stands in the oracle.
+"""
+import time
+import uuid
+from dataclasses import dataclass
+
+from ops.fleet import system
+
+from .process import eventually
+
+STREAM = "ANIME_EVENTS"
+UPDATED = "catalog-updated"
+CHARACTER = "catalog-character-updated"
+SUBJECT = {UPDATED: "anime.updated", CHARACTER: "character.updated"}
+
+
+def varint(number):
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def field(number, value):
+    """A length-delimited or varint field."""
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def event(source, event_id=None, entity=None, timestamp=None):
+    """AnimeUpdatedEvent and CharacterUpdatedEvent alike: id, timestamp, entity, source."""
+    return (field(1, event_id or str(uuid.uuid4())) + field(2, field(1, int(timestamp or time.time())))
+            + field(3, entity or str(uuid.uuid4())) + field(7, source))
+
+
+@dataclass
+class Line:
+    pid: int
+    lane: int
+    durable: str
+    batch: int
+    seq: int
+    deliveries: int
+    event_id: str
+    trace_id: str
+    source: str
+
+
+class Script:
+    """Streams with the two consumers, publishing, the journal of all scripted workers of a test."""
+
+    def __init__(self, nats, folder, ack_wait=30.0):
+        self.bus = nats.bus()
+        self.folder = folder
+        self.journal = folder / "journal"
+        self.journal.touch()
+        system.own(self.journal)
+        self.flag = folder / "dependency"
+        self.bring_back()
+        self.bus.add_stream(STREAM, ["anime.enriched", "anime.updated", "anime.episode.aired",
+                                     "character.updated", "episode.updated"],
+                            max_msg_size=8 * 1024 * 1024 - 65536)
+        self.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+        for durable in SUBJECT:
+            self.add_consumer(durable, ack_wait)
+
+    def add_consumer(self, durable, ack_wait=30.0, **more):
+        self.bus.add_consumer(STREAM, durable, ack_policy="explicit", ack_wait=ack_wait, max_deliver=10,
+                              filter_subject=SUBJECT[durable], max_ack_pending=1000, **more)
+
+    @property
+    def env(self):
+        return {"ECHORA_JOURNAL": self.journal, "ECHORA_DEPENDENCY_FILE": self.flag,
+                "ECHORA_LOG_FORMAT": "json", "ECHORA_LOG_LEVEL": "info"}
+
+    def take_away(self):
+        self.flag.unlink()
+
+    def bring_back(self):
+        self.flag.touch()
+
+    def publish(self, *sources, durable=UPDATED, headers=None):
+        """One event per source; their stream sequences."""
+        return [self.bus.publish(SUBJECT[durable], event(s), headers=headers).seq for s in sources]
+
+    def lines(self, **want):
+        found = []
+        for text in self.journal.read_text().splitlines():
+            parts = text.split(" ", 8)
+            line = Line(int(parts[0]), int(parts[1]), parts[2], int(parts[3]), int(parts[4]), int(parts[5]),
+                        *parts[6:])
+            if all(getattr(line, k) == v for k, v in want.items()):
+                found.append(line)
+        return found
+
+    def wait_lines(self, n, timeout=10, **want):
+        eventually(lambda: len(self.lines(**want)) >= n, timeout, f"{n} lines {want}")
+        return self.lines(**want)
+
+    def info(self, durable=UPDATED):
+        return self.bus.consumer(STREAM, durable)
+
+    def settled(self, durable=UPDATED):
+        """Nothing waits and nothing is held."""
+        info = self.info(durable)
+        return info.num_pending == 0 and info.num_ack_pending == 0
+
+    def wait_settled(self, durable=UPDATED, timeout=10):
+        eventually(lambda: self.settled(durable), timeout, f"{durable} settled")
+
+    def dead_letters(self):
+        return self.bus.messages("ANIME_DLQ")

@@ -1,0 +1,484 @@
+"""The worker runtime as its users meet it: publishers of events, and people who read dead letters."""
+import json
+import os
+import re
+import signal
+import time
+import uuid
+
+import pytest
+from harness.process import eventually, steady
+from harness.scripted import CHARACTER, STREAM, UPDATED, Script, event, field
+
+
+@pytest.fixture
+def script(nats, folder):
+    return Script(nats, folder)
+
+
+@pytest.fixture
+def worker(spawn, script, nats):
+    def start(*argv, env=None, **options):
+        return spawn("scripted", env=dict(script.env, **(env or {})), argv=argv, **options)
+    return start
+
+
+def events_processed(process, outcome, consumer=UPDATED):
+    return process.metric("echora_messages_processed_total", consumer=consumer, outcome=outcome)
+
+
+# What happens to an event
+
+def test_events_are_handled_and_acked(script, worker):
+    process = worker()
+    sequences = script.publish(*["done"] * 200) + script.publish("skip")
+    other = script.publish(*["done"] * 10, durable=CHARACTER)
+    script.wait_settled()
+    script.wait_settled(CHARACTER)
+    assert sorted(line.seq for line in script.lines(durable=UPDATED)) == sequences
+    assert sorted(line.seq for line in script.lines(durable=CHARACTER)) == other
+    assert {line.deliveries for line in script.lines()} == {1}
+    assert events_processed(process, "done") == 200
+    assert events_processed(process, "skip") == 1
+    assert script.dead_letters() == []
+
+
+def test_backlog_is_handled_in_batches_that_grow_from_one(script, worker):
+    script.publish(*["done"] * 300)
+    worker("--fetch-size=32")
+    script.wait_settled()
+    sizes = [line.batch for line in script.lines()]
+    assert sizes[0] == 1
+    assert max(sizes) == 32
+    assert sorted(line.seq for line in script.lines()) == list(range(1, 301))
+
+
+def test_bad_event_does_not_spoil_its_neighbours(script, worker):
+    good = script.publish(*["done"] * 20)
+    bad = script.bus.publish("anime.updated", b"\x0a\x24not an event").seq
+    script.publish("reject")
+    good += script.publish(*["done"] * 20)
+    worker()
+    script.wait_settled()
+    assert sorted(line.seq for line in script.lines(source="done")) == good
+    assert {(d.headers["Echora-Dlq-Seq"], d.headers["Echora-Dlq-Code"]) for d in script.dead_letters()} == {
+        (str(bad), "decode"), (str(bad + 1), "identity-conflict")}
+
+
+def test_dead_letter_tells_everything(script, worker, nats):
+    process = worker()
+    event_id, entity = str(uuid.uuid4()), str(uuid.uuid4())
+    payload = event("reject", event_id, entity)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    before = time.time()
+    ack = script.bus.publish("anime.updated", payload, headers={
+        "Nats-Msg-Id": "x-1", "Content-Type": "application/protobuf", "traceparent": trace,
+        "X-Of-Publisher": "kept", "Echora-Event-Id": event_id})
+    script.wait_settled()
+    (letter,) = script.dead_letters()
+    created = nats.bus().stream(STREAM)
+    assert letter.subject == "anime.dlq.catalog-updated"
+    assert letter.data == payload
+    headers = dict(letter.headers)
+    identity = headers.pop("Nats-Msg-Id")
+    assert re.fullmatch(rf"ANIME_EVENTS:\d{{10}}:catalog-updated:{ack.seq}", identity)
+    assert abs(int(identity.split(":")[1]) - created.created.timestamp()) < 1 if hasattr(created, "created") \
+        and hasattr(created.created, "timestamp") else True
+    first_seen, failed_at = headers.pop("Echora-Dlq-First-Seen"), headers.pop("Echora-Dlq-Failed-At")
+    for stamp in (first_seen, failed_at):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", stamp)
+        assert stamp[:16] >= time.strftime("%Y-%m-%dT%H:%M", time.gmtime(before - 60))
+    assert re.fullmatch(r"[0-9a-f]{16}", headers.pop("Echora-Dlq-Fingerprint"))
+    assert re.fullmatch(rf"echora-scripted/\S+ \S+:{process.pid}", headers.pop("Echora-Dlq-Worker"))
+    assert headers == {
+        "Nats-Expected-Stream": "ANIME_DLQ",
+        "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Consumer": "catalog-updated",
+        "Echora-Dlq-Subject": "anime.updated", "Echora-Dlq-Seq": str(ack.seq),
+        "Echora-Dlq-Deliveries": "1", "Echora-Dlq-Class": "reject",
+        "Echora-Dlq-Code": "identity-conflict", "Echora-Dlq-Reason": "the script wants reject",
+        "Echora-Dlq-Entity": entity, "Echora-Dlq-Hop": "0",
+        "Content-Type": "application/protobuf", "traceparent": trace, "X-Of-Publisher": "kept",
+        "Echora-Event-Id": event_id}
+    steady(lambda: len(script.lines()) == 1, 1.5, "no second delivery")
+    assert script.settled()
+
+
+def test_reasons_hold_no_values(script, worker):
+    worker()
+    secret = "c0ffee-is-no-uuid"
+    script.bus.publish("anime.updated", event("done", event_id=secret))
+    eventually(lambda: script.dead_letters(), what="dead letter")
+    (letter,) = script.dead_letters()
+    assert letter.headers["Echora-Dlq-Code"] == "bad-uuid"
+    assert secret not in json.dumps(dict(letter.headers))
+
+
+def test_retry_comes_back_later_and_ends_well(script, worker):
+    process = worker()
+    script.publish("retry-once")
+    (first,) = script.wait_lines(1)
+    began = time.monotonic()
+    lines = script.wait_lines(2, timeout=5)
+    assert [line.deliveries for line in lines] == [1, 2]
+    assert time.monotonic() - began < 1.6  # full jitter over the first step of 1 s
+    script.wait_settled()
+    assert events_processed(process, "retry") == 1 and events_processed(process, "done") == 1
+
+
+def test_retries_end_as_a_dead_letter(script, worker):
+    """give-up-at 2, so that the test need not wait for the later steps of the pace."""
+    worker("--give-up-at=2")
+    script.publish("retry", "unset")
+    eventually(lambda: len(script.dead_letters()) == 2, 10, "dead letters")
+    letters = {d.headers["Echora-Dlq-Code"]: d.headers for d in script.dead_letters()}
+    assert set(letters) == {"pg-40001", "no-verdict"}
+    for headers in letters.values():
+        assert headers["Echora-Dlq-Class"] == "retry-exhausted"
+        assert headers["Echora-Dlq-Deliveries"] == "2"
+    script.wait_settled()
+    assert len(script.lines()) == 4
+
+
+def test_replay_for_another_consumer_is_ignored(script, worker):
+    process = worker()
+    script.publish("reject", headers={"Echora-Replay-For": "qdrant-anime-synced"})
+    script.publish("done", headers={"Echora-Replay-For": "catalog-updated"})
+    script.wait_settled()
+    assert [line.source for line in script.lines()] == ["done"]
+    assert events_processed(process, "not-for-us") == 1
+    assert script.dead_letters() == []
+
+
+def test_failed_replays_count_their_hops_and_are_parked(script, worker):
+    worker()
+    for hop in ("1", "2", "3"):
+        script.publish("reject", headers={"Echora-Replay-Hop": hop, "Echora-Replay-Id": "r"})
+    eventually(lambda: len(script.dead_letters()) == 3, what="dead letters")
+    found = {d.headers["Echora-Dlq-Hop"]: d.subject for d in script.dead_letters()}
+    assert found == {"1": "anime.dlq.catalog-updated", "2": "anime.dlq.catalog-updated",
+                     "3": "anime.dlq.parked.catalog-updated"}
+
+
+def test_one_trace_from_publish_to_handler(script, worker):
+    worker()
+    trace = uuid.uuid4().hex
+    script.publish("done", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    script.publish("done")
+    first, second = script.wait_lines(2)
+    assert first.trace_id == trace
+    assert second.trace_id not in (trace, "0" * 32)
+
+
+def test_event_with_payload_alone_is_served(script, worker):
+    worker()
+    event_id = str(uuid.uuid4())
+    script.bus.publish("anime.updated", event("done", event_id))
+    (line,) = script.wait_lines(1)
+    assert line.event_id == event_id
+
+
+def test_large_event_passes(script, worker):
+    worker()
+    padding = field(8, b"x" * (8 * 1024 * 1024 - 65536 - 400))  # an unknown field
+    script.bus.publish("anime.updated", event("done") + padding)
+    script.publish("done")
+    script.wait_lines(2)
+    script.wait_settled()
+
+
+# Holding events in hand
+
+def test_progress_keeps_a_long_handler_from_redelivery(nats, folder, spawn):
+    script = Script(nats, folder, ack_wait=1.5)
+    spawn("scripted", env=script.env)
+    script.publish("slow:6000", *["done"] * 5)
+    script.wait_settled(timeout=15)
+    assert [line.deliveries for line in script.lines()] == [1] * 6
+
+
+def test_dependency_trouble_spends_no_delivery(script, worker):
+    process = worker("--fetch-size=4")
+    script.take_away()
+    script.publish(*["needs"] * 40)
+    eventually(lambda: not process.is_ready(), 2, "not ready")
+    steady(lambda: script.info().num_ack_pending <= 8, 3, "fetching stopped")
+    script.bring_back()
+    script.wait_settled(timeout=10)
+    done = {line.seq for line in script.lines()}
+    assert len(done) == 40
+    assert {line.deliveries for line in script.lines()} == {1}
+    assert script.dead_letters() == []
+    eventually(process.is_ready, 5, "ready again")
+
+
+def test_handler_trouble_opens_the_breaker(script, worker):
+    """The dependency answers pings again only after the handler ran into it."""
+    process = worker()
+    script.publish("needs")
+    script.wait_settled()
+    script.take_away()
+    script.publish("needs")
+    script.wait_lines(2)
+    eventually(lambda: process.metric("echora_breaker_open", dependency="qdrant") == 1, 3, "breaker open")
+    tries = len(script.lines())
+    script.publish(*["done"] * 5)
+    steady(lambda: len(script.lines()) == tries, 1.5, "nothing handled while it is open")
+    script.bring_back()
+    script.wait_settled(timeout=10)
+    assert process.metric("echora_breaker_open", dependency="qdrant") == 0
+
+
+# Crashes
+
+def test_killed_in_the_middle_of_a_batch(nats, folder, spawn):
+    """kill -9 with a batch in hand: every event is handled again, none is lost."""
+    script = Script(nats, folder, ack_wait=2.0)
+    first = spawn("scripted", env=script.env)
+    sequences = script.publish(*["done"] * 50)
+    script.wait_settled()
+    sequences += script.publish("slow:3000", *["done"] * 20)
+    script.wait_lines(1, source="slow:3000")
+    first.kill()
+    script.bus.publish("anime.updated", event("done"))
+    second = spawn("scripted", env=script.env, argv=["--give-up-at=9"])
+    eventually(lambda: {line.seq for line in script.lines(pid=second.pid)} >= set(sequences[51:]), 15,
+               "all handled again")
+    assert script.lines(pid=second.pid, source="slow:3000")
+    second.kill()
+
+
+def test_event_that_kills_its_process_takes_nobody_along(nats, folder, spawn):
+    script = Script(nats, folder, ack_wait=1.0)
+    process = spawn("scripted", env=script.env)
+    script.publish(*["done"] * 100)
+    script.wait_settled()
+    script.publish(*["done"] * 30, "crash", *["done"] * 30)
+    for _ in range(3):
+        process.wait(15)
+        process.start()
+    eventually(lambda: len({line.seq for line in script.lines(source="done")}) == 160, 20, "neighbours handled")
+    crashes = script.lines(source="crash")
+    assert len(crashes) >= 3
+    assert all(line.batch == 1 for line in crashes[1:]), "handled alone once it had been delivered before"
+    # The first crash may take a fetched batch along once; after that nobody shares its fate.
+    assert max(line.deliveries for line in script.lines(source="done")) <= 3
+    process.kill()
+
+
+# Ends
+
+def test_drain_finishes_the_batch_and_gives_the_rest_back(script, worker):
+    process = worker("--fetch-size=4")
+    script.publish(*["done"] * 40)
+    script.wait_settled()
+    script.publish("slow:1500", *["slow:10"] * 30)
+    script.wait_lines(1, source="slow:1500")
+    began = time.monotonic()
+    assert process.stop() == 0
+    assert time.monotonic() - began < 5
+    handled = script.lines(source="slow:1500")
+    assert len(handled) == 1
+    # What it held is not pending any more: another process gets it at once, long before the ack wait.
+    second = worker()
+    script.wait_settled(timeout=8)
+    assert {line.deliveries for line in script.lines(pid=second.pid)} <= {1, 2}
+    assert not script.lines(pid=second.pid, source="slow:1500")
+
+
+def test_second_signal_forces(script, worker):
+    process = worker()
+    script.publish("slow:20000")
+    script.wait_lines(1)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert process.alive()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(3) == 7
+
+
+def test_drain_timeout_forces(script, worker):
+    process = worker("--drain-timeout=1s")
+    script.publish("slow:20000")
+    script.wait_lines(1)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert process.wait(4) == 7
+    assert 0.8 < time.monotonic() - began < 2.5
+
+
+def test_fatal_verdict_leaves_with_its_code(script, worker):
+    process = worker()
+    script.publish("fatal")
+    assert process.wait(5) == 4  # pg-42P01: a missing table
+    assert script.dead_letters() == []
+    assert script.info().num_ack_pending == 1  # given back with 30 s delay
+
+
+def test_missing_consumer_names_the_command(nats, folder, spawn):
+    script = Script(nats, folder)
+    script.bus.wait(script.bus.js.delete_consumer(STREAM, CHARACTER))
+    process = spawn("scripted", env=script.env, wait=False)
+    assert process.wait(5) == 4
+    assert "echora streams apply" in process.text()
+
+
+def test_wrong_filter_is_refused(nats, folder, spawn):
+    script = Script(nats, folder)
+    script.bus.wait(script.bus.js.delete_consumer(STREAM, CHARACTER))
+    script.bus.add_consumer(STREAM, CHARACTER, ack_policy="explicit", filter_subject="episode.updated")
+    process = spawn("scripted", env=script.env, wait=False)
+    assert process.wait(5) == 4
+    assert "bad-consumer" in process.text()
+
+
+def test_deleted_consumer_is_noticed(script, worker):
+    process = worker()
+    script.bus.wait(script.bus.js.delete_consumer(STREAM, UPDATED))
+    assert process.wait(20) == 4
+    assert "echora streams apply" in process.text()
+
+
+def test_wrong_password(nats, folder, spawn):
+    script = Script(nats, folder)
+    process = spawn("scripted", env=dict(script.env, ECHORA_NATS_USER="relay"), wait=False)
+    assert process.wait(15) == 5
+
+
+# Servers that come and go
+
+def test_nats_away_at_start_and_later(script, worker, nats):
+    nats.server.stop()
+    process = worker(wait=False)
+    time.sleep(1.0)
+    assert process.alive() and not process.is_ready()
+    nats.server.start()
+    began = time.monotonic()
+    process.wait_ready(5)
+    nats.server.kill()
+    eventually(lambda: not process.is_ready(), 2, "not ready within 2 s")
+    nats.server.start()
+    began = time.monotonic()
+    process.wait_ready(5)
+    assert time.monotonic() - began < 5
+    eventually(lambda: script.publish("done"), 5, "published")
+    script.wait_lines(1)
+
+
+def test_silent_nats_makes_unready(script, worker, nats):
+    process = worker()
+    nats.server.pause()
+    try:
+        eventually(lambda: not process.is_ready(), 2.2, "not ready within 2 s")
+    finally:
+        nats.server.resume()
+    process.wait_ready(5)
+
+
+def test_postgres_death_and_return(script, spawn, db, pg_server):
+    process = spawn("scripted", env=dict(script.env, SCRIPTED_POSTGRES="1"))
+    pg_server.kill()
+    eventually(lambda: not process.is_ready(), 2, "not ready within 2 s")
+    script.publish("done")
+    steady(lambda: not script.lines(), 1, "nothing fetched")
+    pg_server.start()
+    process.wait_ready(5)
+    script.wait_lines(1)
+    pg_server.pause()
+    try:
+        eventually(lambda: not process.is_ready(), 2.5, "not ready while PostgreSQL is silent")
+    finally:
+        pg_server.resume()
+    process.wait_ready(5)
+
+
+# Requests
+
+def get_request(*ids):
+    return b"".join(field(1, i) for i in ids)
+
+
+def test_request_in_protobuf_and_json(script, worker, nats):
+    worker()
+    bus = nats.bus("operator")
+    reply = bus.request("catalog.anime.get", get_request("a", "b"))
+    assert reply.headers["Content-Type"] == "application/protobuf"
+    assert reply.data == field(2, "a") + field(2, "b")
+    reply = bus.request("catalog.anime.get", b'{"ids":["a","b"]}', headers={"Content-Type": "application/json"})
+    assert reply.headers["Content-Type"] == "application/json"
+    assert json.loads(reply.data) == {"missing": ["a", "b"]}
+    assert bus.request("catalog.anime.get", b"", headers={"Content-Type": "application/json"}).data == b"{}"
+
+
+@pytest.mark.parametrize("body, kind, code", [
+    (b"\x0a\x05ab", None, "decode"),
+    (b'{"idz":[]}', "application/json", "json-unknown-field"),
+    (b"{", "application/json", "json-syntax"),
+    (get_request("reject"), None, "bad-kind"),
+    (b'{"ids":["reject"]}', "application/json", "bad-kind"),
+    (get_request("away"), None, "http-connect"),
+])
+def test_request_errors(script, worker, nats, body, kind, code):
+    worker()
+    reply = nats.bus("operator").request("catalog.anime.get", body,
+                                         headers={"Content-Type": kind} if kind else None)
+    assert reply.headers["Nats-Service-Error-Code"] == code
+    assert reply.headers["Nats-Service-Error"]
+    assert reply.data == b""
+
+
+def test_oversized_reply_is_an_error(script, worker, nats):
+    worker()
+    bus = nats.bus("operator")
+    assert len(bus.request("catalog.anime.get", get_request(f"big:{8 * 1024 * 1024 - 4096}"), timeout=10).data) \
+        > 8_000_000
+    reply = bus.request("catalog.anime.get", get_request(f"big:{8 * 1024 * 1024}"), timeout=10)
+    assert reply.headers["Nats-Service-Error-Code"] == "reply-too-large"
+
+
+def test_request_while_a_dependency_is_away(script, worker, nats):
+    process = worker()
+    script.take_away()
+    process.wait_unready()
+    reply = nats.bus("operator").request("catalog.anime.get", get_request("a"))
+    assert reply.headers["Nats-Service-Error-Code"] == "dependency-away"
+    assert reply.headers["Echora-Error-Class"] == "unavailable"
+
+
+def test_requests_are_shared_and_survive_a_slow_batch(script, worker, nats):
+    workers = [worker("--lanes=2"), worker()]
+    script.publish("slow:3000", "slow:3000", "slow:3000")
+    script.wait_lines(2)
+    bus = nats.bus("operator")
+    began = time.monotonic()
+    for i in range(50):
+        assert bus.request("catalog.anime.get", get_request(str(i))).data == field(2, str(i))
+    assert time.monotonic() - began < 2
+    answered = [w.metric("echora_requests_total", subject="catalog.anime.get", outcome="answered") for w in workers]
+    assert sum(answered) == 50 and min(answered) > 0
+    script.wait_settled()
+
+
+# Cost
+
+def test_lanes_share_the_work(script, worker):
+    script.publish(*["slow:20"] * 60)
+    worker("--lanes=3", "--fetch-size=4")
+    script.wait_settled(timeout=15)
+    assert {line.lane for line in script.lines()} == {0, 1, 2}
+    assert sorted(line.seq for line in script.lines()) == list(range(1, 61))
+
+
+def test_ready_quickly_and_cheap_when_idle(script, worker):
+    began = time.monotonic()
+    process = worker(wait=False)
+    eventually(lambda: process.is_ready(), 2, "ready")
+    took = time.monotonic() - began
+    san = "san" in os.environ.get("ECHORA_BUILD", "")
+    if not san:
+        assert took < 0.25  # 100 ms for the worker, the rest for Python's process start and polling
+        assert process.memory() < 20 * 1024 * 1024
+    time.sleep(1)
+    before = process.cpu_seconds()
+    time.sleep(12)
+    used = process.cpu_seconds() - before
+    assert used * 5 <= (1.0 if san else 0.1) + 0.05, f"{used} CPU s in 12 s"
