@@ -44,10 +44,7 @@ static void on_disconnected(natsConnection *nc, void *closure)
 static void on_closed(natsConnection *nc, void *closure)
 {
     struct bus *bus = closure;
-    const char *text = NULL;
-    natsStatus status = natsConnection_GetLastError(nc, &text);
 
-    atomic_store(&bus->last_status, status == NATS_OK ? NATS_CONNECTION_CLOSED : (int)status);
     atomic_store(&bus->closed, true);
     call_hook(bus);
 }
@@ -211,7 +208,8 @@ bool bus_alive(const struct bus *bus, struct err *ret_reason)
 {
     if (!atomic_load(&bus->closed) || atomic_load(&bus->closing))
         return true;
-    nats_err_status(ret_reason, atomic_load(&bus->last_status), "stay connected to NATS");
+    /* It reconnects for ever but for one reason: refused twice in a row for its credentials. */
+    nats_err_status(ret_reason, NATS_CONNECTION_AUTH_FAILED, "connect to NATS");
     return false;
 }
 

@@ -15,7 +15,6 @@ struct bus {
     atomic_uint generation;
     atomic_bool closed;  /* by nats.c, for good */
     atomic_bool closing; /* by us */
-    atomic_int last_status;
     void (*hook)(void *ctx);
     void *hook_ctx;
 };

@@ -23,7 +23,8 @@
 enum {
     CONNECT_TIMEOUT_MS = 3000,
     STATEMENT_TIMEOUT_MS = 20000,
-    /* The client waits this much longer than the server's statement_timeout. */
+    /* The client waits this much longer than the server's statement_timeout, a quarter of it at
+       most. */
     GRACE_MS = 2000,
     /* A process that was stopped inside a transaction frees its locks after this many timeouts. */
     IDLE_IN_TRANSACTION_TIMEOUTS = 3,
@@ -45,6 +46,13 @@ struct pg {
 static char *copy(const char *s)
 {
     return strdup(s != NULL ? s : "");
+}
+
+static int64_t client_limit_ms(const struct pg *pg)
+{
+    const int64_t quarter = pg->statement_timeout_ms / 4;
+
+    return pg->statement_timeout_ms + (quarter < GRACE_MS ? quarter : GRACE_MS);
 }
 
 struct pg *pg_new(const struct pg_options *options)
@@ -248,8 +256,7 @@ static PGresult *finish(struct pg *pg, const char *op, int64_t deadline, struct 
             if (!wait_socket(pg->conn, events, deadline)) {
                 drop(pg);
                 err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", op,
-                            "no reply within %lld ms",
-                            (long long)(pg->statement_timeout_ms + GRACE_MS));
+                            "no reply within %lld ms", (long long)(client_limit_ms(pg)));
                 return NULL;
             }
             /* A failure shows in PQisBusy and in the next result. */
@@ -289,7 +296,7 @@ static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, str
         drop(pg);
         return -1;
     }
-    int64_t deadline = mono_ms() + pg->statement_timeout_ms + GRACE_MS;
+    int64_t deadline = mono_ms() + client_limit_ms(pg);
     CLEANUP(pg_clearp) PGresult *result = finish(pg, op, deadline, err);
     if (result == NULL)
         return -1;

@@ -19,11 +19,11 @@
 #include "events/runtime.h"
 
 #define INTERVAL_MS 1000
-#define PING_LIMIT_MS 900
+#define PING_LIMIT_MS 700
 
 struct watched {
-    bool needed, known, up;
-    int64_t next_ms; /* of the next ping while the breaker is closed */
+    bool needed, asked, known, up; /* known: it answered at least once */
+    int64_t next_ms;               /* of the next ping while the breaker is closed */
     struct breaker breaker;
     struct metric *up_metric, *open_metric;
 };
@@ -113,7 +113,8 @@ static void note(struct watch *w, enum dependency dep, bool good, const struct e
 
     pthread_mutex_lock(&w->mutex);
     const int64_t now = mono_ms();
-    changed = !d->known || d->up != good;
+    changed = !d->asked || d->up != good;
+    d->asked = true;
     was_open = !breaker_allows(&d->breaker);
     open_ms = now - d->breaker.opened_ms;
     d->known = d->known || good;
