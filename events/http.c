@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/trace.h"
 
 #define PATH_MAX_BYTES 2048
 #define MAX_RETRY_AFTER_MS ((int64_t)3600 * 1000)
@@ -345,16 +346,27 @@ int http_call(struct http *h, const char *method, const char *path, const char *
         return err_set(err, ERR_REJECT, "http-url", op, "the path is longer than %d bytes",
                        PATH_MAX_BYTES);
     }
-    /* The call's own header goes in front of the handle's list and comes off again. */
-    char type_line[128];
-    struct curl_slist own = {.data = type_line, .next = h->headers};
-    bool has_type = content_type && content_type[0];
-    snprintf(type_line, sizeof type_line, "Content-Type: %s", has_type ? content_type : "");
+    /* The call's own headers go in front of the handle's list and come off again. */
+    struct curl_slist *headers = h->headers;
+    char type_line[128], trace_line[sizeof "traceparent: " + TRACEPARENT_MAX];
+    struct curl_slist type = {.data = type_line, .next = headers};
+    if (content_type && content_type[0]) {
+        snprintf(type_line, sizeof type_line, "Content-Type: %s", content_type);
+        headers = &type;
+    }
+    struct curl_slist trace = {.data = trace_line, .next = headers};
+    const struct trace_context *current = trace_current();
+    if (current && current->set) {
+        char traceparent[TRACEPARENT_MAX];
+        trace_format(current, traceparent);
+        snprintf(trace_line, sizeof trace_line, "traceparent: %s", traceparent);
+        headers = &trace;
+    }
     char *url = NULL;
     if (asprintf(&url, "%s%s", h->base_url, path) < 0) {
         return err_set(err, ERR_RETRY, "no-memory", op, "no memory for the URL");
     }
-    int rc = perform(h, method, op, url, body, has_type ? &own : h->headers, reply, err);
+    int rc = perform(h, method, op, url, body, headers, reply, err);
     free(url);
     return rc;
 }
