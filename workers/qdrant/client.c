@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "workers/qdrant/client.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "events/http.h"
+
+enum {
+    BODY_MAX = 1 << 20, /* of requests made here; writes bring their own */
+    REPLY_MAX = 16 << 20,
+    PATH_MAX_BYTES = 512,
+    MARGIN_MS = 5000, /* the server's own limit must be over first */
+};
+
+struct qdrant {
+    struct http *http;
+    struct http_reply reply;
+    struct buf body;
+    int64_t timeout_s;
+    char collection[COLLECTION_NAME_MAX];
+};
+
+static bool is_plain_name(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 0 && n < COLLECTION_NAME_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == n;
+}
+
+int qdrant_open(struct qdrant **ret, const struct qdrant_options *o, struct err *err)
+{
+    if (!is_plain_name(o->collection))
+        return err_set(err, ERR_FATAL, "config", "open qdrant",
+                       "a collection's name has letters, digits, _ and - only");
+    struct qdrant *q = calloc(1, sizeof(*q));
+    if (!q)
+        return err_set(err, ERR_RETRY, "no-memory", "open qdrant", "no memory");
+    struct http_options http = {.base_url = o->url,
+                                .api_key = o->api_key,
+                                .dependency = DEP_QDRANT,
+                                .timeout_ms = o->timeout_ms + MARGIN_MS,
+                                .max_reply = REPLY_MAX};
+    q->timeout_s = o->timeout_ms >= 1000 ? o->timeout_ms / 1000 : 1;
+    snprintf(q->collection, sizeof(q->collection), "%s", o->collection);
+    http_reply_init(&q->reply, REPLY_MAX);
+    buf_init(&q->body, BODY_MAX);
+    q->http = http_new(&http);
+    if (!q->http) {
+        qdrant_close(q);
+        return err_set(err, ERR_RETRY, "no-memory", "open qdrant", "no memory");
+    }
+    *ret = q;
+    return 0;
+}
+
+struct qdrant *qdrant_close(struct qdrant *q)
+{
+    if (q) {
+        http_free(q->http);
+        http_reply_deinit(&q->reply);
+        buf_deinit(&q->body);
+        free(q);
+    }
+    return NULL;
+}
+
+const char *qdrant_collection(const struct qdrant *q)
+{
+    return q->collection;
+}
+
+/* The collection went away under us: not the event's fault, the probe makes it again. */
+static void judge(const struct qdrant *q, struct err *err)
+{
+    if (err->class == ERR_UNCERTAIN || (err->class == ERR_REJECT && q->reply.status == 404))
+        err->class = ERR_UNAVAILABLE;
+    if (err->class == ERR_REJECT && q->reply.status != 400 && q->reply.status != 409 &&
+        q->reply.status != 422)
+        err->class = ERR_UNAVAILABLE;
+}
+
+int qdrant_call(struct qdrant *q, const char *method, const char *path, struct view body,
+                json_t **ret_result, struct err *err)
+{
+    if (http_call(q->http, method, path, body.n ? "application/json" : NULL, body, &q->reply,
+                  err) < 0) {
+        judge(q, err);
+        return -1;
+    }
+    json_error_t why;
+    json_t *root = json_loadb(q->reply.body.p ? q->reply.body.p : "", q->reply.body.n, 0, &why);
+    json_t *result = json_object_get(root, "result");
+    if (!result) {
+        json_decref(root);
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_QDRANT, "qdrant-reply", method,
+                           "the answer is no result of Qdrant");
+    }
+    if (ret_result)
+        *ret_result = json_incref(result);
+    json_decref(root);
+    return 0;
+}
+
+static int check_completed(const json_t *result, const char *op, struct err *err)
+{
+    const char *status = json_string_value(json_object_get(result, "status"));
+    if (status && strcmp(status, "completed") == 0)
+        return 0;
+    const char *code = "qdrant-reply";
+    if (status && strcmp(status, "acknowledged") == 0)
+        code = "qdrant-acknowledged";
+    else if (status && strcmp(status, "wait_timeout") == 0)
+        code = "qdrant-wait-timeout";
+    return err_set_dep(err, ERR_UNAVAILABLE, DEP_QDRANT, code, op,
+                       "the write is not known to have happened");
+}
+
+int qdrant_write(struct qdrant *q, const char *method, const char *path, struct view body,
+                 struct err *err)
+{
+    char full[PATH_MAX_BYTES];
+    snprintf(full, sizeof(full), "/collections/%s%s?wait=true&ordering=strong&timeout=%lld",
+             q->collection, path, (long long)q->timeout_s);
+    json_t *result = NULL;
+    if (qdrant_call(q, method, full, body, &result, err) < 0)
+        return -1;
+    int rc = 0;
+    if (json_is_array(result)) {
+        for (size_t i = 0; rc == 0 && i < json_array_size(result); i++)
+            rc = check_completed(json_array_get(result, i), path, err);
+    } else {
+        rc = check_completed(result, path, err);
+    }
+    json_decref(result);
+    return rc;
+}
+
+void stored_of_payload(const json_t *payload, struct stored *ret)
+{
+    *ret = (struct stored){.present = true};
+    const json_t *rev = json_object_get(payload, "rev");
+    if (json_is_integer(rev)) {
+        ret->has_rev = true;
+        ret->rev = json_integer_value(rev);
+    }
+    const char *emb = json_string_value(json_object_get(payload, "emb"));
+    if (emb)
+        snprintf(ret->emb, sizeof(ret->emb), "%s", emb);
+    ret->deleted = json_is_true(json_object_get(payload, "deleted"));
+}
+
+static void put_ids(struct buf *b, const struct uuid ids[], size_t n)
+{
+    buf_puts(b, "{\"ids\":[");
+    for (size_t i = 0; i < n; i++) {
+        char text[UUID_TEXT];
+        uuid_format(ids[i], text);
+        buf_printf(b, "%s\"%s\"", i ? "," : "", text);
+    }
+    buf_puts(b, "],\"with_payload\":[\"rev\",\"emb\",\"deleted\"],\"with_vector\":false}");
+}
+
+/* The server answers in an order of its own. n is small. */
+static void place(const json_t *point, const struct uuid ids[], size_t n, struct stored marks[])
+{
+    const char *text = json_string_value(json_object_get(point, "id"));
+    struct uuid id;
+    if (!text || !uuid_parse(view_of(text), &id))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        if (uuid_cmp(ids[i], id) == 0)
+            stored_of_payload(json_object_get(point, "payload"), &marks[i]);
+    }
+}
+
+int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n, struct stored marks[],
+                      struct err *err)
+{
+    memset(marks, 0, n * sizeof(*marks));
+    if (n == 0)
+        return 0;
+    char path[PATH_MAX_BYTES];
+    snprintf(path, sizeof(path), "/collections/%s/points?timeout=%lld", q->collection,
+             (long long)q->timeout_s);
+    buf_reset(&q->body);
+    put_ids(&q->body, ids, n);
+    json_t *result = NULL;
+    if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(result); i++)
+        place(json_array_get(result, i), ids, n, marks);
+    json_decref(result);
+    return 0;
+}

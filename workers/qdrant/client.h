@@ -1,0 +1,41 @@
+/* Qdrant's REST API, as far as sync needs it: one connection, one collection.
+ *
+ * A write counts only when the answer is 200 and its status is `completed`: `acknowledged` may
+ * still fail unseen and `wait_timeout` says that it has not happened yet. Every other trouble of the
+ * server is ERR_UNAVAILABLE (also a lost reply: writes are guarded, so they are repeated), 400 and
+ * 422 are ERR_REJECT of what was sent, 401 and 403 ERR_FATAL. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <jansson.h>
+
+#include "workers/qdrant/plan.h"
+
+#define COLLECTION_NAME_MAX 128
+
+struct qdrant_options {
+    const char *url;
+    const char *api_key;    /* "" = none */
+    const char *collection; /* its own name, not the alias */
+    int64_t timeout_ms;     /* of one write, on the server */
+};
+
+struct qdrant;
+/* Does not connect. Code config (ERR_FATAL) for a name that can't stand in a path. */
+MUST_CHECK int qdrant_open(struct qdrant **ret, const struct qdrant_options *options,
+                           struct err *err);
+struct qdrant *qdrant_close(struct qdrant *q); /* takes NULL */
+const char *qdrant_collection(const struct qdrant *q);
+
+/* Any call; *ret_result (may be NULL) is the answer's `result`, to be json_decref'ed. */
+MUST_CHECK int qdrant_call(struct qdrant *q, const char *method, const char *path,
+                           struct view body, json_t **ret_result, struct err *err);
+/* A write to the collection; path as behind its name, "/points". */
+MUST_CHECK int qdrant_write(struct qdrant *q, const char *method, const char *path,
+                            struct view body, struct err *err);
+
+/* rev, emb and deleted of points, in the order of ids; absent ones have present == false. */
+MUST_CHECK int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n,
+                                 struct stored marks[], struct err *err);
+/* The marks of one point's payload. */
+void stored_of_payload(const json_t *payload, struct stored *ret);
