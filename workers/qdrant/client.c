@@ -81,16 +81,30 @@ static void judge(const struct qdrant *q, struct err *err)
         err->class = ERR_UNAVAILABLE;
 }
 
-int qdrant_call(struct qdrant *q, const char *method, const char *path, struct view body,
-                json_t **ret_result, struct err *err)
+static int call(struct qdrant *q, const char *method, const char *path, struct view body,
+                json_t **ret, struct err *err)
 {
-    if (http_call(q->http, method, path, body.n ? "application/json" : NULL, body, &q->reply,
-                  err) < 0) {
+    if (http_call(q->http, method, path, body.n ? "application/json" : NULL, body, &q->reply, err) <
+        0) {
         judge(q, err);
         return -1;
     }
     json_error_t why;
-    json_t *root = json_loadb(q->reply.body.p ? q->reply.body.p : "", q->reply.body.n, 0, &why);
+    *ret = json_loadb(q->reply.body.p ? q->reply.body.p : "", q->reply.body.n, 0, &why);
+    return 0;
+}
+
+int qdrant_about(struct qdrant *q, json_t **ret, struct err *err)
+{
+    return call(q, "GET", "/", (struct view){0}, ret, err);
+}
+
+int qdrant_call(struct qdrant *q, const char *method, const char *path, struct view body,
+                json_t **ret_result, struct err *err)
+{
+    json_t *root = NULL;
+    if (call(q, method, path, body, &root, err) < 0)
+        return -1;
     json_t *result = json_object_get(root, "result");
     if (!result) {
         json_decref(root);

@@ -1,9 +1,9 @@
 /* Qdrant's REST API, as far as sync needs it: one connection, one collection.
  *
  * A write counts only when the answer is 200 and its status is `completed`: `acknowledged` may
- * still fail unseen and `wait_timeout` says that it has not happened yet. Every other trouble of the
- * server is ERR_UNAVAILABLE (also a lost reply: writes are guarded, so they are repeated), 400 and
- * 422 are ERR_REJECT of what was sent, 401 and 403 ERR_FATAL. */
+ * still fail unseen and `wait_timeout` says that it has not happened yet. Every other trouble of
+ * the server is ERR_UNAVAILABLE (also a lost reply: writes are guarded, so they are repeated), 400
+ * and 422 are ERR_REJECT of what was sent, 401 and 403 ERR_FATAL. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -28,8 +28,10 @@ struct qdrant *qdrant_close(struct qdrant *q); /* takes NULL */
 const char *qdrant_collection(const struct qdrant *q);
 
 /* Any call; *ret_result (may be NULL) is the answer's `result`, to be json_decref'ed. */
-MUST_CHECK int qdrant_call(struct qdrant *q, const char *method, const char *path,
-                           struct view body, json_t **ret_result, struct err *err);
+MUST_CHECK int qdrant_call(struct qdrant *q, const char *method, const char *path, struct view body,
+                           json_t **ret_result, struct err *err);
+/* GET /, which has no envelope: title and version of the server. */
+MUST_CHECK int qdrant_about(struct qdrant *q, json_t **ret, struct err *err);
 /* A write to the collection; path as behind its name, "/points". */
 MUST_CHECK int qdrant_write(struct qdrant *q, const char *method, const char *path,
                             struct view body, struct err *err);

@@ -42,7 +42,7 @@ static char *put_decimal(char *p, float v)
 {
     if (v < 0)
         *p++ = '-';
-    long long scaled = llroundf(fabsf(v) * 1e8f);
+    long long scaled = llround(fabs((double)v) * 1e8);
     if (scaled > 100000000)
         scaled = 100000000;
     *p++ = (char)('0' + scaled / 100000000);

@@ -1,10 +1,10 @@
 /* Guarded writes: request bodies, their size, and who is to blame when one is refused.
  *
  * Upserts (tombstones too) carry one update_filter for all points of the request: a point without
- * rev may be written, else each id only when its rev is lower (or equal, for repair). Payload writes
- * carry id, emb and rev in their filter, so that one which meets other vectors does nothing. A body
- * stays far below the server's 32 MiB; a refused one is sent again by halves until the point that
- * is to blame stands alone. */
+ * rev may be written, else each id only when its rev is lower (or equal, for repair). Payload
+ * writes carry id, emb and rev in their filter, so that one which meets other vectors does nothing.
+ * A body stays far below the server's 32 MiB; a refused one is sent again by halves until the point
+ * that is to blame stands alone. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
