@@ -13,6 +13,8 @@ static const struct {
     {"no-memory", EXIT_CODE_INTERNAL},
     {"nats-auth", EXIT_CODE_CREDENTIALS},
     {"nats-permission", EXIT_CODE_CREDENTIALS},
+    {"http-401", EXIT_CODE_CREDENTIALS},
+    {"http-403", EXIT_CODE_CREDENTIALS},
     {"pg-28*", EXIT_CODE_CREDENTIALS},
     {"nats-10059", EXIT_CODE_PROVISIONING}, /* stream not found */
     {"nats-10014", EXIT_CODE_PROVISIONING}, /* consumer not found */
@@ -22,6 +24,8 @@ static const struct {
     {"pg-3D*", EXIT_CODE_PROVISIONING}, /* no such database */
     {"pg-3F*", EXIT_CODE_PROVISIONING}, /* no such schema */
     {"pg-42*", EXIT_CODE_PROVISIONING}, /* no such table, no right */
+    {"qdrant-version", EXIT_CODE_PROVISIONING},
+    {"qdrant-schema", EXIT_CODE_PROVISIONING},
     {"epoch-*", EXIT_CODE_REFUSED},
 };
 

@@ -401,7 +401,7 @@ static int get(void *context, const struct request *request, enum entity_kind ki
         pg_run(r.catalogue->pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) < 0)
         return -1;
     int rc = read_entries(&r);
-    if (rc == 0 && kind == KIND_ANIME)
+    if (rc == 0 && kind == KIND_ANIME && r.request->n_fields == 0)
         rc = read_members(&r);
     pg_rollback(r.catalogue->pg); /* nothing was written */
     if (rc == 0)

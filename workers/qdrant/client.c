@@ -40,7 +40,8 @@ int qdrant_open(struct qdrant **ret, const struct qdrant_options *o, struct err 
     struct http_options http = {.base_url = o->url,
                                 .api_key = o->api_key,
                                 .dependency = DEP_QDRANT,
-                                .timeout_ms = o->timeout_ms + MARGIN_MS,
+                                .connect_timeout_ms = o->limit_ms,
+                                .timeout_ms = o->limit_ms ? o->limit_ms : o->timeout_ms + MARGIN_MS,
                                 .max_reply = REPLY_MAX};
     q->timeout_s = o->timeout_ms >= 1000 ? o->timeout_ms / 1000 : 1;
     snprintf(q->collection, sizeof(q->collection), "%s", o->collection);

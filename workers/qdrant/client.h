@@ -18,6 +18,7 @@ struct qdrant_options {
     const char *api_key;    /* "" = none */
     const char *collection; /* its own name, not the alias */
     int64_t timeout_ms;     /* of one write, on the server */
+    int64_t limit_ms;       /* of a whole call; 0 = timeout_ms and a margin */
 };
 
 struct qdrant;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "contracts/gen/catalog_requests.pb-c.h"
+#include "events/base/uuid.h"
 #include "events/bus.h"
 #include "workers/qdrant/payload.h"
 

@@ -39,6 +39,8 @@ static int read_marks(struct sync *s, struct target targets[], size_t n, struct 
             ids[open++] = s->items.list[targets[i].item].id;
         }
     }
+    if (open == 0)
+        return 0;
     if (qdrant_read_marks(s->qdrant, ids, open, marks, err) < 0)
         return -1;
     for (size_t i = 0; i < open; i++)

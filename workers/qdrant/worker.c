@@ -10,9 +10,8 @@
 #include "workers/qdrant/sync.h"
 
 enum {
-    PROBE_TIMEOUT_MS = 300, /* and a margin; the runtime wants an answer within 900 */
+    PROBE_MS = 800, /* the runtime wants an answer within 900 */
     CATALOGUE_TIMEOUT_MS = 15000,
-    CATALOGUE_PROBE_MS = 800,
     ARENA_MAX = 16 << 20,
 };
 
@@ -160,7 +159,7 @@ static int open_parts(struct context *c, const struct settings *o, struct err *e
                                         .timeout_ms = o->embed_timeout_ms};
     if (qdrant_open(&c->sync.qdrant, &options, err) < 0)
         return -1;
-    options.timeout_ms = PROBE_TIMEOUT_MS;
+    options.limit_ms = PROBE_MS;
     if (qdrant_open(&c->probe, &options, err) < 0 ||
         embedder_open(&c->sync.embedder, &embed, err) < 0)
         return -1;
@@ -207,7 +206,7 @@ static int probe_catalogue(struct context *c, struct err *err)
 {
     static const struct uuid last = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                       0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
-    const struct source source = {c->sync.source.bus, CATALOGUE_PROBE_MS};
+    const struct source source = {c->sync.source.bus, PROBE_MS};
     const RevisionsReply *reply;
     arena_reset(c->arena);
     return source_revisions(&source, DOC_ANIME, &last, 1, c->arena, &reply, err);
