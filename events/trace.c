@@ -161,7 +161,7 @@ static unsigned shorten_state(struct view members[], unsigned n)
 
 static void parse_state(struct view text, char out[static TRACESTATE_MAX])
 {
-    struct view members[MEMBERS_MAX];
+    struct view members[MEMBERS_MAX] = {0};
     unsigned n = 0;
     out[0] = '\0';
     if (!text.n || !split_state(text, members, &n)) {

@@ -307,9 +307,11 @@ def suite_bench(report, args, build_kind):
 def suite_fuzz(report, args, build_kind):
     """Each libFuzzer target for a few seconds, from its corpus when there is one."""
     LOGS.mkdir(exist_ok=True)
-    for target in sorted((ROOT / "build-fuzz/test/fuzz").glob("fuzz_*")):
-        if target.is_dir() or not os.access(target, os.X_OK) or (args.name and args.name not in target.name):
-            continue
+    targets = [t for t in sorted((ROOT / "build-fuzz/test/fuzz").glob("fuzz_*"))
+               if not t.is_dir() and os.access(t, os.X_OK) and (not args.name or args.name in t.name)]
+    if not targets:
+        report.fail("fuzz", args.name or "all", "no target was built", "test/run fuzz", "")
+    for target in targets:
         report.progress(f"fuzz {target.name}")
         corpus = ROOT / "test/fuzz/corpus" / target.name.removeprefix("fuzz_")
         work = LOGS / f"corpus-{target.name}"

@@ -19,7 +19,9 @@
 #ifdef ARENA_ASAN
 #include <sanitizer/asan_interface.h>
 /* The interface takes a pointer to const, so gcc believes that fresh memory were read. */
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #define POISON(p, n) __asan_poison_memory_region((p), (n))
 #define UNPOISON(p, n) __asan_unpoison_memory_region((p), (n))
 #define RED_ZONE 16
