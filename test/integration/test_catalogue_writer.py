@@ -1,0 +1,508 @@
+"""The catalogue writer, kind by kind: from bytes on the subject to rows, outbox and dead letters.
+
+Messages are built from the published wire tables (harness/wire.py), answers are read from the tables or by
+request; nothing is shared with the product.
+"""
+import json
+import random
+import re
+import uuid
+
+import pytest
+from google.protobuf import json_format
+
+from harness import wire
+from harness.process import eventually
+
+DURABLES = {"anime.enriched": "catalog-enriched", "anime.updated": "catalog-updated",
+            "anime.episode.aired": "catalog-episode-aired", "character.updated": "catalog-character-updated",
+            "episode.updated": "catalog-episode-updated"}
+T0 = 1_700_000_000
+
+
+def new_id():
+    return str(uuid.uuid4())
+
+
+def event(name, at=0, **fields):
+    """An event message at T0 + `at` seconds."""
+    message = wire.classes()[name](event_id=new_id(), **fields)
+    micro = round((T0 + at) * 1_000_000)
+    message.timestamp.seconds, message.timestamp.nanos = micro // 1_000_000, micro % 1_000_000 * 1000
+    return message
+
+
+def anime(**fields):
+    return wire.classes()["Anime"](**{"title": "Title", "type": 5, "status": 1, **fields})
+
+
+class Catalogue:
+    def __init__(self, streams, db):
+        self.bus, self.db = streams.bus("admin"), db
+        self.sent = 0
+
+    def publish(self, subject, message, **headers):
+        payload = message if isinstance(message, bytes) else message.SerializeToString()
+        self.sent += 1
+        return self.bus.publish(subject, payload, headers={"Nats-Msg-Id": f"m{self.sent}", **headers})
+
+    def enriched(self, anime_id, message, at=0, characters=(), episodes=()):
+        e = event("AnimeEnrichedEvent", at, anime_id=anime_id, anime=message, characters=characters,
+                  episodes=episodes)
+        self.publish("anime.enriched", e)
+        return e
+
+    def updated(self, anime_id, fields, message, at=0, **headers):
+        e = event("AnimeUpdatedEvent", at, anime_id=anime_id, changed_fields=fields, anime=message)
+        self.publish("anime.updated", e, **headers)
+        return e
+
+    def settle(self, timeout=20):
+        """Until every consumer has settled everything."""
+        def idle():
+            for durable in DURABLES.values():
+                info = self.bus.consumer("ANIME_EVENTS", durable)
+                if info.num_pending or info.num_ack_pending:
+                    return False
+            return True
+        eventually(idle, timeout, "all events settled")
+
+    def dead_letters(self):
+        return [(m.headers["Echora-Dlq-Consumer"], m.headers["Echora-Dlq-Code"])
+                for m in self.bus.messages("ANIME_DLQ")]
+
+    def outbox(self):
+        return self.db.all("SELECT subject, entity_id::text FROM catalog.outbox ORDER BY id")
+
+    def get(self, *ids, **request):
+        body = json.dumps({"ids": list(ids), **request}).encode()
+        reply = self.bus.request("catalog.record.get", body, headers={"Content-Type": "application/json"})
+        assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
+        return json.loads(reply.data)
+
+    def state(self, anime_id):
+        """What is stored of an anime and its members, without ids, revisions and times of writing."""
+        rows = self.db.all("""
+            SELECT to_jsonb(a) - '{id,revision,created_at,updated_at}'::text[],
+                   (SELECT jsonb_agg(to_jsonb(e) - '{id,anime_id,revision,created_at,updated_at}'::text[]
+                                     ORDER BY e.episode_number)
+                      FROM catalog.episode e WHERE e.anime_id = a.id),
+                   (SELECT jsonb_agg((to_jsonb(c) - '{id,revision,created_at,updated_at}'::text[])
+                                     || (to_jsonb(m) - '{anime_id,character_id}'::text[]) ORDER BY c.name)
+                      FROM catalog.anime_character m JOIN catalog.character c ON c.id = m.character_id
+                     WHERE m.anime_id = a.id),
+                   (SELECT jsonb_agg(ref ORDER BY ref) FROM catalog.anime_xref x WHERE x.anime_id = a.id)
+              FROM catalog.anime a WHERE a.id = %s""", anime_id)
+        assert len(rows) == 1, rows
+        return rows[0]
+
+
+@pytest.fixture
+def catalogue(streams, db):
+    return Catalogue(streams, db)
+
+
+@pytest.fixture
+def writer(catalogue, spawn):
+    return spawn("catalogue")
+
+
+def test_answers_what_was_sent(catalogue, writer):
+    """Every domain field, but for those that are deliberately not stored."""
+    sent = {}
+    for seed in range(30):
+        r = wire.Random(seed)
+        anime_id = r.uuid()
+        a = r.domain("Anime", id=anime_id)
+        del a.sources[:]
+        a.sources.extend(r.sources("anime"))
+        characters = []
+        for i in range(3):
+            c = r.domain("Character")
+            del c.sources[:]
+            c.sources.extend(r.sources("character"))
+            characters.append(c)
+        episodes = []
+        for number in range(1, 4):
+            e = r.domain("Episode")
+            e.episode_number = number
+            episodes.append(e)
+        catalogue.enriched(anime_id, a, characters=characters, episodes=episodes)
+        sent[anime_id] = (a, characters, episodes)
+    catalogue.settle()
+    assert catalogue.dead_letters() == []
+    classes = wire.classes()
+    for anime_id, (a, characters, episodes) in sent.items():
+        (entry,) = catalogue.get(anime_id)["entries"]
+        record = json_format.ParseDict(entry["record"], classes["AnimeRecord"]())
+        a.ClearField("similarity_score")
+        a.entity_type = 1
+        assert record.anime == a
+        by_name = sorted(characters, key=lambda c: c.sources[0])
+        for want, got in zip(by_name, sorted(record.characters, key=lambda c: c.sources[0]), strict=True):
+            assert got.id
+            got.ClearField("id")
+            want.ClearField("id")
+            want.entity_type = 2
+            assert got == want
+        for want, got in zip(episodes, sorted(record.episodes, key=lambda e: e.episode_number), strict=True):
+            assert got.id and got.anime_id == anime_id
+            for m in (got, want):
+                m.ClearField("id")
+                m.ClearField("anime_id")
+            want.entity_type = 3
+            assert got == want
+
+
+def test_unknown_enum_numbers_are_kept(catalogue, writer):
+    anime_id = new_id()
+    catalogue.enriched(anime_id, anime(type=77, season=99, rating=88))
+    catalogue.settle()
+    assert catalogue.db.all("SELECT type, season, rating FROM catalog.anime") == [("UNKNOWN", "UNKNOWN", "UNKNOWN")]
+    (entry,) = catalogue.get(anime_id)["entries"]
+    assert (entry["record"]["anime"]["type"], entry["record"]["anime"]["season"]) == (77, 99)
+    assert writer.metric("echora_catalogue_unknown_enums_total") == 3
+    # ... and through a second event that loads the row again.
+    catalogue.enriched(anime_id, anime(type=77, title="Other"), at=1)
+    catalogue.settle()
+    assert catalogue.get(anime_id)["entries"][0]["record"]["anime"]["season"] == 99
+
+
+def test_good_neighbours_of_a_bad_event(catalogue, spawn):
+    """A batch with refused events in it: the others commit, each refusal is one dead letter."""
+    good = [new_id() for _ in range(20)]
+    shared = "https://myanimelist.net/anime/1"
+    catalogue.enriched(new_id(), anime(sources=[shared]))
+    catalogue.enriched(new_id(), anime(sources=["https://myanimelist.net/anime/2"]))
+    for i, anime_id in enumerate(good):
+        catalogue.enriched(anime_id, anime())
+        if i == 5:
+            catalogue.publish("anime.enriched", b"\xff\xff\xff")
+        if i == 10:  # joins two
+            catalogue.enriched(new_id(), anime(sources=[shared, "https://myanimelist.net/anime/2"]))
+    spawn("catalogue")
+    catalogue.settle()
+    assert catalogue.db.one("SELECT count(*) FROM catalog.anime") == 22
+    assert sorted(catalogue.dead_letters()) == [("catalog-enriched", "decode"),
+                                                ("catalog-enriched", "identity-conflict")]
+    assert catalogue.db.one("SELECT count(*) FROM catalog.inbox") == 22
+
+
+def test_duplicates_change_nothing(catalogue, writer):
+    anime_id = new_id()
+    e = catalogue.enriched(anime_id, anime(sources=["https://anidb.net/anime/7"]),
+                           episodes=[wire.classes()["Episode"](episode_number=1, title="One")])
+    catalogue.settle()
+
+    def dump():
+        return [catalogue.db.all(f"SELECT * FROM catalog.{table} ORDER BY 1, 2")
+                for table in ("anime", "episode", "anime_xref", "outbox", "inbox", "graph_edge")]
+    before = dump()
+    for _ in range(3):
+        catalogue.publish("anime.enriched", e)
+    catalogue.settle()
+    assert dump() == before
+    assert [row[0] for row in catalogue.outbox()] == ["anime.created"]
+
+
+def test_equal_content_is_no_change(catalogue, writer):
+    """A newer event with equal values moves the clock and says nothing."""
+    anime_id = new_id()
+    for at in (0, 10):
+        catalogue.enriched(anime_id, anime(), at=at)
+    catalogue.settle()
+    assert [row[0] for row in catalogue.outbox()] == ["anime.created"]
+    assert catalogue.db.one("SELECT extract(epoch FROM clock_time)::bigint FROM catalog.anime") == T0 + 10
+
+
+def history(anime_id, episode_ids, character_id):
+    """Events of one anime that do not judge or join: whole, sparse, aired, of members; at distinct times."""
+    c, e = wire.classes()["Character"], wire.classes()["Episode"]
+    ref = f"https://anidb.net/anime/{uuid.UUID(anime_id).int % 10**9}"
+    char_ref = f"https://anidb.net/character/{uuid.UUID(character_id).int % 10**9}"
+    return [
+        ("anime.enriched", event("AnimeEnrichedEvent", 10, anime_id=anime_id,
+                                 anime=anime(sources=[ref], tags=["a"], year=2001),
+                                 characters=[c(id=character_id, name="Hero", sources=[char_ref], roles=[1])],
+                                 episodes=[e(id=episode_ids[0], episode_number=1, title="One")])),
+        ("anime.enriched", event("AnimeEnrichedEvent", 30, anime_id=anime_id,
+                                 anime=anime(synopsis="Long ago", tags=["a", "b"], month="MAY"),
+                                 characters=[c(id=character_id, name="Hero", description="old", sources=[char_ref])],
+                                 episodes=[e(id=episode_ids[1], episode_number=2, title="Two")])),
+        ("anime.updated", event("AnimeUpdatedEvent", 20, anime_id=anime_id, changed_fields=["year", "genres"],
+                                anime=wire.classes()["Anime"](year=2002, genres=["x"]))),
+        ("anime.updated", event("AnimeUpdatedEvent", 40, anime_id=anime_id, changed_fields=["month", "nsfw"],
+                                anime=wire.classes()["Anime"](nsfw=True))),
+        ("anime.episode.aired", event("EpisodeAiredEvent", 25, anime_id=anime_id, aired_at="2023-11-14T00:00:00Z",
+                                      episode=e(episode_number=2, synopsis="It airs"))),
+        ("character.updated", event("CharacterUpdatedEvent", 35, character_id=character_id,
+                                    changed_fields=["description", "traits"], character=c(traits=["brave"]))),
+        ("episode.updated", event("EpisodeUpdatedEvent", 15, episode_id=episode_ids[0],
+                                  changed_fields=["title", "score"], episode=e(title="First", score=7.5))),
+    ]
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_any_order_gives_the_same_tables(catalogue, spawn, writers):
+    """Shuffled and doubled, through one or two writers; updates come before their entities, too."""
+    rnd = random.Random(7)
+    orders = [sorted(range(7), key=lambda i: (0, i)), *(rnd.sample(range(7), 7) for _ in range(40))]
+    runs = []
+    for order in orders:
+        ids = (new_id(), (new_id(), new_id()), new_id())
+        events = history(*ids)
+        # Equal event ids in every run: they are part of the order.
+        for i, (_, message) in enumerate(events):
+            message.event_id = str(uuid.uuid5(uuid.UUID(ids[0]), str(i)))
+        runs.append((ids[0], [events[i] for i in order]))
+    for _ in range(writers):
+        spawn("catalogue")
+    for step in range(7):
+        for _, events in runs:
+            catalogue.publish(*events[step])
+            if step % 2:
+                catalogue.publish(*events[step - 1])
+    catalogue.settle()
+    assert catalogue.dead_letters() == []
+    assert catalogue.db.one("SELECT count(*) FROM catalog.pending_update") == 0
+
+    def canonical(anime_id):
+        text = json.dumps(catalogue.state(anime_id), sort_keys=True, default=str)
+        for i in range(7):
+            text = text.replace(str(uuid.uuid5(uuid.UUID(anime_id), str(i))), f"event-{i}")
+        number = str(uuid.UUID(anime_id).int % 10**9)
+        return text.replace(f"/anime/{number}", "/anime/N").replace(f"anidb:anime:{number}", "anidb:anime:N")
+
+    want = strip_character_ref(canonical(runs[0][0]))
+    assert '"First"' in want and '"brave"' in want and '"month": null' in want, want
+    for (anime_id, events), order in zip(runs, orders):
+        assert strip_character_ref(canonical(anime_id)) == want, f"order {order}"
+
+
+def strip_character_ref(text):
+    return re.sub(r"anidb\.net/character/\d+", "anidb.net/character/N", text)
+
+
+def test_two_writers_meet_one_new_thing(catalogue, spawn):
+    """The same works under two ids each, at once: one row per work, the other id an alias of it."""
+    works = 60
+    ids = [(new_id(), new_id()) for _ in range(works)]
+    for pair in zip(*ids):
+        order = list(range(works))
+        random.Random(1).shuffle(order)
+        for i in order:
+            catalogue.enriched(pair[i], anime(sources=[f"https://anidb.net/anime/{i + 1}"], title=f"Work {i}"))
+    for _ in range(2):
+        spawn("catalogue", env={"ECHORA_FETCH_SIZE": "8"}, wait=False)
+    catalogue.settle(40)
+    db = catalogue.db
+    assert catalogue.dead_letters() == []
+    assert db.one("SELECT count(*) FROM catalog.anime") == works
+    assert db.one("SELECT count(*) FROM catalog.entity_alias") == works
+    assert db.one("SELECT count(*) FROM catalog.anime_xref") == works
+    got = catalogue.get(*(i for pair in ids for i in pair), revisions_only=True)
+    canonical = {entry["id"]: entry["canonicalId"] for entry in got["entries"]}
+    assert all(canonical[a] == canonical[b] for a, b in ids)
+
+
+def test_identity_conflict_names_both(catalogue, writer):
+    a, b = new_id(), new_id()
+    catalogue.enriched(a, anime(sources=["https://myanimelist.net/anime/1"]))
+    catalogue.enriched(b, anime(sources=["https://anidb.net/anime/1"]))
+    catalogue.enriched(new_id(), anime(sources=["https://anidb.net/anime/1", "https://myanimelist.net/anime/1"]))
+    catalogue.enriched(a, anime(sources=["https://anidb.net/anime/1", "https://kitsu.io/anime/9"]))
+    catalogue.settle()
+    assert catalogue.dead_letters() == [("catalog-enriched", "identity-conflict")] * 2
+    reason = catalogue.bus.messages("ANIME_DLQ")[0].headers["Echora-Dlq-Reason"]
+    assert a in reason and b in reason
+    # Nothing of a refused event stays: its third reference is free.
+    assert catalogue.db.one("SELECT count(*) FROM catalog.anime_xref") == 2
+    assert catalogue.db.one("SELECT count(*) FROM catalog.entity_alias") == 0
+
+
+def test_relations_resolve_and_go_both_ways(catalogue, writer):
+    items = lambda *urls: {"items": [{"title": "R", "sources": [url]} for url in urls]}  # noqa: E731
+
+    def related(**keys):
+        return json_format.ParseDict({"title": "T", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_FINISHED",
+                                      "relatedAnime": keys}, wire.classes()["Anime"]())
+    first, second, third = new_id(), new_id(), new_id()
+    m = related(SEQUEL=items("https://anidb.net/anime/2"), ADAPTATION=items("https://anidb.net/anime/3"),
+                Related=items("https://anidb.net/anime/3", "https://anidb.net/anime/99"))
+    m.sources.append("https://anidb.net/anime/1")
+    catalogue.enriched(first, m)
+    catalogue.settle()
+    db = catalogue.db
+    assert db.one("SELECT count(*) FROM catalog.anime_relation WHERE to_id IS NULL") == 4
+    revision = db.one("SELECT revision FROM catalog.anime")
+    for anime_id, number in ((second, 2), (third, 3)):
+        catalogue.enriched(anime_id, anime(sources=[f"https://anidb.net/anime/{number}"]))
+    catalogue.settle()
+
+    def edges():
+        return sorted(db.all("SELECT from_id::text, edge_type, to_id::text FROM catalog.graph_edge"))
+    assert edges() == sorted([(first, "sequel", second), (second, "prequel", first), (first, "adaptation", third),
+                              (first, "related", third), (third, "related", first)])
+    assert db.one("SELECT count(*) FROM catalog.anime_relation WHERE to_id IS NULL") == 1
+    assert db.one("SELECT revision FROM catalog.anime WHERE id = %s", first) == revision  # resolving raises none
+    # A newer list replaces the list.
+    catalogue.enriched(first, related(prequel=items("https://anidb.net/anime/2")), at=5)
+    catalogue.settle()
+    assert edges() == sorted([(first, "prequel", second), (second, "sequel", first)])
+
+
+def test_updates_wait_for_their_entity(catalogue, writer):
+    anime_id, character_id = new_id(), new_id()
+    Character = wire.classes()["Character"]
+    catalogue.updated(anime_id, ["year"], wire.classes()["Anime"](year=1999), at=20)
+    catalogue.updated(anime_id, ["year", "month"], wire.classes()["Anime"](year=1998, month="JUNE"), at=10)
+    catalogue.publish("character.updated", event("CharacterUpdatedEvent", 25, character_id=character_id,
+                                                 changed_fields=["name"], character=Character(name="Late")))
+    catalogue.settle()
+    db = catalogue.db
+    assert db.one("SELECT count(*) FROM catalog.pending_update") == 3
+    assert db.all("SELECT DISTINCT outcome FROM catalog.inbox") == [("pending",)]
+    assert catalogue.outbox() == []
+    catalogue.enriched(anime_id, anime(year=1990), characters=[Character(id=character_id, name="Early")])
+    catalogue.settle()
+    assert db.all("SELECT year, month FROM catalog.anime") == [(1999, "JUNE")]
+    assert db.one("SELECT name FROM catalog.character") == "Late"
+    assert db.one("SELECT count(*) FROM catalog.pending_update") == 0
+    assert db.all("SELECT outcome, count(*) FROM catalog.inbox GROUP BY 1") == [("applied", 4)]
+    assert [s for s, _ in catalogue.outbox()] == ["anime.created", "anime.synced", "anime.synced", "character.synced"]
+
+
+def test_risky_updates_are_parked(catalogue, writer):
+    anime_id = new_id()
+    catalogue.enriched(anime_id, anime(title="Right", episode_count=12, tags=["a", "b", "c", "d"]))
+    catalogue.settle()
+    e = catalogue.updated(anime_id, ["title", "year", "episode_count", "tags"],
+                          wire.classes()["Anime"](title="Wrong", year=2001, episode_count=11, tags=["a"]), at=10)
+    catalogue.settle()
+    db = catalogue.db
+    assert db.all("SELECT title, year, episode_count FROM catalog.anime") == [("Right", 2001, 12)]
+    ((review_id, event_id, fields, reasons, payload),) = db.all(
+        "SELECT review_id::text, event_id::text, fields, reasons, payload FROM catalog.update_review")
+    assert (event_id, sorted(fields)) == (e.event_id, ["episode_count", "tags", "title"])
+    assert sorted(reasons) == ["episode-count-lowered", "tags-cut", "title-changed"]
+    assert db.one("SELECT outcome FROM catalog.inbox WHERE event_id = %s", e.event_id) == "parked"
+    subject, headers, sent = db.all("SELECT subject, headers, payload FROM catalog.outbox ORDER BY id")[-1]
+    copy = wire.classes()["AnimeUpdatedEvent"].FromString(bytes(sent))
+    assert subject == "anime.updated" and bytes(sent) == bytes(payload)
+    assert f"Echora-Review: {review_id}" in headers and "Echora-Risk: " in headers
+    assert copy.event_id == review_id and copy.anime.title == "Wrong" and copy.timestamp == e.timestamp
+    # Our own copy is nobody's update; a publisher's flag parks everything.
+    catalogue.publish("anime.updated", copy, **{"Echora-Review": review_id})
+    catalogue.updated(anime_id, ["month"], wire.classes()["Anime"](month="MAY"), at=11, **{"Echora-Risk": "odd"})
+    catalogue.settle()
+    assert db.all("SELECT title, month FROM catalog.anime") == [("Right", None)]
+    assert db.one("SELECT count(*) FROM catalog.update_review") == 2
+
+
+def test_aired_episode_and_status(catalogue, writer):
+    anime_id = new_id()
+    Episode = wire.classes()["Episode"]
+    catalogue.enriched(anime_id, anime(status=2, episode_count=1), episodes=[Episode(episode_number=1, title="One")])
+    catalogue.settle()
+    catalogue.publish("anime.episode.aired", event("EpisodeAiredEvent", 10, anime_id=anime_id, status=3,
+                                                   aired_at="2024-05-17T12:30:00+09:00",
+                                                   episode=Episode(episode_number=2, title="Two")))
+    catalogue.settle()
+    db = catalogue.db
+    assert db.all("SELECT status, episode_count, episode_rows FROM catalog.anime") == [("ONGOING", 1, 2)]
+    assert db.one("SELECT aired_at::text FROM catalog.episode WHERE episode_number = 2").startswith("2024-05-17 03:30")
+    said = db.all("SELECT subject FROM catalog.outbox ORDER BY id")
+    assert said == [("anime.created",), ("anime.synced",), ("episode.synced",)]
+    sent = wire_synced(db, "anime.synced")
+    assert sorted(sent) == ["episode_count", "status"]
+
+
+def wire_synced(db, subject):
+    """changed_fields of the newest row of the subject."""
+    payload = bytes(db.one("SELECT payload FROM catalog.outbox WHERE subject = %s ORDER BY id DESC LIMIT 1", subject))
+    names, i = [], 0
+    while i < len(payload):  # fields 1 to 5 are length-delimited, revision is a varint
+        tag, i = payload[i], i + 1
+        if tag & 7 == 0:
+            while payload[i] & 0x80:
+                i += 1
+            i += 1
+            continue
+        length, shift = 0, 0
+        while True:
+            length |= (payload[i] & 0x7F) << shift
+            shift, i = shift + 7, i + 1
+            if not payload[i - 1] & 0x80:
+                break
+        if tag >> 3 == 4:
+            names.append(payload[i:i + length].decode())
+        i += length
+    return names
+
+
+def test_members_follow_nsfw(catalogue, writer):
+    anime_id = new_id()
+    Character, Episode = wire.classes()["Character"], wire.classes()["Episode"]
+    catalogue.enriched(anime_id, anime(), characters=[Character(name="A"), Character(name="B")],
+                       episodes=[Episode(episode_number=1, title="One")])
+    catalogue.settle()
+    db = catalogue.db
+    before = dict(db.all("SELECT id, revision FROM catalog.character UNION ALL SELECT id, revision FROM catalog.episode"))
+    catalogue.updated(anime_id, ["nsfw"], wire.classes()["Anime"](nsfw=True), at=5)
+    catalogue.settle()
+    after = dict(db.all("SELECT id, revision FROM catalog.character UNION ALL SELECT id, revision FROM catalog.episode"))
+    assert len(before) == 3 and all(after[key] > before[key] for key in before)
+    assert sorted(s for s, _ in catalogue.outbox()) == ["anime.created", "anime.synced", "character.synced",
+                                                        "character.synced", "episode.synced"]
+    assert wire_synced(db, "episode.synced") == ["nsfw"]
+
+
+def test_characters_are_matched(catalogue, writer):
+    """By reference, else id, else name within the anime; a character of two anime is one row."""
+    one, two = new_id(), new_id()
+    Character = wire.classes()["Character"]
+    url = "https://anidb.net/character/5"
+    catalogue.enriched(one, anime(), characters=[Character(name="Ref", sources=[url]), Character(name="Plain")])
+    catalogue.settle()
+    catalogue.enriched(two, anime(), characters=[Character(name="Ref again", sources=[url]), Character(name="Plain")])
+    catalogue.enriched(one, anime(), at=9, characters=[Character(name="Plain", description="known by name")])
+    catalogue.settle()
+    db = catalogue.db
+    assert db.all("SELECT description FROM catalog.character WHERE name = 'Plain' ORDER BY 1") == [
+        ("known by name",), (None,)]
+    assert db.one("SELECT count(*) FROM catalog.character") == 3
+    assert db.one("SELECT count(*) FROM catalog.anime_character") == 4
+    assert db.one("SELECT count(*) FROM catalog.graph_edge WHERE family = 'cast'") == 8
+    assert catalogue.dead_letters() == []
+
+
+def test_companies_are_matched_by_url(catalogue, writer):
+    Company = wire.classes()["CompanyEntry"]
+    for url, name in (("https://anidb.net/creator/1", "Studio X"), ("https://anidb.net/creator/1", "Studio X2")):
+        catalogue.enriched(new_id(), anime(studios=[Company(name=name, sources=[url]), Company(name="By name")]))
+    catalogue.settle()
+    db = catalogue.db
+    assert db.one("SELECT count(*) FROM catalog.company") == 1
+    assert db.one("SELECT count(*) FROM catalog.anime_company WHERE company_id IS NULL AND name = 'By name'") == 2
+    assert db.all("SELECT edge_type, count(*) FROM catalog.graph_edge GROUP BY 1 ORDER BY 1") == [
+        ("produced", 2), ("studio", 2)]
+
+
+def test_lookups_hold_the_wires_names(db):
+    """Each lookup table has the enum's values without their prefix, and UNKNOWN."""
+    tables = {"AnimeType": "anime_type", "AnimeStatus": "anime_status", "AnimeRating": "anime_rating",
+              "AnimeSeason": "anime_season", "SourceMaterialType": "source_material_type",
+              "CharacterRole": "character_role", "AnimeRelationType": "anime_relation_type",
+              "SourceMaterialRelationType": "source_material_relation_type"}
+    rows = wire.rows("enums.csv")
+    for enum, table in tables.items():
+        names = [row["value"] for row in rows if row["enum"] == enum]
+        prefix = names[0].removesuffix("UNSPECIFIED")
+        have = {value for (value,) in db.all(f"SELECT value FROM catalog.{table}")}
+        assert {name.removeprefix(prefix) for name in names} <= have, table
+        if "Relation" not in enum:
+            assert "UNKNOWN" in have, table
+    inverses = dict(db.all("SELECT edge, inverse FROM catalog.edge_type WHERE family = 'relation'"))
+    assert all(inverses[back] == edge for edge, back in inverses.items() if back)
+    assert {edge for edge, back in inverses.items() if edge == back} == {
+        "related", "crossover", "alternative_version", "alternative_setting"}
