@@ -147,6 +147,31 @@ static int read_tail(struct relay_lane *lane, struct bus *bus, const struct stre
     return 0;
 }
 
+/* The stream's message at the start of the batch is the batch's first: not one that somebody else
+ * slipped in before it, which would count as a row that is not there. */
+static int check_first(struct relay_lane *lane, struct pg *pg, struct bus *bus, struct err *err)
+{
+    const struct outbox_batch *b = &lane->batch;
+    struct buf headers CLEANUP(buf_deinit);
+    buf_init(&headers, TAIL_HEADERS_MAX);
+    struct uuid event;
+    bool kept = false, found = false;
+    int64_t batch = 0, id = 0, wanted = 0;
+    if (stream_headers(bus, lane->stream, b->start_sequence + 1, &headers, &kept, err) < 0)
+        return -1;
+    if (!kept)
+        return 0;
+    if (batch_nth(pg, lane->stream, b, 0, &found, &wanted, &event, err) < 0)
+        return -1;
+    if (!position_parse(stream_header(buf_view(&headers), "Echora-Position"), &batch, &id) ||
+        batch != b->number || !found || id != wanted)
+        return err_set(err, ERR_FATAL, "epoch-foreign", "resume relay",
+                       "%s: the message at the start of batch %" PRId64
+                       " is not the relay's" RUNBOOK,
+                       lane->stream, b->number);
+    return 0;
+}
+
 static int refuse_row(const struct relay_lane *lane, const char *what, struct err *err)
 {
     return err_set(err, ERR_FATAL, "epoch-row", "resume relay",
@@ -205,7 +230,8 @@ static int recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, stru
         struct resume resume;
         if (read_tail(lane, bus, &state, &tail, err) < 0 ||
             resume_decide(&tail.facts, &resume, err) < 0 ||
-            check_rows(lane, pg, &tail, &resume, err) < 0)
+            check_rows(lane, pg, &tail, &resume, err) < 0 ||
+            (resume.stored > 0 && check_first(lane, pg, bus, err) < 0))
             return -1;
         lane->stored = resume.stored;
         if (lane->pipe == NULL) {
@@ -239,7 +265,10 @@ static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct
             .position = position,
             .payload = pg_get_bytea(page, i, PAGE_PAYLOAD),
         };
-        r = pipeline_publish(lane->pipe, &message, i == n - 1, err);
+        /* The first of a batch is answered too: a message that somebody else slipped in while we
+         * were idle would take its place, and let the second one in. */
+        bool ask = lane->stored == 0 || i == n - 1;
+        r = pipeline_publish(lane->pipe, &message, ask, err);
         if (r == 0) {
             lane->after = id;
             lane->stored++;
