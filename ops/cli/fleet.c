@@ -2,17 +2,7 @@
 #include "ops/cli/fleet.h"
 
 #include "workers/catalogue/worker.h"
-
-static const struct consumer_spec qdrant_consumers[] = {
-    {.durable = "qdrant-anime-created", .subject = "anime.created"},
-    {.durable = "qdrant-anime-synced", .subject = "anime.synced"},
-    {.durable = "qdrant-anime-deleted", .subject = "anime.deleted"},
-    {.durable = "qdrant-character-synced", .subject = "character.synced"},
-    {.durable = "qdrant-episode-synced", .subject = "episode.synced"},
-};
-
-static const struct worker_spec qdrant_worker = {
-    .name = "qdrant", .consumers = qdrant_consumers, .n_consumers = ARRAY_LEN(qdrant_consumers)};
+#include "workers/qdrant/worker.h"
 
 static const struct worker_spec *const fleet[] = {&catalogue_worker, &qdrant_worker};
 
