@@ -4,7 +4,8 @@
  * reset on a reused connection is ERR_UNCERTAIN for writes, other 4xx ERR_REJECT, 401/403
  * ERR_FATAL. Codes http-<status>, http-timeout, http-connect, http-reset, http-tls, http-protocol,
  * http-too-large, http-url, http-aborted. No redirects, no proxy from the environment. Connections
- * are kept for 3 s, under Qdrant's 5 s keep-alive. The trace that is current goes along (traceparent).
+ * are kept for 3 s, under Qdrant's 5 s keep-alive. The trace that is current goes along
+ * (traceparent).
  */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0

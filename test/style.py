@@ -110,7 +110,7 @@ def banned_calls():
 
 
 # What only some files may use: the calls (or the header), the files, where everybody else goes.
-BORDERS = ((r"\b(getenv|secure_getenv)\s*\(", r"events/option\.c", "the option table (events/option.h)"),
+BORDERS = ((r"\b(getenv|secure_getenv)\s*\(", r"events/option\.c|test/.*", "the option table (events/option.h)"),
            (r"#\s*include\s+<(nats/nats\.h|nats\.h)>", r"(test/unit/)?events/[^/]+", "events/bus.h"),
            (r"\b(PQ(?:exec|send|prepare|connect|finish|reset|setdb)\w*)\s*\(", r"events/pg[^/]*\.c", "events/pg.h"),
            (r"\b(curl_(?:easy|multi)_\w+)\s*\(", r"events/http\.c", "events/http.h"),
