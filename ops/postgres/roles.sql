@@ -21,3 +21,11 @@ ALTER ROLE echora_reader    SET search_path = catalog;
 ALTER ROLE echora_catalogue SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE echora_reader    SET idle_in_transaction_session_timeout = '10min';
 ALTER ROLE echora_reader    SET default_transaction_read_only = on;
+-- The writer's statements are look-ups by key for a few hundred values. It prepares them while the tables may
+-- be empty, when reading a table whole looks cheapest, and keeps those plans as they grow: so it may not.
+ALTER ROLE echora_catalogue SET enable_seqscan = off;
+ALTER ROLE echora_catalogue SET enable_hashjoin = off;
+ALTER ROLE echora_catalogue SET enable_mergejoin = off;
+ALTER ROLE echora_catalogue SET enable_bitmapscan = off;
+ALTER ROLE echora_catalogue SET enable_material = off;
+ALTER ROLE echora_catalogue SET jit = off;
