@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "events/base/err.h"
+
 struct migration {
     const char *name; /* "0001_init": number, underscore, name */
     const char *sql;
@@ -11,3 +13,12 @@ struct migration {
 
 extern const struct migration migrations[]; /* in order */
 extern const size_t n_migrations;
+
+struct cli;
+struct pg;
+struct migrate_state {
+    size_t total, missing;
+};
+/* How far the database is; code migration when it does not fit these migrations. */
+MUST_CHECK int migrate_look(struct cli *cli, struct pg *pg, struct migrate_state *ret,
+                            struct err *err);

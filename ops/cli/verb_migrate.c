@@ -15,6 +15,7 @@
 #include "ops/cli/migrations.h"
 #include "ops/cli/output.h"
 #include "ops/cli/verbs.h"
+#include "ops/sql.h"
 
 #define MAX_MIGRATIONS 4096
 #define MAX_FILE (4u << 20)
@@ -46,16 +47,6 @@ struct plan {
     struct known *rows;
     size_t n;
 };
-
-static const struct pg_statement sql_lock = {
-    "cli_migrate_lock", "SELECT pg_try_advisory_lock(hashtextextended('echora migrate', 0))"};
-static const struct pg_statement sql_applied = {
-    "cli_migrate_applied", "SELECT number, name, checksum FROM ops.migration ORDER BY number"};
-static const struct pg_statement sql_exists = {"cli_migrate_exists",
-                                               "SELECT to_regclass('ops.migration') IS NOT NULL"};
-static const struct pg_statement sql_note = {
-    "cli_migrate_note", "INSERT INTO ops.migration (number, name, checksum, took_ms)"
-                        " VALUES ($1, $2, $3, $4)"};
 
 static const char ledger[] =
     "CREATE SCHEMA IF NOT EXISTS ops;"
@@ -153,7 +144,7 @@ static int take_lock(struct pg *pg, int64_t timeout_ms, struct err *err)
 
     for (;;) {
         CLEANUP(pg_clearp) PGresult *result = NULL;
-        if (pg_query(pg, &sql_lock, NULL, 0, &result, err) < 0)
+        if (pg_query(pg, &sql_migrate_lock, NULL, 0, &result, err) < 0)
             return -1;
         if (pg_get_bool(result, 0, 0))
             return 0;
@@ -169,11 +160,11 @@ static int compare(struct pg *pg, struct plan *plan, struct err *err)
     CLEANUP(pg_clearp) PGresult *exists = NULL;
     CLEANUP(pg_clearp) PGresult *result = NULL;
 
-    if (pg_query(pg, &sql_exists, NULL, 0, &exists, err) < 0)
+    if (pg_query(pg, &sql_migrate_exists, NULL, 0, &exists, err) < 0)
         return -1;
     if (!pg_get_bool(exists, 0, 0))
         return 0;
-    if (pg_query(pg, &sql_applied, NULL, 0, &result, err) < 0)
+    if (pg_query(pg, &sql_migrate_applied, NULL, 0, &result, err) < 0)
         return -1;
     size_t at = 0;
     for (int row = 0; row < PQntuples(result); row++) {
@@ -206,7 +197,7 @@ static int apply_one(struct pg *pg, const struct known *m, int64_t *ret_ms, stru
         *ret_ms = mono_ms() - start;
         struct pg_param params[] = {pg_i64(m->number), pg_text(view_of(m->name)),
                                     pg_text(view_of(m->checksum)), pg_i64(*ret_ms)};
-        r = pg_query(pg, &sql_note, params, ARRAY_LEN(params), NULL, err);
+        r = pg_query(pg, &sql_migrate_note, params, ARRAY_LEN(params), NULL, err);
     }
     if (r == 0)
         r = pg_commit(pg, err);
@@ -229,6 +220,18 @@ static void say(const struct cli *cli, const struct known *m, const char *state,
         printf("%s%s%s %s\n", paint(cli->color, PAINT_YELLOW), m->name, paint_end(cli->color),
                state);
     (void)fflush(stdout);
+}
+
+int migrate_look(struct cli *cli, struct pg *pg, struct migrate_state *ret, struct err *err)
+{
+    struct plan plan = {0};
+
+    if (load(cli, "", &plan, err) < 0 || compare(pg, &plan, err) < 0)
+        return -1;
+    *ret = (struct migrate_state){.total = plan.n};
+    for (size_t i = 0; i < plan.n; i++)
+        ret->missing += !plan.rows[i].applied;
+    return 0;
 }
 
 static int run(struct cli *cli, struct err *err)

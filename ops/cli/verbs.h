@@ -5,10 +5,16 @@
 #include "ops/cli/cli.h"
 
 extern const struct verb verb_decode;
+extern const struct verb verb_doctor;
+extern const struct verb verb_follow;
+extern const struct verb verb_get;
 extern const struct verb verb_import_manami;
 extern const struct verb verb_migrate;
 extern const struct verb verb_publish;
-extern const struct verb verb_streams_plan;
+extern const struct verb verb_reconcile;
+extern const struct verb verb_search;
+extern const struct verb verb_status;
 extern const struct verb verb_streams_apply;
 extern const struct verb verb_streams_check;
+extern const struct verb verb_streams_plan;
 extern const struct verb verb_validate;

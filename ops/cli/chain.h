@@ -1,0 +1,96 @@
+/* Where an event or an entity stands in the chain: received, written, in the outbox, relayed,
+ * indexed. From PostgreSQL, the streams and Qdrant alone; no worker is asked. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <jansson.h>
+
+#include "events/base/uuid.h"
+#include "ops/cli/cli.h"
+
+/* What events of an entity did, newest first, as a JSON array. Caller owns. */
+MUST_CHECK int chain_history(struct cli *cli, struct uuid entity, json_t **ret, struct err *err);
+
+struct chain_entity {
+    bool found, deleted;
+    char kind[16];
+    struct uuid id; /* its own, when an alias was asked for */
+    int64_t revision;
+    char title[160];
+};
+MUST_CHECK int chain_entity(struct cli *cli, struct uuid id, struct chain_entity *ret,
+                            struct err *err);
+
+struct chain_handled {
+    bool found;
+    char consumer[64], outcome[32];
+    int64_t revision;
+    uint64_t sequence; /* in ANIME_EVENTS */
+    struct uuid entity;
+    int64_t handled_us;
+};
+/* What a consumer did with an event. */
+MUST_CHECK int chain_handled(struct cli *cli, struct uuid event, struct chain_handled *ret,
+                             struct err *err);
+
+struct chain_row {
+    struct uuid event_id;
+    char stream[64], subject[128];
+    int64_t created_us;
+    char trace_id[33];
+    int64_t batch;     /* 0 = in none yet */
+    uint64_t sequence; /* where it belongs in its stream; 0 = not known */
+};
+#define CHAIN_ROWS 5
+/* Newest outbox rows of an entity; *ret_n of them. */
+MUST_CHECK int chain_rows(struct cli *cli, struct uuid entity, struct chain_row ret[CHAIN_ROWS],
+                          size_t *ret_n, struct err *err);
+
+struct chain_message {
+    bool found;
+    uint64_t sequence;
+    int64_t stored_us;
+    char subject[128];
+    char event_id[40];
+    char trace_id[33];
+    char code[64]; /* dead letters */
+    char reason[256];
+};
+/* One message of a stream by its sequence, headers only. Not found is no error. */
+MUST_CHECK int chain_message(struct cli *cli, const char *stream, uint64_t sequence,
+                             struct chain_message *ret, struct err *err);
+/* The newest message of the stream with this event id among the newest `within`. */
+MUST_CHECK int chain_search(struct cli *cli, const char *stream, struct uuid event, uint64_t within,
+                            struct chain_message *ret, struct err *err);
+
+struct chain_point {
+    bool found, deleted;
+    int64_t rev;
+    char emb[80];
+    char trace_id[33];
+};
+MUST_CHECK int chain_point(struct cli *cli, struct uuid id, struct chain_point *ret,
+                           struct err *err);
+/* Points that are not tombstones, of one entity_type. */
+MUST_CHECK int chain_count(struct cli *cli, const char *entity_type, int64_t *ret, struct err *err);
+
+/* Rows without a batch and the age of the oldest, over all streams; ends_at: where the newest batch
+ * of ANIME_SYNC ends in the stream. */
+struct chain_lag {
+    int64_t rows;
+    double seconds;
+    uint64_t sync_ends_at;
+};
+MUST_CHECK int chain_lag(struct cli *cli, struct chain_lag *ret, struct err *err);
+
+struct chain_stream {
+    uint64_t messages, bytes, first, last;
+};
+MUST_CHECK int chain_stream(struct cli *cli, const char *stream, struct chain_stream *ret,
+                            struct err *err);
+struct chain_consumer {
+    uint64_t pending, ack_pending, redelivered, waiting;
+    uint64_t ack_floor; /* stream sequence: everything up to here is settled */
+};
+MUST_CHECK int chain_consumer(struct cli *cli, const char *stream, const char *durable,
+                              struct chain_consumer *ret, struct err *err);

@@ -1,0 +1,307 @@
+/* An entity or an event through the chain, one line a station:
+ *
+ *   received   the event's message in its stream, or its dead letter
+ *   written    what the catalogue did with it, and the entity's revision
+ *   outbox     the row of that change
+ *   relayed    the message of that row in its stream
+ *   indexed    the point in Qdrant, at which revision
+ *
+ * A station that is not reached says what it waits for. */
+// SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "events/base/clock.h"
+#include "ops/cli/chain.h"
+#include "ops/cli/output.h"
+#include "ops/cli/text.h"
+#include "ops/cli/verbs.h"
+
+#define SEARCHED 2000
+
+struct follow_options {
+    int64_t wait_ms;
+};
+
+static const struct option options[] = {
+    {"wait", OPT_DURATION, offsetof(struct follow_options, wait_ms), "0", 0, 3600000, NULL, "TIME",
+     "Look again until it is at its end, at most this long."},
+};
+
+enum state { DONE, WAITING, FAILED };
+
+struct station {
+    const char *name;
+    enum state state;
+    int64_t at_us;
+    char trace_id[33];
+    char text[400];
+};
+#define MAX_STATIONS 6
+
+struct path {
+    struct station stations[MAX_STATIONS];
+    size_t n;
+    struct chain_entity entity;
+    struct uuid event;
+    bool has_event;
+};
+
+__attribute__((format(printf, 6, 7))) static void reach(struct path *p, const char *name,
+                                                        enum state state, int64_t at_us,
+                                                        const char *trace_id, const char *fmt, ...)
+{
+    struct station *s = &p->stations[p->n];
+    va_list args;
+
+    if (p->n == MAX_STATIONS)
+        return;
+    p->n++;
+    *s = (struct station){.name = name, .state = state, .at_us = at_us};
+    (void)snprintf(s->trace_id, sizeof(s->trace_id), "%s", trace_id);
+    va_start(args, fmt);
+    (void)vsnprintf(s->text, sizeof(s->text), fmt, args);
+    va_end(args);
+}
+
+static int see_received(struct cli *cli, struct path *p, const struct chain_handled *handled,
+                        struct err *err)
+{
+    struct chain_message m = {0}, dead = {0};
+
+    if (handled->found) {
+        if (chain_message(cli, "ANIME_EVENTS", handled->sequence, &m, err) < 0)
+            return -1;
+        if (m.found)
+            reach(p, "received", DONE, m.stored_us, m.trace_id, "%s, ANIME_EVENTS %" PRIu64,
+                  m.subject, m.sequence);
+        else
+            reach(p, "received", DONE, 0, "", "ANIME_EVENTS %" PRIu64 ", no longer kept",
+                  handled->sequence);
+        return 0;
+    }
+    if (chain_search(cli, "ANIME_EVENTS", p->event, SEARCHED, &m, err) < 0 ||
+        chain_search(cli, "ANIME_DLQ", p->event, SEARCHED, &dead, err) < 0)
+        return -1;
+    if (m.found)
+        reach(p, "received", DONE, m.stored_us, m.trace_id, "%s, ANIME_EVENTS %" PRIu64, m.subject,
+              m.sequence);
+    if (dead.found)
+        reach(p, "rejected", FAILED, dead.stored_us, dead.trace_id,
+              "%s, ANIME_DLQ %" PRIu64 ": %s [%s]", dead.subject, dead.sequence, dead.reason,
+              dead.code);
+    else if (m.found)
+        reach(p, "written", WAITING, 0, "", "the catalogue has not handled it yet");
+    return 0;
+}
+
+static void see_written(struct path *p, const struct chain_handled *handled)
+{
+    const struct chain_entity *e = &p->entity;
+
+    if (handled->found && strcmp(handled->outcome, "applied") == 0)
+        reach(p, "written", DONE, handled->handled_us, "", "%s \"%s\" revision %" PRId64 "%s",
+              e->kind, e->title, handled->revision, e->deleted ? ", now deleted" : "");
+    else if (handled->found && strcmp(handled->outcome, "unchanged") == 0)
+        reach(p, "written", DONE, handled->handled_us, "",
+              "changed nothing; %s \"%s\" stands at revision %" PRId64, e->kind, e->title,
+              e->revision);
+    else if (handled->found)
+        reach(p, "written", WAITING, handled->handled_us, "", "%s: waits for %s", handled->outcome,
+              strcmp(handled->outcome, "parked") == 0 ? "a person's decision"
+                                                      : "its entity to appear");
+    else if (e->found)
+        reach(p, "written", DONE, 0, "", "%s \"%s\" revision %" PRId64 "%s", e->kind, e->title,
+              e->revision, e->deleted ? ", deleted" : "");
+}
+
+static int see_relayed(struct cli *cli, struct path *p, struct err *err)
+{
+    struct chain_row rows[CHAIN_ROWS];
+    size_t n = 0;
+    const struct chain_row *row = NULL;
+
+    if (chain_rows(cli, p->entity.id, rows, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n && !row; i++)
+        if (strcmp(rows[i].stream, "ANIME_SYNC") == 0)
+            row = &rows[i];
+    if (!row) {
+        reach(p, "outbox", DONE, 0, "", "no row kept: covered by its anime, or older than 48 h");
+        return 0;
+    }
+    reach(p, "outbox", DONE, row->created_us, row->trace_id, "%s", row->subject);
+    struct chain_message m = {0};
+    if (row->sequence && chain_message(cli, row->stream, row->sequence, &m, err) < 0)
+        return -1;
+    if (m.found)
+        reach(p, "relayed", DONE, m.stored_us, m.trace_id, "%s %" PRIu64, row->stream, m.sequence);
+    else
+        reach(p, "relayed", WAITING, 0, "", "waits for the relay%s",
+              row->batch ? ", its batch is open" : "");
+    return 0;
+}
+
+static int see_indexed(struct cli *cli, struct path *p, struct err *err)
+{
+    struct chain_point point;
+
+    if (chain_point(cli, p->entity.id, &point, err) < 0)
+        return -1;
+    if (!point.found)
+        reach(p, "indexed", WAITING, 0, "", "no point in Qdrant yet");
+    else if (point.rev < p->entity.revision)
+        reach(p, "indexed", WAITING, 0, point.trace_id,
+              "the point stands at revision %" PRId64 " of %" PRId64, point.rev,
+              p->entity.revision);
+    else
+        reach(p, "indexed", DONE, 0, point.trace_id, "revision %" PRId64 "%s", point.rev,
+              point.deleted                       ? ", as a tombstone"
+              : strcmp(point.emb, "pending") == 0 ? ", vector pending"
+                                                  : "");
+    return 0;
+}
+
+static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err)
+{
+    struct chain_handled handled;
+
+    *p = (struct path){0};
+    if (chain_entity(cli, id, &p->entity, err) < 0)
+        return -1;
+    if (p->entity.found) {
+        json_t *history = NULL;
+        if (chain_history(cli, p->entity.id, &history, err) < 0)
+            return -1;
+        const char *last =
+            json_string_value(json_object_get(json_array_get(history, 0), "eventId"));
+        p->has_event = last && uuid_parse(view_of(last), &p->event);
+        json_decref(history);
+    } else {
+        p->event = id;
+        p->has_event = true;
+    }
+    handled = (struct chain_handled){0};
+    if (p->has_event && (chain_handled(cli, p->event, &handled, err) < 0 ||
+                         see_received(cli, p, &handled, err) < 0))
+        return -1;
+    if (!p->entity.found && handled.found && !uuid_is_nil(handled.entity) &&
+        chain_entity(cli, handled.entity, &p->entity, err) < 0)
+        return -1;
+    see_written(p, &handled);
+    if (!p->entity.found)
+        return 0;
+    return see_relayed(cli, p, err) < 0 || see_indexed(cli, p, err) < 0 ? -1 : 0;
+}
+
+static enum state end_of(const struct path *p)
+{
+    enum state state = p->n ? DONE : FAILED;
+
+    for (size_t i = 0; i < p->n; i++)
+        if (p->stations[i].state != DONE)
+            state = p->stations[i].state;
+    return state;
+}
+
+static void show_json(const struct path *p)
+{
+    static const char *const states[] = {"done", "waiting", "failed"};
+    json_t *document = json_object(), *list = json_array();
+
+    if (p->entity.found) {
+        json_put(document, "kind", json_string(p->entity.kind));
+        json_put(document, "id", json_uuid(p->entity.id));
+        json_put(document, "title", json_string(p->entity.title));
+        json_put(document, "revision", json_integer(p->entity.revision));
+        json_put(document, "deleted", json_boolean(p->entity.deleted));
+    }
+    json_put(document, "eventId", p->has_event ? json_uuid(p->event) : NULL);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct station *s = &p->stations[i];
+        json_t *row = json_object();
+        json_put(row, "station", json_string(s->name));
+        json_put(row, "state", json_string(states[s->state]));
+        json_put(row, "at_us", s->at_us ? json_integer(s->at_us) : NULL);
+        json_put(row, "trace_id", *s->trace_id ? json_string(s->trace_id) : NULL);
+        json_put(row, "text", json_string(s->text));
+        json_array_append_new(list, row);
+    }
+    json_put(document, "state", json_string(states[end_of(p)]));
+    json_put(document, "stations", list);
+    print_json(document, true);
+    json_decref(document);
+}
+
+static void show(const struct cli *cli, const struct path *p)
+{
+    static const struct {
+        const char *mark;
+        enum paint paint;
+    } looks[] = {{"ok", PAINT_GREEN}, {"..", PAINT_YELLOW}, {"!!", PAINT_RED}};
+    int64_t before_us = 0;
+
+    if (cli->config.json) {
+        show_json(p);
+        return;
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        const struct station *s = &p->stations[i];
+        char time[TIME_TEXT] = "";
+        if (s->at_us)
+            time_text(s->at_us, time);
+        printf("%s%s%s %-9s %-8s %s", paint(cli->color, looks[s->state].paint),
+               looks[s->state].mark, paint_end(cli->color), s->name, time, s->text);
+        if (s->at_us && before_us && s->at_us >= before_us)
+            printf(" %s(+%.1f ms)%s", paint(cli->color, PAINT_DIM),
+                   (double)(s->at_us - before_us) / 1000, paint_end(cli->color));
+        if (*s->trace_id)
+            printf(" %strace %s%s", paint(cli->color, PAINT_DIM), s->trace_id,
+                   paint_end(cli->color));
+        putchar('\n');
+        if (s->at_us)
+            before_us = s->at_us;
+    }
+}
+
+static int run(struct cli *cli, struct err *err)
+{
+    const struct follow_options *o = cli->options;
+    int64_t end = mono_ms() + o->wait_ms;
+    struct path path;
+    struct uuid id;
+
+    if (!uuid_parse(view_of(cli->args[0]), &id))
+        return cli_usage(err, "ID is the UUID of an entity or an event");
+    for (;;) {
+        arena_reset(cli->arena);
+        if (look(cli, id, &path, err) < 0)
+            return -1;
+        if (end_of(&path) == DONE || (end_of(&path) == FAILED && path.n) || mono_ms() >= end ||
+            !wait_ms(100))
+            break;
+    }
+    if (path.n == 0)
+        return err_set(err, ERR_REJECT, "not-found", "follow",
+                       "nobody knows this id: no entity, no handled event, and not among the "
+                       "newest %d messages",
+                       SEARCHED);
+    show(cli, &path);
+    return end_of(&path) == DONE ? CLI_OK : CLI_FAILED;
+}
+
+const struct verb verb_follow = {
+    .name = "follow",
+    .args = "ID",
+    .summary = "an entity or event through the chain, or where and why it stands",
+    .details = "Looks into PostgreSQL, the streams and Qdrant; asks no worker. For an entity it "
+               "shows its newest event.\nExit code 0 when it is at its end, 1 when it waits or was "
+               "rejected.",
+    .example = "echora follow 0190a8a0-0000-7000-8000-000000000001 --wait 10s",
+    .min_args = 1,
+    .max_args = 1,
+    .options = options,
+    .n_options = ARRAY_LEN(options),
+    .options_size = sizeof(struct follow_options),
+    .run = run,
+};

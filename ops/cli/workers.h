@@ -1,0 +1,14 @@
+/* A worker's own word on its state, from its health listener. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "ops/cli/cli.h"
+
+struct worker_state {
+    char address[128];
+    char name[64];
+    bool ready;
+    char down[200]; /* dependencies whose breaker is open, or "does not answer" */
+};
+/* address: "host:port" or "name=host:port". Never fails: what is not known stays empty. */
+void worker_ask(struct cli *cli, struct view address, struct worker_state *ret);
