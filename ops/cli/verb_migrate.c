@@ -54,7 +54,9 @@ static const char ledger[] =
     " number bigint PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
     " took_ms bigint NOT NULL, applied_at timestamptz NOT NULL DEFAULT now());"
     "COMMENT ON TABLE ops.migration IS 'written by echora migrate: what was applied, and its "
-    "SHA-256'";
+    "SHA-256';"
+    "DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'echora_reader') THEN"
+    " GRANT SELECT ON ops.migration TO echora_reader; END IF; END $$";
 
 static int bad(struct err *err, const char *name, const char *what)
 {

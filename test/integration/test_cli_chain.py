@@ -1,0 +1,123 @@
+"""The CLI's looks at a running chain: follow, get, search, status, reconcile, doctor."""
+import json
+import time
+import uuid
+
+import pytest
+
+TITLE = "Cowboy Bebop"
+
+
+def event(n, **anime):
+    return {"animeId": str(uuid.UUID(int=(0x0190 << 112) + (7 << 76) + (8 << 60) + n)),
+            "anime": {"title": f"{TITLE} {n}", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
+                      "synopsis": "Bounty hunters in space.", "year": 1998,
+                      "sources": [f"https://myanimelist.net/anime/{1000 + n}"], **anime}}
+
+
+@pytest.fixture
+def chain(db, streams, qdrant, spawn, echora):
+    workers = {kind: spawn(kind) for kind in ("catalogue", "relay", "qdrant")}
+    workers["echora"] = echora
+    return workers
+
+
+def stations(result):
+    return {s["station"]: s for s in result.json["stations"]}
+
+
+def test_follow_an_event_and_its_anime_to_the_point(chain):
+    echora = chain["echora"]
+    sent = echora("publish", "anime.enriched", "--json", input=json.dumps(event(1))).json
+    result = echora("follow", sent["event_id"], "--json", "--wait", "15s")
+    seen = stations(result)
+    assert list(seen) == ["received", "written", "outbox", "relayed", "indexed"]
+    assert result.json["state"] == "done" and result.json["title"] == f"{TITLE} 1"
+    assert {seen[s]["trace_id"] for s in ("received", "outbox", "relayed", "indexed")} == {sent["trace_id"]}
+    assert f"ANIME_EVENTS {sent['sequence']}" in seen["received"]["text"]
+    by_entity = echora("follow", sent["entity_id"], "--json")
+    assert by_entity.json["eventId"] == sent["event_id"] and by_entity.json["state"] == "done"
+    assert "ok" in echora("follow", sent["entity_id"]).out
+
+
+def test_follow_says_where_it_stands_and_why(chain):
+    echora = chain["echora"]
+    chain["qdrant"].stop()
+    chain["relay"].stop()
+    sent = echora("publish", "anime.enriched", "--json", input=json.dumps(event(2))).json
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        result = echora("follow", sent["event_id"], "--json", ok=False)
+        if "outbox" in stations(result):
+            break
+        time.sleep(0.1)
+    seen = stations(result)
+    assert result.code == 1 and seen["relayed"]["state"] == "waiting" and seen["indexed"]["state"] == "waiting"
+    # An update of somebody unknown waits for its entity.
+    update = {"animeId": str(uuid.uuid4()), "changedFields": ["year"], "anime": {"year": 2001}}
+    sent = echora("publish", "anime.updated", "--json", input=json.dumps(update)).json
+    result = echora("follow", sent["event_id"], "--json", "--wait", "1s", ok=False)
+    assert "pending" in stations(result)["written"]["text"]
+    # A wrong payload is a dead letter with its code; nobody knows another id.
+    message_id = str(uuid.uuid4())
+    raw = b"\x0a\x24" + message_id.encode() + b"\x1a\x01x"
+    bus = __import__("harness.bus", fromlist=["Bus"]).Bus(echora.nats, "operator")
+    try:
+        bus.publish("anime.enriched", raw, headers={"Echora-Event-Id": message_id})
+    finally:
+        bus.close()
+    result = echora("follow", message_id, "--json", "--wait", "5s", ok=False)
+    assert result.code == 1 and stations(result)["rejected"]["state"] == "failed"
+    assert echora("follow", str(uuid.uuid4()), ok=False).code == 1
+    assert echora("follow", "nonsense", ok=False).code == 2
+
+
+def test_get_search_status_reconcile_doctor(chain):
+    echora = chain["echora"]
+    episodes = [{"title": "Asteroid Blues", "episodeNumber": 1}]
+    first = {**event(3), "characters": [{"name": "Spike Spiegel", "sources": ["https://myanimelist.net/character/1"]}],
+             "episodes": episodes}
+    sent = echora("publish", "anime.enriched", "--json", input="\n".join(map(json.dumps, [first, event(4)]))).lines
+    for row in sent:
+        echora("follow", row["event_id"], "--wait", "15s")
+
+    got = echora("get", "anime", sent[0]["entity_id"], "--json").json
+    assert got["anime"]["title"] == f"{TITLE} 3" and int(got["revision"]) > 0
+    assert [h["outcome"] for h in got["history"]] == ["applied"]
+    record = echora("get", "record", sent[0]["entity_id"], "--json").json["record"]
+    assert [e["title"] for e in record["episodes"]] == ["Asteroid Blues"]
+    assert echora("get", "anime", str(uuid.uuid4()), ok=False).code == 1
+    assert echora("get", "cheese", sent[0]["entity_id"], ok=False).code == 2
+
+    hits = echora("search", "bounty hunters", "--json").json
+    assert {h["id"] for h in hits} == {row["entity_id"] for row in sent}
+    assert echora("search", "Spiegel", "--kind", "character", "--json").json[0]["payload"]["name"] == "Spike Spiegel"
+    assert echora("search", "nothingatall", "--json").json == []
+    assert f"{TITLE} 3 (1998)" in echora("search", "bounty").out
+
+    workers = ",".join(f"{k}=127.0.0.1:{chain[k].port}" for k in ("catalogue", "relay", "qdrant"))
+    status = echora("status", "--json", "--workers", workers).json
+    assert {s["name"]: s["messages"] for s in status["streams"]}["ANIME_EVENTS"] == 2
+    assert {c["name"]: c["pending"] for c in status["consumers"]}["catalog-enriched"] == 0
+    assert status["outbox"]["rows"] == 0 and status["dead_letters"]["messages"] == 0
+    assert status["index"]["anime"] == {"catalogue": 2, "index": 2}
+    assert status["index"]["episode"] == {"catalogue": 1, "index": 1}
+    assert {(w["worker"], w["ready"]) for w in status["workers"]} == \
+        {("catalogue", True), ("relay", True), ("qdrant", True)}
+    assert "catalog-enriched" in echora("status").out
+
+    report = echora("reconcile", "--json").json
+    assert int(report["compared"]) == 4 and report["missing"] == report["stale"] == report["surplus"] == 0
+
+    checks = {c["check"]: c["state"] for c in echora("doctor", "--json", "--workers", workers).json}
+    assert "FAIL" not in checks.values(), checks
+    assert checks["streams"] == checks["migrations"] == checks["collection"] == checks["relay"] == "ok"
+
+
+def test_what_is_missing_is_said(nats, db, echora):
+    result = echora("doctor", "--json", "--qdrant-url", "http://127.0.0.1:9", ok=False)
+    checks = {c["check"]: c for c in result.json}
+    assert result.code == 3 and checks["ANIME_EVENTS"]["state"] == "FAIL"
+    assert "streams apply" in checks["ANIME_EVENTS"]["mend"] and checks["qdrant"]["state"] == "FAIL"
+    status = echora("status", "--json", ok=False)
+    assert status.code in (1, 3) and status.json["nats"]["error"] == "nats-10059"
