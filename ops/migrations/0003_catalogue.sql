@@ -156,29 +156,29 @@ CREATE INDEX entity_alias_entity ON catalog.entity_alias (entity_id);
 
 -- References: <provider>:<kind>:<id>, else url:<host><path> (contracts/hosts.csv). One owner each, kept for good.
 CREATE TABLE catalog.anime_xref (
-    ref             text PRIMARY KEY,
+    ref             text COLLATE "C" PRIMARY KEY,
     anime_id        uuid NOT NULL,
     source          text GENERATED ALWAYS AS (split_part(ref, ':', 1)) STORED
 );
 CREATE INDEX anime_xref_anime ON catalog.anime_xref (anime_id);
 CREATE TABLE catalog.character_xref (
-    ref             text PRIMARY KEY,
+    ref             text COLLATE "C" PRIMARY KEY,
     character_id    uuid NOT NULL,
     source          text GENERATED ALWAYS AS (split_part(ref, ':', 1)) STORED
 );
 CREATE INDEX character_xref_character ON catalog.character_xref (character_id);
 CREATE TABLE catalog.episode_xref (
-    ref             text PRIMARY KEY,
+    ref             text COLLATE "C" PRIMARY KEY,
     episode_id      uuid NOT NULL,
     source          text GENERATED ALWAYS AS (split_part(ref, ':', 1)) STORED
 );
 CREATE INDEX episode_xref_episode ON catalog.episode_xref (episode_id);
 CREATE TABLE catalog.company_xref (
-    ref             text PRIMARY KEY,
+    ref             text COLLATE "C" PRIMARY KEY,
     company_id      uuid NOT NULL
 );
 CREATE TABLE catalog.source_material_xref (
-    ref                text PRIMARY KEY,
+    ref                text COLLATE "C" PRIMARY KEY,
     source_material_id uuid NOT NULL
 );
 
@@ -197,20 +197,21 @@ CREATE INDEX anime_character_character ON catalog.anime_character (character_id)
 -- owner. A relation that names no reference stays in meta alone.
 CREATE TABLE catalog.anime_relation (
     from_id         uuid NOT NULL,
-    key             text NOT NULL,
-    ref             text NOT NULL,
-    type            text NOT NULL REFERENCES catalog.anime_relation_type,
+    key             text COLLATE "C" NOT NULL,
+    ref             text COLLATE "C" NOT NULL,
+    type            text NOT NULL,
     to_id           uuid,
     PRIMARY KEY (from_id, key, ref)
-);
+) WITH (fillfactor = 80);
+-- No index mentions to_id, so that resolving is an update in place (HOT).
 CREATE INDEX anime_relation_ref ON catalog.anime_relation (ref);
-CREATE INDEX anime_relation_unresolved ON catalog.anime_relation (ref) WHERE to_id IS NULL;
+COMMENT ON COLUMN catalog.anime_relation.type IS 'one of anime_relation_type; no foreign key, it is the hottest insert of an import';
 COMMENT ON COLUMN catalog.anime_relation.key IS 'the key of related_anime as published';
 
 CREATE TABLE catalog.anime_source_material_relation (
     anime_id           uuid NOT NULL,
-    key                text NOT NULL,
-    ref                text NOT NULL,
+    key                text COLLATE "C" NOT NULL,
+    ref                text COLLATE "C" NOT NULL,
     type               text NOT NULL REFERENCES catalog.source_material_relation_type,
     source_material_id uuid,
     PRIMARY KEY (anime_id, key, ref)

@@ -1,4 +1,4 @@
--- Fewer rows than asked for: another writer met the same new thing first; this one redoes its work.
+-- A reference that is there already fails the statement: another writer met the same new thing first, and this
+-- one redoes its work.
 INSERT INTO anime_xref (ref, anime_id)
-SELECT * FROM unnest($1::text[], $2::uuid[]) AS n(ref, id) ORDER BY n.ref
-ON CONFLICT DO NOTHING;
+SELECT * FROM unnest($1::text[], $2::uuid[]) AS n(ref, id) ORDER BY n.ref;
