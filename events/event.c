@@ -2,6 +2,7 @@
 #include "events/event_internal.h"
 
 #include <nats/nats.h>
+#include <stdlib.h>
 
 #include "contracts/validate.h"
 #include "contracts/wire.h"
@@ -19,6 +20,35 @@ const char *native_header(const void *native, const char *name)
 const char *event_header(const struct event *event, const char *name)
 {
     return native_header(event->native, name);
+}
+
+size_t event_headers(const struct event *event, struct arena *arena, const struct bus_header **ret)
+{
+    /* nats.c parses headers on first use, hence no const. */
+    natsMsg *msg = (natsMsg *)event->native;
+    const char **keys = NULL;
+    int n_keys = 0;
+    size_t n = 0, max = 0;
+    struct bus_header *out;
+
+    *ret = NULL;
+    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
+        return 0;
+    max = (size_t)n_keys * 4 + 16; /* repeated names beyond that are dropped */
+    out = arena_array(arena, max, sizeof(*out));
+    for (int k = 0; out != NULL && k < n_keys; k++) {
+        const char **values = NULL;
+        int n_values = 0;
+
+        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
+            continue;
+        for (int v = 0; v < n_values && n < max; v++)
+            out[n++] = (struct bus_header){keys[k], values[v]};
+        free(values);
+    }
+    free(keys);
+    *ret = out;
+    return n;
 }
 
 void event_take(struct event *e, const struct subject_def *def, const void *native,

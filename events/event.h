@@ -6,6 +6,7 @@
 #include "contracts/registry.h"
 #include "events/base/arena.h"
 #include "events/base/uuid.h"
+#include "events/bus.h"
 #include "events/trace.h"
 #include "events/verdict.h"
 
@@ -26,6 +27,9 @@ struct event {
 
 /* A header's value, NULL when absent. Names are case-sensitive (NATS). */
 const char *event_header(const struct event *event, const char *name);
+/* All headers as they came; the array is the arena's, the texts are the event's. Returns how many.
+ */
+size_t event_headers(const struct event *event, struct arena *arena, const struct bus_header **ret);
 
 struct consumer_spec;
 /* Events of one consumer, in stream order. The handler fills verdicts[i] for each. */

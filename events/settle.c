@@ -58,33 +58,6 @@ static enum outcome outcome_of(const struct settled *item)
     return item->verdict->kind == VERDICT_UNCERTAIN ? OUTCOME_UNCERTAIN : OUTCOME_RETRY;
 }
 
-/* The original headers as an array in the arena. */
-static void collect_headers(natsMsg *msg, struct arena *arena, struct dead_letter *facts)
-{
-    const char **keys = NULL;
-    int n_keys = 0;
-    size_t n = 0, max = 0;
-    struct bus_header *out;
-
-    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
-        return;
-    max = (size_t)n_keys * 4 + 16; /* repeated names beyond that are dropped */
-    out = arena_array(arena, max, sizeof(*out));
-    for (int k = 0; out != NULL && k < n_keys; k++) {
-        const char **values = NULL;
-        int n_values = 0;
-
-        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
-            continue;
-        for (int v = 0; v < n_values && n < max; v++)
-            out[n++] = (struct bus_header){keys[k], values[v]};
-        free(values);
-    }
-    free(keys);
-    facts->original = out;
-    facts->n_original = out != NULL ? n : 0;
-}
-
 static unsigned hop_of(const struct event *e)
 {
     int64_t hop = 0;
@@ -119,7 +92,7 @@ static int build_dead_letter(const struct runtime *rt, const struct binding *b,
         .payload = item->event->payload,
     };
 
-    collect_headers(item->held->msg, arena, &facts);
+    facts.n_original = event_headers(item->event, arena, &facts.original);
     return dead_letter_build(&facts, arena, ret, err);
 }
 

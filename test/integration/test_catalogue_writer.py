@@ -506,3 +506,23 @@ def test_lookups_hold_the_wires_names(db):
     assert all(inverses[back] == edge for edge, back in inverses.items() if back)
     assert {edge for edge, back in inverses.items() if edge == back} == {
         "related", "crossover", "alternative_version", "alternative_setting"}
+
+
+def test_waiting_updates_expire(catalogue, spawn):
+    """An update whose entity never comes is dead-lettered whole, and can be replayed then."""
+    spawn("catalogue", env={"ECHORA_PENDING_KEEP": "400ms"})
+    anime_id = new_id()
+    e = catalogue.updated(anime_id, ["year"], wire.classes()["Anime"](year=1999), **{"X-Mine": "1"})
+    eventually(lambda: catalogue.dead_letters() == [("catalog-updated", "unknown-entity")], 15, "expired")
+    db = catalogue.db
+    eventually(lambda: db.one("SELECT count(*) FROM catalog.pending_update") == 0, 5, "forgotten")
+    assert db.one("SELECT count(*) FROM catalog.inbox") == 0
+    (letter,) = catalogue.bus.messages("ANIME_DLQ")
+    assert letter.data == e.SerializeToString() and letter.headers["X-Mine"] == "1"
+    assert letter.headers["Echora-Dlq-Class"] == "expired" and letter.headers["Echora-Dlq-Entity"] == anime_id
+    # The entity comes, the letter is replayed: now it is applied.
+    catalogue.enriched(anime_id, anime())
+    catalogue.settle()
+    catalogue.publish("anime.updated", e)
+    catalogue.settle()
+    assert db.one("SELECT year FROM catalog.anime") == 1999

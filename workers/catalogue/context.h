@@ -21,5 +21,7 @@ struct catalogue {
     struct outbox *outbox; /* the writer's */
     struct writer writer;
     const struct catalogue_config *config;
-    int64_t next_sweep_ms, next_maintenance_ms; /* monotonic; chores of lane 0 */
+    /* Chores of lane 0, monotonic. */
+    int64_t next_sweep_ms, next_busy_sweep_ms, next_maintenance_ms, next_expiry_ms;
+    uint64_t swept_at; /* writer.committed at the last sweep */
 };

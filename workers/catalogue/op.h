@@ -7,6 +7,7 @@
 
 #include "contracts/registry.h"
 #include "events/base/arena.h"
+#include "events/bus.h"
 #include "events/trace.h"
 #include "workers/catalogue/merge.h"
 
@@ -44,7 +45,9 @@ struct op {
     const struct trace_context *trace;
     const ProtobufCMessage *event; /* the whole message */
     struct bytes payload;
-    const char *risk_flag; /* header Echora-Risk; NULL = absent */
+    const char *risk_flag;            /* header Echora-Risk; NULL = absent */
+    const struct bus_header *headers; /* all of them, for an update that waits */
+    size_t n_headers;
     uint64_t stream_sequence;
     int64_t stored_us;
     bool from_pending;

@@ -17,6 +17,22 @@ static int no_memory(struct err *err)
                    "the batch's memory is spent");
 }
 
+/* Value of the first header of that name, NULL when there is none. */
+static const char *pending_header(struct view json, const char *name, struct arena *arena)
+{
+    json_auto_t *pairs = json_loadb(json.p, json.n, 0, NULL);
+    size_t i;
+    json_t *pair;
+    json_array_foreach(pairs, i, pair)
+    {
+        const char *have = json_string_value(json_array_get(pair, 0));
+        const char *value = json_string_value(json_array_get(pair, 1));
+        if (have && value && strcmp(have, name) == 0)
+            return arena_strdup(arena, view_of(value));
+    }
+    return NULL;
+}
+
 /* The stored event as an operation; NULL with err untouched when it can't be one any more. */
 static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret, struct err *err)
 {
@@ -37,10 +53,7 @@ static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret
                     w->arena, &message, &bad) < 0 ||
         op_init(op, def, message, w->arena, &bad) < 0)
         return arena_overflowed(w->arena) ? no_memory(err) : 0;
-    struct view headers = pg_get_text(r, row, 2);
-    json_auto_t *json = json_loadb(headers.p, headers.n, 0, NULL);
-    const char *flag = json_string_value(json_object_get(json, "Echora-Risk"));
-    op->risk_flag = flag ? arena_strdup(w->arena, view_of(flag)) : NULL;
+    op->risk_flag = pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena);
     op->consumer = consumer;
     op->payload = (struct bytes){payload, stored.n};
     op->stream_sequence = (uint64_t)pg_get_i64(r, row, 4);

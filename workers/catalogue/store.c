@@ -329,6 +329,25 @@ static int store_inbox(struct work *w, struct err *err)
     return settled.a[0].n ? run(w, &sql_inbox_settle, &settled, NULL, err) : 0;
 }
 
+/* Pairs of name and value, in order; what is no text is left out. */
+static void put_headers(struct buf *b, const struct op *op)
+{
+    char comma = '[';
+    for (size_t i = 0; i < op->n_headers; i++) {
+        struct view name = view_of(op->headers[i].name), value = view_of(op->headers[i].value);
+        if (!utf8_is_valid(bytes_of(name)) || !utf8_is_valid(bytes_of(value)))
+            continue;
+        buf_putc(b, comma);
+        buf_putc(b, '[');
+        buf_put_json_string(b, name);
+        buf_putc(b, ',');
+        buf_put_json_string(b, value);
+        buf_putc(b, ']');
+        comma = ',';
+    }
+    buf_puts(b, comma == '[' ? "[]" : "]");
+}
+
 static int store_pending(struct work *w, struct err *err)
 {
     CLEANUP(columns_deinit)
@@ -341,12 +360,7 @@ static int store_pending(struct work *w, struct err *err)
         if (op->from_pending || op->outcome != OUTCOME_PENDING)
             continue;
         buf_reset(&headers);
-        buf_putc(&headers, '{');
-        if (op->risk_flag) {
-            buf_puts(&headers, "\"Echora-Risk\":");
-            buf_put_json_string(&headers, view_of(op->risk_flag));
-        }
-        buf_putc(&headers, '}');
+        put_headers(&headers, op);
         if (buf_failed(&headers))
             return err_set(err, ERR_REJECT, "too-large", "store", "headers of a waiting update");
         char trace[TRACEPARENT_MAX];

@@ -6,11 +6,17 @@
 #include "events/base/clock.h"
 #include "events/log.h"
 #include "workers/catalogue/context.h"
+#include "workers/catalogue/expire.h"
 #include "workers/catalogue/requests.h"
 #include "workers/catalogue/sql.h"
 #include "workers/catalogue/worker.h"
 
-enum { SWEEP_EVERY_MS = 5000, MAINTAIN_EVERY_MS = 3600 * 1000 };
+enum {
+    SWEEP_BUSY_MS = 5000,
+    SWEEP_EVERY_MS = 60 * 1000,
+    EXPIRE_EVERY_MS = 60 * 1000,
+    MAINTAIN_EVERY_MS = 3600 * 1000,
+};
 
 static const struct option options[] = {
     {"risk-text-cut", OPT_INT, offsetof(struct catalogue_config, risk_text_cut), "50", 1, 100, NULL,
@@ -19,7 +25,7 @@ static const struct option options[] = {
      "PERCENT", "A list that loses more than this waits for a person."},
     {"inbox-keep-days", OPT_INT, offsetof(struct catalogue_config, inbox_keep_days), "40", 8, 3650,
      NULL, "DAYS", "How long handled events are remembered (stream 7 days, dead letters 30)."},
-    {"pending-keep", OPT_DURATION, offsetof(struct catalogue_config, pending_keep_ms), "7d", 1000,
+    {"pending-keep", OPT_DURATION, offsetof(struct catalogue_config, pending_keep_ms), "7d", 100,
      INT64_C(30) * 86400 * 1000, NULL, "TIME",
      "How long an update waits for its entity before it becomes a dead letter."},
 };
@@ -89,22 +95,34 @@ static void close_lane(void *context)
     free(c);
 }
 
-/* Relations that two transactions brought past each other; partitions of the inbox. */
+/* Chores of lane 0, each at its own pace: partitions of the inbox; updates that waited too long;
+ * relations that two transactions brought past each other, often while events come, seldom else. */
 static int tick(void *context, struct err *err)
 {
     struct catalogue *c = context;
-    struct pg *pg = c->pg;
     int64_t now = mono_ms();
     if (now >= c->next_maintenance_ms) {
         struct pg_param days = pg_i32((int32_t)c->config->inbox_keep_days);
-        if (pg_query(pg, &sql_maintain_inbox, &days, 1, NULL, err) < 0)
+        if (pg_query(c->pg, &sql_maintain_inbox, &days, 1, NULL, err) < 0)
             return -1;
         c->next_maintenance_ms = now + MAINTAIN_EVERY_MS;
     }
-    if (now < c->next_sweep_ms)
+    if (now >= c->next_expiry_ms) {
+        int n = expire_pending(c->pg, c->bus, c->config->pending_keep_ms, err);
+        if (n < 0)
+            return -1;
+        if (n > 0)
+            log_info("updates expired, their entities never came", LF_I64("updates", n));
+        int64_t pause = c->config->pending_keep_ms / 4;
+        c->next_expiry_ms = n > 0 ? now : now + (pause < EXPIRE_EVERY_MS ? pause : EXPIRE_EVERY_MS);
+    }
+    bool busy = c->swept_at != c->writer.committed;
+    if (now < c->next_sweep_ms && !(busy && now >= c->next_busy_sweep_ms))
         return 0;
-    if (pg_query(pg, &sql_sweep_relations, NULL, 0, NULL, err) < 0)
+    if (pg_query(c->pg, &sql_sweep_relations, NULL, 0, NULL, err) < 0)
         return -1;
+    c->swept_at = c->writer.committed;
+    c->next_busy_sweep_ms = now + SWEEP_BUSY_MS;
     c->next_sweep_ms = now + SWEEP_EVERY_MS;
     return 0;
 }

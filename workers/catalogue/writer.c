@@ -244,6 +244,7 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
         store_outcomes(w->store, &work, err) < 0 || pg_commit(w->pg, err) < 0)
         return -1;
     *ret_hint |= rows > 0;
+    w->committed++;
     return 0;
 }
 
@@ -343,6 +344,8 @@ void writer_handle(struct writer *w, struct batch *batch)
         op->trace = &event->trace;
         op->payload = event->payload;
         op->risk_flag = event_header(event, "Echora-Risk");
+        if (!op->creates) /* it may have to wait */
+            op->n_headers = event_headers(event, batch->arena, &op->headers);
         op->stream_sequence = event->stream_sequence;
         op->stored_us = event->stored_us;
         position[n] = i;

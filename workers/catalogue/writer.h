@@ -22,6 +22,7 @@ struct writer {
     struct risk_limits limits;
     unsigned generation;   /* of the connection that has our settings */
     uint64_t transactions; /* on that connection */
+    uint64_t committed;    /* transactions that wrote something */
     struct metric *redone, *halved, *outcomes[OUTCOME_REJECTED + 1], *duplicates;
 };
 
