@@ -122,6 +122,14 @@ static void print_row(FILE *out, const struct option *row)
     snprintf(flag, sizeof flag, "--%s%s%s", row->name, value[0] ? "=" : "", value);
     struct buf help CLEANUP(buf_deinit) = {.max = LINE_MAX_BYTES};
     buf_puts(&help, row->help);
+    if (row->kind == OPT_ENUM && value != row->choices) {
+        struct view choices = view_of(row->choices), choice;
+        for (const char *before = " One of "; view_split(&choices, '|', &choice); before = ", ") {
+            buf_puts(&help, before);
+            buf_append_view(&help, choice);
+        }
+        buf_putc(&help, '.');
+    }
     if (option_has_range(row)) {
         buf_putc(&help, ' ');
         put_range(&help, row);

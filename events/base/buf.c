@@ -129,11 +129,73 @@ static bool put_special(struct buf *b, double v)
     return false;
 }
 
+/* Powers of ten that a double holds exactly. */
+static const double exact_tens[] = {1e0, 1e1, 1e2, 1e3,  1e4,  1e5,  1e6,
+                                    1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13};
+
+/* Is digits / 10^places the text of exactly this float? Digits and power are exact doubles, so
+ * the double between is rounded once; going on to float is safe unless that double lies right
+ * between two floats. False also when it cannot tell. */
+static bool reads_back(uint32_t digits, int places, float v)
+{
+    double d = digits / exact_tens[places];
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    const uint64_t below_float = ((uint64_t)1 << 29) - 1, halfway = (uint64_t)1 << 28;
+    return (bits & below_float) != halfway && (float)d == v;
+}
+
+/* digits / 10^places without an exponent. */
+static void put_decimal(struct buf *b, bool negative, uint32_t digits, int places)
+{
+    char text[32], *end = text + sizeof text, *p = end;
+    for (int place = 0; place <= places || digits; place++) {
+        if (place == places && places) {
+            *--p = '.';
+        }
+        *--p = (char)('0' + digits % 10);
+        digits /= 10;
+    }
+    if (negative) {
+        *--p = '-';
+    }
+    buf_append(b, p, (size_t)(end - p));
+}
+
+/* The common case of buf_put_float without printf: vectors have hundreds of these. Takes the values
+ * that "%g" writes without an exponent. */
+static bool put_float_fast(struct buf *b, float v)
+{
+    double a = fabs((double)v);
+    if (!(a >= 1e-4 && a < 1e6)) {
+        return false;
+    }
+    int magnitude = 0; /* 10^magnitude ≤ a */
+    while (a >= exact_tens[magnitude + 1]) {
+        magnitude++;
+    }
+    for (double scaled = a; scaled < 1; scaled *= 10) {
+        magnitude--;
+    }
+    for (int digits = 6; digits <= 9; digits++) {
+        int places = digits - 1 - magnitude;
+        uint32_t number = (uint32_t)nearbyint(a * exact_tens[places]);
+        if (reads_back(number, places, (float)a)) {
+            for (; places > 0 && number % 10 == 0; places--) {
+                number /= 10;
+            }
+            put_decimal(b, v < 0, number, places);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Decimal texts of FLT_DIG (6) or DBL_DIG (15) digits survive the way through the binary number, so
  * a shorter one would be found there too ("%g" cuts trailing zeros); only subnormals start at 1. */
 void buf_put_float(struct buf *b, float v)
 {
-    if (put_special(b, (double)v)) {
+    if (put_special(b, (double)v) || put_float_fast(b, v)) {
         return;
     }
     char text[32];
@@ -206,20 +268,37 @@ static void put_escaped(struct buf *b, unsigned char c)
     }
 }
 
+/* How many bytes at p need no escape, eight at a time as far as possible. */
+static size_t plain_length(const char *p, size_t n)
+{
+    const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+    size_t i = 0;
+    for (; n - i >= 8; i += 8) {
+        uint64_t w;
+        memcpy(&w, p + i, sizeof w);
+        uint64_t quote = w ^ ones * '"', backslash = w ^ ones * '\\';
+        uint64_t found = ((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) |
+                         ((backslash - ones) & ~backslash);
+        if (found & high) {
+            break;
+        }
+    }
+    while (i < n && (unsigned char)p[i] >= 0x20 && p[i] != '"' && p[i] != '\\') {
+        i++;
+    }
+    return i;
+}
+
 void buf_put_json_string(struct buf *b, struct view text)
 {
     buf_putc(b, '"');
-    size_t plain = 0; /* start of the run that needs no escape */
     for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c < 0x20 || c == '"' || c == '\\') {
-            buf_append(b, text.p + plain, i - plain);
-            put_escaped(b, c);
-            plain = i + 1;
+        size_t plain = plain_length(text.p + i, text.n - i);
+        buf_append(b, text.p + i, plain);
+        i += plain;
+        if (i < text.n) {
+            put_escaped(b, (unsigned char)text.p[i]);
         }
-    }
-    if (text.n > plain) {
-        buf_append(b, text.p + plain, text.n - plain);
     }
     buf_putc(b, '"');
 }

@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "events/base/clock.h"
 
-#include <stdio.h>
 #include <time.h>
 
 static int64_t now_us(clockid_t clock)
@@ -56,6 +55,15 @@ static void date_from_days(int64_t days, int *year, int *month, int *day)
     *year = (int)(year_of_era + era * 400 + (*month <= 2));
 }
 
+/* Writes value with exactly n digits; returns what follows. */
+static char *put_digits(char *p, int value, int n)
+{
+    for (int i = n; i-- > 0; value /= 10) {
+        p[i] = (char)('0' + value % 10);
+    }
+    return p + n;
+}
+
 void rfc3339_format(int64_t seconds, int32_t nanos, char out[static RFC3339_MAX])
 {
     if (seconds < RFC3339_MIN_SECONDS) {
@@ -71,17 +79,21 @@ void rfc3339_format(int64_t seconds, int32_t nanos, char out[static RFC3339_MAX]
     }
     int year, month, day, second = (int)rest;
     date_from_days(days, &year, &month, &day);
-    int n = snprintf(out, RFC3339_MAX, "%04d-%02d-%02dT%02d:%02d:%02d", year, month, day,
-                     second / 3600, second / 60 % 60, second % 60);
-    if (nanos <= 0 || nanos > 999999999) {
-        snprintf(out + n, RFC3339_MAX - (size_t)n, "Z");
-    } else if (nanos % 1000000 == 0) {
-        snprintf(out + n, RFC3339_MAX - (size_t)n, ".%03dZ", nanos / 1000000);
-    } else if (nanos % 1000 == 0) {
-        snprintf(out + n, RFC3339_MAX - (size_t)n, ".%06dZ", nanos / 1000);
-    } else {
-        snprintf(out + n, RFC3339_MAX - (size_t)n, ".%09dZ", nanos);
+    const int parts[] = {year, month, day, second / 3600, second / 60 % 60, second % 60};
+    static const char before[] = " --T::";
+    char *p = put_digits(out, parts[0], 4);
+    for (int i = 1; i < 6; i++) {
+        *p++ = before[i];
+        p = put_digits(p, parts[i], 2);
     }
+    if (nanos > 0 && nanos <= 999999999) {
+        *p++ = '.';
+        p = nanos % 1000000 == 0 ? put_digits(p, nanos / 1000000, 3)
+            : nanos % 1000 == 0  ? put_digits(p, nanos / 1000, 6)
+                                 : put_digits(p, nanos, 9);
+    }
+    *p++ = 'Z';
+    *p = '\0';
 }
 
 /* Takes exactly digits decimal digits off the front. */

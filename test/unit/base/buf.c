@@ -146,6 +146,84 @@ static void test_numbers(void)
     buf_deinit(&b);
 }
 
+/* The text is that of printf with the fewest digits, for every magnitude and many mantissas. */
+static void test_floats_against_printf(void)
+{
+    struct prng r;
+    prng_seed(&r, 7);
+    struct buf b;
+    buf_init(&b, 100);
+    for (int i = 0; i < 60000; i++) {
+        uint32_t bits = (uint32_t)prng_next(&r);
+        float f;
+        if (i % 3 == 0) { /* any float */
+            memcpy(&f, &bits, sizeof f);
+        } else if (i % 3 == 1) { /* parts of a vector */
+            f = (float)(int32_t)bits / 2147483648.0f;
+        } else { /* what people write */
+            f = (float)(bits % 2000000) / (float)(1 + (bits >> 24) % 3 * 99);
+        }
+        if (!isfinite(f)) {
+            continue;
+        }
+        char want[64];
+        for (int digits = fpclassify(f) == FP_SUBNORMAL ? 1 : 6; digits <= 9; digits++) {
+            snprintf(want, sizeof want, "%.*g", digits, (double)f);
+            if (strtof(want, NULL) == f) {
+                break;
+            }
+        }
+        buf_reset(&b);
+        buf_put_float(&b, f);
+        CHECK_STR(buf_cstr(&b), want);
+    }
+    buf_deinit(&b);
+}
+
+/* An escape at every place of a text, beside bytes that look like one in the wide test. */
+static void test_json_string_positions(void)
+{
+    static const char specials[] = {'"', '\\', '\n', 0x1f, 0};
+    struct buf b, want;
+    buf_init(&b, 400);
+    buf_init(&want, 400);
+    for (size_t n = 0; n < 30; n++) {
+        for (size_t at = 0; at <= n; at++) {
+            for (size_t s = 0; s < sizeof specials; s++) {
+                char text[32];
+                for (size_t i = 0; i < n; i++) {
+                    static const char fill[] = {'a',  0x20,   0x21,   0x23,   0x5b,  0x5d,
+                                                0x7f, '\xa2', '\xdc', '\x80', '\xff'};
+                    text[i] = fill[(i * 7 + n) % sizeof fill];
+                }
+                if (at < n) {
+                    text[at] = specials[s];
+                }
+                buf_reset(&want);
+                buf_putc(&want, '"');
+                for (size_t i = 0; i < n; i++) {
+                    unsigned char c = (unsigned char)text[i];
+                    if (c == '"' || c == '\\') {
+                        buf_printf(&want, "\\%c", c);
+                    } else if (c == '\n') {
+                        buf_puts(&want, "\\n");
+                    } else if (c < 0x20) {
+                        buf_printf(&want, "\\u%04x", c);
+                    } else {
+                        buf_putc(&want, text[i]);
+                    }
+                }
+                buf_putc(&want, '"');
+                buf_reset(&b);
+                buf_put_json_string(&b, (struct view){text, n});
+                CHECK_VIEW(buf_view(&b), buf_view(&want));
+            }
+        }
+    }
+    buf_deinit(&b);
+    buf_deinit(&want);
+}
+
 /* Random bit patterns come back as they were; no shorter "%g" text would. */
 static void test_round_trip(void)
 {
@@ -191,5 +269,7 @@ int main(void)
     RUN(test_json_string);
     RUN(test_numbers);
     RUN(test_round_trip);
+    RUN(test_floats_against_printf);
+    RUN(test_json_string_positions);
     return check_result();
 }
