@@ -304,7 +304,7 @@ static void give_back_old(struct loop *l, int64_t now)
             log_info("event held too long, given back",
                      LF_STR("consumer", s->binding->spec->durable),
                      LF_I64("seq", (int64_t)h->delivery.stream_sequence));
-            settle_nak(l->lane->bus, h->lease.ack_subject, HELD_TOO_LONG_NAK_MS);
+            settle_nak(l->lane->acks, h->lease.ack_subject, HELD_TOO_LONG_NAK_MS);
             intake_release(l->in, h);
         }
     }

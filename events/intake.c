@@ -158,7 +158,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     pthread_cond_signal(&lane->cond);
     pthread_mutex_unlock(&lane->mutex);
     if (back)
-        settle_nak(lane->bus, reply, atomic_load(&lane->rt->nak_delay_ms));
+        settle_nak(lane->acks, reply, atomic_load(&lane->rt->nak_delay_ms));
     if (!kept)
         natsMsg_Destroy(msg);
 }
@@ -358,7 +358,7 @@ bool intake_close(struct intake *in)
         struct held *h;
 
         while ((h = intake_take_older(in, &in->sources[i], INT64_MAX)) != NULL) {
-            settle_nak(in->lane->bus, h->lease.ack_subject, delay);
+            settle_nak(in->lane->acks, h->lease.ack_subject, delay);
             intake_release(in, h);
         }
     }

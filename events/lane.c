@@ -48,6 +48,7 @@ void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsig
 
     *lane = (struct lane){.rt = rt, .kind = kind, .index = index};
     lane->bus = kind == LANE_REQUESTS ? rt->request_bus : rt->bus;
+    lane->acks = rt->ack_bus;
     pthread_mutex_init(&lane->mutex, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

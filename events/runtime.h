@@ -62,6 +62,7 @@ struct lane {
     enum lane_kind kind;
     unsigned index;
     struct bus *bus;
+    struct bus *acks; /* where the lane settles its events */
     struct pg *pg;
     void *context;
     bool opened;
@@ -78,8 +79,9 @@ struct runtime {
     const struct worker_spec *spec;
     const struct worker_config *config;
     void *options;
-    char instance[192]; /* "echora-catalogue/0.1.0 host:pid" */
-    struct bus *bus;
+    char instance[192];  /* "echora-catalogue/0.1.0 host:pid" */
+    struct bus *bus;     /* pulls, requests to others, dead letters: each written at once */
+    struct bus *ack_bus; /* acks, naks, progress: gathered for up to 1 ms, one write for a batch */
     struct bus *request_bus;
     struct binding *bindings; /* spec->n_consumers */
     struct health *health;

@@ -111,7 +111,7 @@ static void give_back(struct lane *lane, const struct binding *b, struct settled
               LF_I64("seq", (int64_t)item->held->delivery.stream_sequence),
               LF_STR("code", err->code), LF_STR("reason", err->text));
     metric_add(b->metrics.dead_letter_failures, 1);
-    settle_nak(lane->bus, item->held->lease.ack_subject, nak.delay_ms);
+    settle_nak(lane->acks, item->held->lease.ack_subject, nak.delay_ms);
     item->outcome = OUTCOME_RETRY;
 }
 
@@ -137,7 +137,7 @@ static void publish_letters(struct lane *lane, const struct binding *b, struct l
         }
         /* Plain +TERM: with a reason behind it a server before 2.10.4 takes it for no ack at all.
          */
-        send(lane->bus, l->items[i]->held->lease.ack_subject, "+TERM");
+        send(lane->acks, l->items[i]->held->lease.ack_subject, "+TERM");
         metric_add(
             metric_series(&dlq_def, (const char *[]){b->stream, b->spec->durable,
                                                      l->items[i]->settlement.dead_letter_class}),
@@ -184,11 +184,11 @@ void settle_batch(struct lane *lane, const struct binding *b, struct settled ite
         item->outcome = outcome_of(item);
         switch (item->settlement.action) {
         case SETTLE_ACK:
-            settle_ack(lane->bus, item->held->lease.ack_subject);
+            settle_ack(lane->acks, item->held->lease.ack_subject);
             break;
         case SETTLE_NAK:
         case SETTLE_EXIT:
-            settle_nak(lane->bus, item->held->lease.ack_subject, item->settlement.delay_ms);
+            settle_nak(lane->acks, item->held->lease.ack_subject, item->settlement.delay_ms);
             break;
         case SETTLE_DEAD_LETTER:
             letters++;

@@ -187,7 +187,9 @@ static int start(struct runtime *rt, struct err *err)
         return -1;
     if (spec->n_requests > 0 && open_bus(rt, " requests", false, &rt->request_bus, err) < 0)
         return -1;
-    if (progress_start(&rt->progress, send_progress, rt->bus, err) < 0)
+    if (spec->n_consumers > 0 && open_bus(rt, " acks", true, &rt->ack_bus, err) < 0)
+        return -1;
+    if (progress_start(&rt->progress, send_progress, rt->ack_bus, err) < 0)
         return -1;
     rt->bindings = calloc(spec->n_consumers + 1, sizeof(*rt->bindings));
     if (rt->bindings == NULL)
@@ -257,6 +259,7 @@ static void close_all(struct runtime *rt)
     for (size_t i = 0; i < rt->n_lanes; i++)
         lane_deinit(&rt->lanes[i]);
     rt->progress = progress_stop(rt->progress);
+    rt->ack_bus = bus_close(rt->ack_bus);
     rt->request_bus = bus_close(rt->request_bus);
     rt->bus = bus_close(rt->bus);
     trace_stop();
