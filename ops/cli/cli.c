@@ -198,7 +198,7 @@ static int run_verb(struct cli *cli, const struct verb *verb, int argc, char **a
                                 {cli_options, n_cli_options, &cli->config}};
     size_t n_sets = ARRAY_LEN(sets);
     int n_words = 0, rest = 0;
-    char **words = arena_array(cli->arena, (size_t)argc + 2, sizeof(char *));
+    char **words = cli->words = calloc((size_t)argc + 2, sizeof(char *));
 
     if (!words)
         return CLI_FAILED;
@@ -234,6 +234,7 @@ static void close_all(struct cli *cli)
     cli->qdrant = http_free(cli->qdrant);
     cli->arena = arena_free(cli->arena);
     free(cli->options);
+    free(cli->words);
 }
 
 int cli_main(int argc, char **argv)

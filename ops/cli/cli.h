@@ -32,7 +32,8 @@ struct cli_config {
 
 struct cli {
     struct cli_config config;
-    struct arena *arena; /* lives as long as the command */
+    struct arena *arena; /* for replies; verbs that loop reset it */
+    char **words;        /* the sorted command line; args point into it */
     void *options;       /* the verb's own, filled */
     int n_args;
     char **args;

@@ -15,6 +15,7 @@
 #include "ops/cli/output.h"
 #include "ops/cli/publisher.h"
 #include "ops/cli/verbs.h"
+#include "ops/cli/wait.h"
 
 #define SUBJECT "anime.enriched"
 #define MAX_LINE (1u << 20)
@@ -25,6 +26,8 @@
 struct import_options {
     bool dry_run;
     int64_t limit, skip, rate;
+    const char *wait;
+    int64_t wait_timeout_ms;
 };
 
 static const struct option options[] = {
@@ -36,6 +39,10 @@ static const struct option options[] = {
      "Leave out the first N entries: goes on where an import was broken off."},
     {"rate", OPT_INT, offsetof(struct import_options, rate), "0", 0, 1000000, NULL, "N",
      "Publish at most N entries a second; 0 = as fast as it goes."},
+    {"wait", OPT_ENUM, offsetof(struct import_options, wait), "stored", 0, 0, "stored|indexed",
+     "STATE", "When to return: stored by the broker, or at its end in the index (needs pg-url)."},
+    {"wait-timeout", OPT_DURATION, offsetof(struct import_options, wait_timeout_ms), "30m", 1,
+     86400000, NULL, "TIME", "Limit of --wait indexed."},
 };
 
 struct import {
@@ -49,6 +56,7 @@ struct import {
     struct publisher *publisher;
     struct bar progress;
     int64_t start_ms;
+    struct wait_list waiting;
 };
 
 static void list_bad(struct import *im, const struct err *e)
@@ -144,12 +152,13 @@ static int check_pass(struct import *im, struct err *err)
 
 static void on_published(void *ctx, const struct published *event)
 {
-    const struct import *im = ctx;
+    struct import *im = ctx;
 
-    if (event->err->class != ERR_NONE)
+    if (event->err->class == ERR_NONE)
+        wait_list_add(&im->waiting, event->event_id, event->ack->sequence);
+    else
         fprintf(stderr, "entry %" PRIu64 " (%s): refused: %s [%s]\n", event->tag, event->entity_id,
                 event->err->text, event->err->code);
-    (void)im;
 }
 
 /* Sleeps until the rate allows the n-th entry. */
@@ -231,13 +240,36 @@ static void summarise(const struct import *im, uint64_t last)
         printf("broken off; go on with --skip %" PRIu64 "\n", last);
 }
 
+static int wait_for_ends(struct import *im, struct err *err)
+{
+    const struct import_options *o = im->cli->options;
+    struct wait_result ends;
+
+    if (wait_indexed(im->cli, im->def, &im->waiting, o->wait_timeout_ms, &ends, err) < 0)
+        return -1;
+    double seconds = (double)(mono_ms() - im->start_ms) / 1000;
+    if (im->cli->config.json)
+        printf("{\"applied\":%" PRIu64 ",\"unchanged\":%" PRIu64 ",\"parked\":%" PRIu64
+               ",\"pending\":%" PRIu64 ",\"rejected\":%" PRIu64 ",\"seconds\":%.3f}\n",
+               ends.applied, ends.unchanged, ends.parked, ends.pending, ends.rejected, seconds);
+    else
+        printf("indexed after %.1f s: %" PRIu64 " applied, %" PRIu64 " changed nothing, %" PRIu64
+               " parked, %" PRIu64 " pending, %s%" PRIu64 " rejected%s\n",
+               seconds, ends.applied, ends.unchanged, ends.parked, ends.pending,
+               paint(im->cli->color, ends.rejected ? PAINT_RED : PAINT_GREEN), ends.rejected,
+               paint_end(im->cli->color));
+    return ends.rejected ? CLI_FAILED : CLI_OK;
+}
+
 static int import(struct import *im, struct err *err)
 {
     const struct import_options *o = im->cli->options;
     uint64_t last = 0;
 
+    bool waits = strcmp(o->wait, "indexed") == 0 && !o->dry_run;
+
     im->start_ms = mono_ms();
-    if (check_pass(im, err) < 0)
+    if ((waits && wait_check(im->cli, err) < 0) || check_pass(im, err) < 0)
         return -1;
     if (!o->dry_run && !interrupted()) {
         if (publisher_new(&im->publisher, im->cli, on_published, im, err) < 0)
@@ -248,6 +280,11 @@ static int import(struct import *im, struct err *err)
             return err_wrap(err, "after %" PRIu64 " entries", last);
     }
     summarise(im, last);
+    if (waits && !interrupted() && im->waiting.n) {
+        int r = wait_for_ends(im, err);
+        if (r != 0)
+            return r;
+    }
     bool refused = im->publisher && publisher_counts(im->publisher).refused;
     return refused || interrupted() ? CLI_FAILED : CLI_OK;
 }
@@ -260,6 +297,7 @@ static int run(struct cli *cli, struct err *err)
         return -1;
     int r = import(&im, err);
     im.publisher = publisher_free(im.publisher);
+    wait_list_free(&im.waiting);
     im.lines = lines_close(im.lines);
     return r;
 }

@@ -2,17 +2,22 @@
 #include <inttypes.h>
 
 #include "events/base/buf.h"
+#include "ops/cli/chain.h"
 #include "ops/cli/documents.h"
 #include "ops/cli/event_input.h"
 #include "ops/cli/faults.h"
 #include "ops/cli/output.h"
 #include "ops/cli/publisher.h"
 #include "ops/cli/verbs.h"
+#include "ops/cli/wait.h"
 
 #define FILE_MAX (256u << 20)
+#define DEAD_SEARCHED 2000
 
 struct publish_options {
     bool dry_run, raw;
+    const char *wait;
+    int64_t wait_timeout_ms;
 };
 
 static const struct option options[] = {
@@ -20,6 +25,10 @@ static const struct option options[] = {
      "Check and stamp, publish nothing."},
     {"raw", OPT_BOOL, offsetof(struct publish_options, raw), "false", 0, 0, NULL, NULL,
      "Each FILE is one ready protobuf payload."},
+    {"wait", OPT_ENUM, offsetof(struct publish_options, wait), "stored", 0, 0, "stored|indexed",
+     "STATE", "When to return: stored by the broker, or at its end in the index (needs pg-url)."},
+    {"wait-timeout", OPT_DURATION, offsetof(struct publish_options, wait_timeout_ms), "1m", 1,
+     86400000, NULL, "TIME", "Limit of --wait indexed."},
 };
 
 struct run {
@@ -28,6 +37,7 @@ struct run {
     struct publisher *publisher; /* NULL with --dry-run */
     struct arena *arena;
     unsigned events, faults;
+    struct wait_list waiting;
 };
 
 static void show(const struct cli *cli, const struct published *e)
@@ -62,9 +72,11 @@ static void show(const struct cli *cli, const struct published *e)
 
 static void on_published(void *ctx, const struct published *event)
 {
-    const struct run *run = ctx;
+    struct run *run = ctx;
 
     show(run->cli, event);
+    if (event->err->class == ERR_NONE)
+        wait_list_add(&run->waiting, event->event_id, event->ack->sequence);
 }
 
 static int send_one(struct run *run, const ProtobufCMessage *message, struct err *err)
@@ -155,12 +167,54 @@ static int publish_all(struct run *run, struct err *err)
     return r;
 }
 
+/* How each one ended; what was rejected, with its code from the dead letter. */
+static int show_ends(struct run *run, const struct wait_result *ends, struct err *err)
+{
+    const struct cli *cli = run->cli;
+
+    for (size_t i = 0; i < run->waiting.n; i++) {
+        struct chain_handled handled;
+        struct chain_message dead = {0};
+        char id[UUID_TEXT];
+        if (chain_handled(run->cli, run->waiting.ids[i], &handled, err) < 0 ||
+            (!handled.found && chain_search(run->cli, "ANIME_DLQ", run->waiting.ids[i],
+                                            DEAD_SEARCHED, &dead, err) < 0))
+            return -1;
+        uuid_format(run->waiting.ids[i], id);
+        const char *outcome = handled.found ? handled.outcome : "rejected";
+        if (cli->config.json)
+            printf("{\"event_id\":\"%s\",\"outcome\":\"%s\",\"revision\":%" PRId64
+                   ",\"code\":\"%s\"}\n",
+                   id, outcome, handled.revision, dead.code);
+        else
+            printf("%s %s%s%s revision %" PRId64 " %s\n", id,
+                   paint(cli->color, handled.found ? PAINT_GREEN : PAINT_RED), outcome,
+                   paint_end(cli->color), handled.revision, dead.code);
+        arena_reset(run->cli->arena);
+    }
+    return ends->rejected ? CLI_FAILED : CLI_OK;
+}
+
+static int wait_for_ends(struct run *run, struct err *err)
+{
+    const struct publish_options *o = run->cli->options;
+    struct wait_result ends;
+
+    if (run->waiting.n == 0)
+        return CLI_OK;
+    if (wait_indexed(run->cli, run->def, &run->waiting, o->wait_timeout_ms, &ends, err) < 0)
+        return -1;
+    return show_ends(run, &ends, err);
+}
+
 static int run_publish(struct cli *cli, struct err *err)
 {
     const struct publish_options *o = cli->options;
     struct run run = {.cli = cli};
 
-    if (event_subject(cli->args[0], &run.def, err) < 0)
+    bool waits = strcmp(o->wait, "indexed") == 0 && !o->dry_run;
+
+    if (event_subject(cli->args[0], &run.def, err) < 0 || (waits && wait_check(cli, err) < 0))
         return -1;
     if (o->dry_run)
         run.arena = arena_new(WIRE_ARENA);
@@ -170,8 +224,11 @@ static int run_publish(struct cli *cli, struct err *err)
     uint64_t refused = run.publisher ? publisher_counts(run.publisher).refused : 0;
     run.publisher = publisher_free(run.publisher);
     run.arena = arena_free(run.arena);
-    if (r < 0)
-        return -1;
+    if (r == 0 && waits)
+        r = wait_for_ends(&run, err);
+    wait_list_free(&run.waiting);
+    if (r != 0)
+        return r;
     return run.faults || refused || interrupted() ? CLI_FAILED : CLI_OK;
 }
 

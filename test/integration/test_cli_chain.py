@@ -121,3 +121,28 @@ def test_what_is_missing_is_said(nats, db, echora):
     assert "streams apply" in checks["ANIME_EVENTS"]["mend"] and checks["qdrant"]["state"] == "FAIL"
     status = echora("status", "--json", ok=False)
     assert status.code in (1, 3) and status.json["nats"]["error"] == "nats-10059"
+
+
+def test_publish_and_import_wait_for_the_end(chain, tmp_path):
+    echora = chain["echora"]
+    rows = echora("publish", "anime.enriched", "--wait", "indexed", "--json", input=json.dumps(event(5))).lines
+    assert rows[1]["outcome"] == "applied" and rows[1]["revision"] > 0
+    risky = {"animeId": event(5)["animeId"], "changedFields": ["title"], "anime": {"title": "Another"}}
+    assert echora("publish", "anime.updated", "--wait", "indexed", "--json",
+                  input=json.dumps(risky)).lines[1]["outcome"] == "parked"
+    # Two anime's references in one event: only the catalogue can see that it is wrong.
+    echora("publish", "anime.enriched", "--wait", "indexed", input=json.dumps(event(6)))
+    both = event(7, sources=[f"https://myanimelist.net/anime/{1000 + n}" for n in (5, 6)])
+    result = echora("publish", "anime.enriched", "--wait", "indexed", "--json", input=json.dumps(both), ok=False)
+    assert result.code == 1
+    assert (result.lines[1]["outcome"], result.lines[1]["code"]) == ("rejected", "identity-conflict")
+    assert "identity-conflict 1" in echora("status").out
+    file = tmp_path / "a.jsonl"
+    entries = [{"sources": [f"https://anilist.co/anime/{n}"], "title": f"T{n}", "type": "TV", "episodes": 1,
+                "status": "FINISHED", "animeSeason": {}, "tags": [], "synonyms": []} for n in range(300)]
+    file.write_text("\n".join(map(json.dumps, [{"lastUpdate": "2024-05-17"}, *entries])))
+    ends = echora("import", "manami", file, "--wait", "indexed", "--json").lines[1]
+    assert (ends["applied"], ends["rejected"]) == (300, 0)
+    assert echora("status", "--json").json["index"]["anime"] == {"catalogue": 302, "index": 302}
+    again = echora("import", "manami", file, "--wait", "indexed", "--json").lines
+    assert again[0]["duplicates"] == 300 and again[1]["applied"] == 300
