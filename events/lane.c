@@ -33,7 +33,8 @@ struct pg *lane_pg(struct lane *lane)
 
 bool lane_stopping(const struct lane *lane)
 {
-    health_beat(lane->rt->health, lane->index);
+    if (lane->kind != LANE_PROBE) /* it lends its context only, it has no loop of its own */
+        health_beat(lane->rt->health, lane->index);
     return runtime_stopping(lane->rt);
 }
 

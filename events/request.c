@@ -391,6 +391,7 @@ void request_run(struct lane *lane)
         atomic_store(&lane->serving, true);
         runtime_note_serving(lane->rt);
         while (!runtime_stopping(lane->rt)) {
+            health_beat(lane->rt->health, lane->index);
             serve_all(desk);
             lane_wait_until(lane, mono_ms() + 1000);
         }
