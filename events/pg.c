@@ -170,10 +170,20 @@ static int connect_now(struct pg *pg, struct err *err)
     if (check_url(pg, err) < 0)
         return -1;
 
-    const char *keywords[] = {"dbname",           "password",         "application_name",
-                              "client_encoding",  "keepalives_idle",  "keepalives_interval",
-                              "keepalives_count", "tcp_user_timeout", NULL};
-    const char *values[] = {pg->url,
+    /* What stands before the URL is a default that it may change. GSS costs a round trip and pulls
+     * Kerberos into memory. */
+    const char *keywords[] = {"gssencmode",
+                              "dbname",
+                              "password",
+                              "application_name",
+                              "client_encoding",
+                              "keepalives_idle",
+                              "keepalives_interval",
+                              "keepalives_count",
+                              "tcp_user_timeout",
+                              NULL};
+    const char *values[] = {"disable",
+                            pg->url,
                             pg->password[0] != '\0' ? pg->password : NULL,
                             pg->application_name,
                             "UTF8",
@@ -259,8 +269,10 @@ static PGresult *finish(struct pg *pg, const char *op, int64_t deadline, struct 
                             "no reply within %lld ms", (long long)(client_limit_ms(pg)));
                 return NULL;
             }
-            /* A failure shows in PQisBusy and in the next result. */
-            (void)!PQconsumeInput(pg->conn);
+            /* libpq reads 16 KiB at a time: what has come is taken before poll is asked again. A
+             * failure shows in PQisBusy and in the next result. */
+            for (int i = 0; i < 4 && PQconsumeInput(pg->conn) && PQisBusy(pg->conn); i++)
+                ;
             if (PQstatus(pg->conn) != CONNECTION_OK && !PQisBusy(pg->conn))
                 break;
         }

@@ -90,30 +90,37 @@ int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret, st
     return check_memory(ret, err);
 }
 
-int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, struct outbox_batch *b,
-               int64_t *ret_others, struct err *err)
+int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
+               struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others, struct err *err)
 {
-    const struct pg_param params[] = {pg_text(view_of(stream)), snapshot_param(&b->cur),
-                                      pg_xid8(b->cur.xmax), pg_i64(b->number + 1),
-                                      pg_i64((int64_t)start_sequence)};
+    enum { CUR = PAGE_CREATED + 1, CUR_XMAX, STRAGGLERS, FIRST, LAST, ROWS, OTHERS };
+    const struct pg_param params[] = {
+        pg_text(view_of(stream)), snapshot_param(&b->cur),         pg_xid8(b->cur.xmax),
+        pg_i64(b->number + 1),    pg_i64((int64_t)start_sequence), pg_i32(max_rows),
+        pg_i64(PAGE_BYTES)};
     PGresult *r CLEANUP(pg_clearp) = NULL;
+    *ret_page = NULL;
     if (pg_query(pg, &sql_open_batch, params, ARRAY_LEN(params), &r, err) < 0)
         return -1;
-    b->n_rows = pg_get_i64(r, 0, 5);
-    *ret_others = pg_get_i64(r, 0, 6);
+    b->n_rows = pg_get_i64(r, 0, ROWS);
+    *ret_others = pg_get_i64(r, 0, OTHERS);
     if (b->n_rows > 0) {
         b->number++;
         struct snapshot former = b->prev;
         b->prev = b->cur;
         b->cur = former;
-        set_stragglers(b, pg_get_text(r, 0, 2));
-        b->first_id = pg_get_i64(r, 0, 3);
-        b->last_id = pg_get_i64(r, 0, 4);
+        set_stragglers(b, pg_get_text(r, 0, STRAGGLERS));
+        b->first_id = pg_get_i64(r, 0, FIRST);
+        b->last_id = pg_get_i64(r, 0, LAST);
         b->start_sequence = start_sequence;
         b->closed = false;
     }
-    snapshot_set(&b->cur, pg_get_text(r, 0, 0), (uint64_t)pg_get_i64(r, 0, 1));
-    return check_memory(b, err);
+    snapshot_set(&b->cur, pg_get_text(r, 0, CUR), (uint64_t)pg_get_i64(r, 0, CUR_XMAX));
+    if (check_memory(b, err) < 0)
+        return -1;
+    if (!pg_is_null(r, 0, PAGE_ID))
+        *ret_page = STEAL(r);
+    return 0;
 }
 
 int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t after,

@@ -34,16 +34,19 @@ void batch_deinit(struct outbox_batch *b);
 MUST_CHECK int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret,
                             struct err *err);
 
-/* Opens batch number b->number + 1: its prev is b->cur. With rows, b becomes it (stored and
- * committed); with none, b->n_rows is 0 and only b->cur moves on, in memory. *ret_others counts new
- * rows of other streams. Code pg-23505 means that another relay opened it first. */
-MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence,
-                          struct outbox_batch *b, int64_t *ret_others, struct err *err);
-
-/* Asks for the next rows behind id after; batch_page_take waits for them. Columns of the result:
- * enum page_column. At most max_rows, and no row begins beyond PAGE_BYTES. */
-enum { PAGE_BYTES = 1 << 20 };
+/* Pages of rows, in the order of id. No row of a page begins beyond PAGE_BYTES. */
+enum { PAGE_BYTES = 512 << 10 };
 enum page_column { PAGE_ID, PAGE_EVENT, PAGE_SUBJECT, PAGE_HEADERS, PAGE_PAYLOAD, PAGE_CREATED };
+
+/* Opens batch number b->number + 1: its prev is b->cur. With rows, b becomes it (stored and
+ * committed), and the first page comes along in *ret_page, at most max_rows; NULL when it must be
+ * asked for. With none, b->n_rows is 0 and only b->cur moves on, in memory. *ret_others counts new
+ * rows of other streams. Code pg-23505 means that another relay opened it first. */
+MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
+                          struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others,
+                          struct err *err);
+
+/* Asks for the next rows behind id after; batch_page_take waits for them. */
 MUST_CHECK int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b,
                               int64_t after, int max_rows, struct err *err);
 MUST_CHECK int batch_page_take(struct pg *pg, const struct outbox_batch *b, PGresult **ret,

@@ -21,7 +21,7 @@
 
 enum {
     LANES_MAX = 16,
-    PAGE_ROWS = 1000,
+    PAGE_ROWS = 500,
     POLL_MIN_MS = 1,
     POLL_MAX_MS = 50,
     STANDBY_MS = 50,

@@ -15,7 +15,7 @@ struct relay_options {
     const struct stream_def *const *streams; /* one lane each; NULL-terminated */
     struct pg_options pg;                    /* of role echora_relay; setup_sql is set here */
     struct bus *bus;                         /* opened buffered; outlives the relay */
-    int page_rows;                           /* 1 to 10,000; default 1,000 */
+    int page_rows;                           /* 1 to 10,000; default 500 */
     int64_t poll_min_ms, poll_max_ms;        /* pauses without hints; default 1 and 50 */
     int64_t keep_ms;                         /* of published rows; default 48 h */
     int64_t keeper_every_ms;                 /* default 30 s */

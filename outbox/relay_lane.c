@@ -301,39 +301,51 @@ static void drop_page(struct relay_lane *lane, struct pg *pg)
         pg_reset(pg);
 }
 
-static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus,
+/* Publishes one page and asks for the next before. *ret_more: there is a next one, and it was asked
+ * for. */
+static int publish_page(struct relay_lane *lane, struct pg *pg, struct bus *bus,
+                        const PGresult *page, relay_lane_stop_fn *stop, void *ctx, bool *ret_more,
+                        struct err *err)
+{
+    int n = PQntuples(page);
+    if (n == 0 || lane->stored + n > lane->batch.n_rows)
+        return err_set(err, ERR_FATAL, "epoch-row", "resume relay",
+                       "%s: the rows of batch %" PRId64
+                       " are not those that it was stored with" RUNBOOK,
+                       lane->stream, lane->batch.number);
+    show_lag(lane, page);
+    int64_t last = pg_get_i64(page, n - 1, PAGE_ID);
+    *ret_more = lane->stored + n < lane->batch.n_rows && !stop(ctx);
+    if (*ret_more && batch_page_ask(pg, lane->stream, &lane->batch, last, lane->page_rows, err) < 0)
+        return -1;
+    int r = lane->guarded ? publish_guarded(lane, page, err) : publish_shared(lane, bus, page, err);
+    if (r < 0 && *ret_more)
+        drop_page(lane, pg);
+    return r;
+}
+
+/* first: the batch's next page when it is there already, else NULL; consumed. */
+static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
                          relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows, struct err *err)
 {
-    if (batch_page_ask(pg, lane->stream, &lane->batch, lane->after, lane->page_rows, err) < 0)
+    PGresult *page CLEANUP(pg_clearp) = first;
+    bool more = true;
+    if (page == NULL &&
+        batch_page_ask(pg, lane->stream, &lane->batch, lane->after, lane->page_rows, err) < 0)
         return -1;
-    while (lane->stored < lane->batch.n_rows) {
-        PGresult *page CLEANUP(pg_clearp) = NULL;
-        if (batch_page_take(pg, &lane->batch, &page, err) < 0)
+    while (more) {
+        if (page == NULL && batch_page_take(pg, &lane->batch, &page, err) < 0)
             return -1;
-        int n = PQntuples(page);
-        if (n == 0 || lane->stored + n > lane->batch.n_rows)
-            return err_set(err, ERR_FATAL, "epoch-row", "resume relay",
-                           "%s: the rows of batch %" PRId64 " are not those that it was stored "
-                           "with" RUNBOOK,
-                           lane->stream, lane->batch.number);
-        show_lag(lane, page);
-        bool more = lane->stored + n < lane->batch.n_rows;
-        bool asked = more && !stop(ctx);
-        if (asked && batch_page_ask(pg, lane->stream, &lane->batch,
-                                    pg_get_i64(page, n - 1, PAGE_ID), lane->page_rows, err) < 0)
+        if (publish_page(lane, pg, bus, page, stop, ctx, &more, err) < 0)
             return -1;
-        int r =
-            lane->guarded ? publish_guarded(lane, page, err) : publish_shared(lane, bus, page, err);
-        if (r < 0) {
-            if (asked)
-                drop_page(lane, pg);
-            return -1;
-        }
-        *ret_rows += n;
-        if (more && !asked) {
-            relay_lane_forget(lane);
-            return lane->guarded ? pipeline_finish(lane->pipe, err) : 0;
-        }
+        *ret_rows += PQntuples(page);
+        PQclear(page);
+        page = NULL;
+    }
+    if (lane->stored < lane->batch.n_rows) {
+        /* Stopped in the middle: whoever goes on reads the tail. */
+        relay_lane_forget(lane);
+        return lane->guarded ? pipeline_finish(lane->pipe, err) : 0;
     }
     if (lane->guarded)
         lane->sequence = pipeline_acked(lane->pipe);
@@ -350,8 +362,10 @@ int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
     *ret_rows = *ret_others = 0;
     if (!lane->recovered && recover(lane, pg, bus, err) < 0)
         return -1;
+    PGresult *page = NULL;
     if (lane->stored >= lane->batch.n_rows) {
-        if (batch_open(pg, lane->stream, lane->sequence, &lane->batch, ret_others, err) < 0)
+        if (batch_open(pg, lane->stream, lane->sequence, lane->page_rows, &lane->batch, &page,
+                       ret_others, err) < 0)
             return -1;
         lane->stored = 0;
         if (lane->batch.n_rows == 0)
@@ -360,5 +374,5 @@ int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
         metric_add(lane->metrics.batches, 1);
         metric_set(lane->metrics.batch_rows, (double)lane->batch.n_rows);
     }
-    return publish_batch(lane, pg, bus, stop, ctx, ret_rows, err);
+    return publish_batch(lane, pg, bus, page, stop, ctx, ret_rows, err);
 }

@@ -2,9 +2,6 @@
 
 #include "outbox/resume.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #define RUNBOOK "; see ops/runbooks/relay-refused.md"
 
 static int refuse(struct err *err, const char *code, const char *text)
@@ -43,9 +40,24 @@ int resume_decide(const struct resume_facts *f, struct resume *ret, struct err *
     return 0;
 }
 
+/* Called for every row, hence no printf. */
+static char *put_number(char *out, int64_t v)
+{
+    char digits[24];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + v % 10);
+    while ((v /= 10) > 0);
+    while (n > 0)
+        *out++ = digits[--n];
+    return out;
+}
+
 void position_format(int64_t batch, int64_t id, char out[static POSITION_MAX])
 {
-    snprintf(out, POSITION_MAX, "%" PRId64 ":%" PRId64, batch, id);
+    out = put_number(out, batch);
+    *out++ = ':';
+    *put_number(out, id) = '\0';
 }
 
 bool position_parse(struct view text, int64_t *ret_batch, int64_t *ret_id)

@@ -40,7 +40,7 @@ struct resume {
  * no relay wrote). */
 MUST_CHECK int resume_decide(const struct resume_facts *facts, struct resume *ret, struct err *err);
 
-/* The position header: "batch:id". */
+/* The position header: "batch:id"; both ≥ 0. */
 #define POSITION_MAX 44
 void position_format(int64_t batch, int64_t id, char out[static POSITION_MAX]);
 MUST_CHECK bool position_parse(struct view text, int64_t *ret_batch, int64_t *ret_id);
