@@ -61,8 +61,13 @@ class Process:
             self.child.wait(10)
 
     def pause(self):
-        """SIGSTOP: there, but silent."""
+        """SIGSTOP: there, but silent. Every thread stands still when this returns."""
         self.send_signal(signal.SIGSTOP)
+
+        def stopped():
+            tasks = list(Path(f"/proc/{self.pid}/task").glob("*/stat"))
+            return all(t.read_text().rsplit(")", 1)[1].split()[0] in "Tt" for t in tasks)
+        system.wait_until(stopped, 5, f"{self.name} stopped")
 
     def resume(self):
         self.send_signal(signal.SIGCONT)
