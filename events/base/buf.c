@@ -174,7 +174,9 @@ static bool put_float_fast(struct buf *b, float v)
     while (a >= exact_tens[magnitude + 1]) {
         magnitude++;
     }
-    for (double scaled = a; scaled < 1; scaled *= 10) {
+    double scaled = a;
+    while (scaled < 1) {
+        scaled *= 10;
         magnitude--;
     }
     for (int digits = 6; digits <= 9; digits++) {
