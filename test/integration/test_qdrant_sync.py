@@ -1,58 +1,131 @@
-"""The whole way: events in, committed rows, points out; and Qdrant misbehaving on the way."""
+"""The index follows the catalogue: whole chain, real servers, and a Qdrant that misbehaves on the way.
+
+The oracle below computes payloads, search texts and embedding hashes from the published JSON alone.
+"""
+import hashlib
+import http.server
 import json
+import math
+import random
+import threading
+import time
 import uuid
 
 import pytest
 from harness.process import eventually
 
-TITLES = ["Cowboy Bebop", "Fullmetal Alchemist", "Frieren", "Mushishi", "Monster"]
+SYNC = ("anime-created", "anime-synced", "anime-deleted", "character-synced", "episode-synced")
+TITLES = ["Cowboy Bebop", "Fullmetal Alchemist", "Frieren", "Mushishi", "Monster", "銀河英雄伝説"]
 
 
-def anime(i, **fields):
-    return {"animeId": str(uuid.UUID(int=(0x0190 << 112) + (7 << 76) + (8 << 60) + i)),
-            "anime": {"title": f"{TITLES[i % 5]} {i}", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
-                      "tags": ["space", "jazz"], "genres": ["Action"], "year": 1998 + i % 20,
-                      "sources": [f"https://myanimelist.net/anime/{1000 + i}"], **fields}}
+def ident(kind, i):
+    return str(uuid.UUID(int=(0x01900000 << 96) + (kind << 80) + (7 << 76) + (8 << 60) + i))
 
+
+def anime(i, characters=(), episodes=(), **fields):
+    return {"animeId": ident(1, i),
+            "anime": {"title": f"{TITLES[i % 6]} {i}", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
+                      "tags": ["space", f"tag {i % 7}"], "genres": ["Action"], "year": 1998 + i % 20,
+                      "sources": [f"https://myanimelist.net/anime/{1000 + i}"], **fields},
+            "characters": list(characters), "episodes": list(episodes)}
+
+
+# --- the oracle ----------------------------------------------------------------------------------------
+
+PREFIXES = {"type": "ANIME_TYPE_", "status": "ANIME_STATUS_", "season": "ANIME_SEASON_",
+            "rating": "ANIME_RATING_", "source_material": "SOURCE_MATERIAL_TYPE_"}
+TEXTS = {"anime": [("title", "title"), ("title", "titleEnglish"), ("title", "titleJapanese"), ("title", "synonyms"),
+                   ("synopsis", "synopsis"), ("tag", "tags"), ("genre", "genres"), ("demographic", "demographics")],
+         "character": [("title", "name"), ("title", "nameNative"), ("title", "nameVariations"), ("title", "nicknames"),
+                       ("synopsis", "description"), ("tag", "traits")],
+         "episode": [("title", "title"), ("title", "titleRomaji"), ("title", "titleJapanese"),
+                     ("synopsis", "synopsis")]}
+
+
+def emb(kind, thing, model="hash/1"):
+    text = model
+    for field, name in TEXTS[kind]:
+        values = thing.get(name) or []
+        for value in [values] if isinstance(values, str) else values:
+            if value.strip():
+                text += f"\x1e{field}\x1f{value.strip()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def check_anime(payload, event, model="hash/1"):
+    want = event["anime"]
+    assert payload["entity_type"] == "anime" and payload["title"] == want["title"]
+    for name in ("type", "status"):
+        assert PREFIXES[name] + payload[name] == want[name]
+    for name in ("tags", "genres", "year", "sources"):
+        assert payload[name] == want[name], name
+    assert payload["nsfw"] is want.get("nsfw", False)
+    assert payload.get("episode_count", 0) == max(want.get("episodeCount", 0), len(event["episodes"]))
+    assert payload["emb"] == emb("anime", want, model)
+    assert payload["rev"] > 0 and len(payload["trace"]) == 32
+
+
+# --- the rig -------------------------------------------------------------------------------------------
 
 class Chain:
     def __init__(self, db, streams, qdrant, spawn, echora):
         self.db, self.streams, self.qdrant, self.spawn, self.echora = db, streams, qdrant, spawn, echora
-        spawn("catalogue")
-        spawn("relay")
+        self.catalogue = spawn("catalogue")
+        self.relay = spawn("relay")
+        self.bus = streams.bus()
 
-    def publish(self, *events):
-        result = self.echora("publish", "anime.enriched", "--json", input="\n".join(map(json.dumps, events)))
+    def publish(self, *events, subject="anime.enriched"):
+        result = self.echora("publish", subject, "--json", input="\n".join(map(json.dumps, events)))
         assert result.code == 0, result
+        return result.lines
 
-    def points(self):
-        """id -> (payload, vector names), from the alias."""
+    def ask(self, subject, user="operator", timeout=30, **body):
+        reply = self.streams.bus(user).request(subject, json.dumps(body).encode(), timeout=timeout,
+                                               headers={"Content-Type": "application/json"})
+        assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
+        return json.loads(reply.data)
+
+    def drift(self, **body):
+        got = self.ask("catalog.reconcile", **body)
+        return {k: int(v) for k, v in got.items()}
+
+    def points(self, vectors=False):
+        """id -> payload (or payload and vectors), by way of the alias."""
         found, offset = {}, None
         while True:
-            body = {"limit": 500, "with_payload": True, "with_vector": True}
+            body = {"limit": 500, "with_payload": True, "with_vector": vectors}
             if offset:
                 body["offset"] = offset
             status, reply = self.qdrant.call("POST", "/collections/anime_database/points/scroll", body)
             if status == 404:
                 return {}
             for p in reply["result"]["points"]:
-                found[p["id"]] = (p["payload"], p["vector"])
+                found[p["id"]] = (p["payload"], p["vector"]) if vectors else p["payload"]
             offset = reply["result"]["next_page_offset"]
             if offset is None:
                 return found
 
-    def quiet(self, worker, timeout=20):
-        """Every event is settled."""
-        bus = self.streams.bus()
+    def living(self):
+        return {i: p for i, p in self.points().items() if not p.get("deleted")}
 
-        def done():
-            last = bus.stream("ANIME_SYNC").state.last_seq
-            for name in ("anime-created", "anime-synced", "anime-deleted", "character-synced", "episode-synced"):
-                info = bus.consumer("ANIME_SYNC", f"qdrant-{name}")
+    def quiet(self, timeout=40):
+        """Every published event is written, relayed and settled by sync."""
+        def consumers(stream, names):
+            for name in names:
+                info = self.bus.consumer(stream, name)
                 if info.num_pending or info.num_ack_pending:
                     return False
-            return last > 0
+            return True
+
+        def done():
+            return (consumers("ANIME_EVENTS", ["catalog-enriched", "catalog-updated", "catalog-character-updated",
+                                               "catalog-episode-updated", "catalog-episode-aired"])
+                    and self.db.one("SELECT count(*) FROM outbox") == self.bus.stream("ANIME_SYNC").state.last_seq
+                    and consumers("ANIME_SYNC", [f"qdrant-{name}" for name in SYNC]))
         eventually(done, timeout, "all synced")
+
+    def dead_letters(self):
+        return self.bus.messages("ANIME_DLQ")
 
 
 @pytest.fixture
@@ -60,9 +133,229 @@ def chain(db, streams, qdrant, spawn, echora):
     return Chain(db, streams, qdrant, spawn, echora)
 
 
-def test_published_anime_become_points(chain, spawn):
+def test_points_equal_what_was_published(chain, spawn):
     worker = spawn("qdrant")
-    chain.publish(*[anime(i) for i in range(20)])
-    eventually(lambda: len(chain.points()) == 20, 20, "20 points")
-    chain.quiet(worker)
-    print(list(chain.points().values())[0][0])
+    character, episode = ident(2, 1), ident(3, 1)
+    events = [anime(i) for i in range(40)]
+    events.append(anime(40, nsfw=True, demographics=["Seinen"], synopsis="Bounty hunters.", titleJapanese="カウボーイ",
+                        episodeCount=1,
+                        characters=[{"id": character, "name": "Spike", "traits": ["smoker"], "nicknames": ["Bird"]}],
+                        episodes=[{"id": episode, "episodeNumber": 0, "title": "Asteroid Blues", "score": 7.5},
+                                  {"episodeNumber": 1, "title": "Stray Dog Strut"}]))
+    answers = chain.publish(*events)
+    chain.quiet()
+    points = chain.points(vectors=True)
+    assert len(points) == 41 + 1 + 2
+    for event in events:
+        check_anime(points[event["animeId"]][0], event)
+    traces = {a["trace_id"] for a in answers}
+    assert {p["trace"] for p, _ in points.values()} <= traces
+    for payload, vectors in points.values():
+        assert set(vectors) == {"dense", "bm25"} and len(vectors["dense"]) == 1024
+        assert math.isclose(sum(x * x for x in vectors["dense"]), 1, abs_tol=1e-4)
+    payload = points[character][0]
+    assert (payload["entity_type"], payload["name"], payload["nsfw"]) == ("character", "Spike", True)
+    assert payload["anime_ids"] == [ident(1, 40)] and payload["traits"] == ["smoker"]
+    assert payload["emb"] == emb("character", events[-1]["characters"][0])
+    payload = points[episode][0]
+    assert (payload["entity_type"], payload["episode_number"], payload["nsfw"]) == ("episode", 0, True)
+    assert payload["emb"] == emb("episode", events[-1]["episodes"][0])
+    # Revisions are the catalogue's own.
+    for kind in ("anime", "character", "episode"):
+        for entity, revision in chain.db.all(f"SELECT id::text, revision FROM catalog.{kind}"):
+            assert points[entity][0]["rev"] == revision
+    assert chain.drift() == {"compared": 44}
+    assert worker.metric("echora_qdrant_points_total", action="upsert") == 44
+    # Nothing is written twice: the same events again change nothing.
+    before = chain.points()
+    chain.streams.bus().purge("ANIME_EVENTS")
+    chain.publish(*events)
+    chain.quiet()
+    assert chain.points() == before
+
+
+def test_payload_alone_keeps_vectors(chain, spawn):
+    worker = spawn("qdrant")
+    event = anime(1)
+    chain.publish(event)
+    chain.quiet()
+    before = chain.points(vectors=True)[ident(1, 1)]
+    chain.publish({"animeId": ident(1, 1), "changedFields": ["status", "year"],
+                   "anime": {"status": "ANIME_STATUS_FINISHED", "year": 2001}}, subject="anime.updated")
+    chain.quiet()
+    after = chain.points(vectors=True)[ident(1, 1)]
+    assert (after[0]["status"], after[0]["year"]) == ("FINISHED", 2001)
+    assert after[0]["rev"] > before[0]["rev"] and after[0]["emb"] == before[0]["emb"] and after[1] == before[1]
+    assert worker.metric("echora_qdrant_points_total", action="payload") == 1
+    chain.publish({"animeId": ident(1, 1), "changedFields": ["tags"],
+                   "anime": {"tags": ["space", "tag 1", "bounty"]}}, subject="anime.updated")
+    chain.quiet()
+    last = chain.points(vectors=True)[ident(1, 1)]
+    assert last[0]["emb"] == emb("anime", {**event["anime"], "tags": ["space", "tag 1", "bounty"]})
+    assert last[1]["dense"] != after[1]["dense"]
+
+
+FAULTS = [
+    {"action": "status", "status": 500, "times": 3},
+    {"action": "status", "status": 429, "retry_after": 1, "times": 2},
+    {"action": "acknowledged", "method": "PUT", "times": 2},
+    {"action": "acknowledged-lost", "method": "PUT", "times": 2},
+    {"action": "wait-timeout", "method": "PUT", "times": 2},
+    {"action": "drop-before", "times": 3},
+    {"action": "drop-after", "method": "PUT", "times": 2},
+    {"action": "garbage", "times": 2},
+    {"action": "delay", "delay_ms": 700, "times": 3},
+    {"action": "status", "status": 404, "times": 1},
+]
+
+
+def test_misbehaving_qdrant_costs_nothing(chain, spawn):
+    spawn("qdrant")
+    events = []
+    for round_, fault in enumerate(FAULTS):
+        chain.qdrant.faults({**fault, "path": "*/points*"})
+        events += [anime(round_ * 10 + i) for i in range(10)]
+        chain.publish(*events[-10:])
+        eventually(lambda: chain.qdrant.call("GET", "/_front/faults")[1]["rules"][0]["hits"] == fault["times"],
+                   30, f"{fault} was met")
+        chain.quiet()
+        chain.qdrant.faults()
+        assert len(chain.living()) == len(events), fault
+    points = chain.points()
+    for event in events:
+        check_anime(points[event["animeId"]], event)
+    assert not chain.dead_letters() and chain.drift() == {"compared": len(events)}
+
+
+def test_one_bad_point_is_rejected_alone(chain, spawn):
+    worker = spawn("qdrant")
+    chain.qdrant.faults({"action": "status", "status": 400, "method": "PUT", "path": "*/points", "contains": "Cursed"})
+    chain.publish(*[anime(i, **({"title": "Cursed"} if i == 13 else {})) for i in range(30)])
+    chain.quiet()
+    assert len(chain.living()) == 29
+    letters = chain.dead_letters()
+    assert [(m.headers["Echora-Dlq-Code"], m.headers["Echora-Dlq-Entity"]) for m in letters] == [
+        ("http-400", ident(1, 13))]
+    assert letters[0].subject == "anime.dlq.qdrant-anime-created"
+    assert chain.drift() == {"compared": 30, "missing": 1}
+    chain.qdrant.faults()
+    assert chain.drift(repair=True)["enqueued"] == 1
+    chain.quiet()
+    assert chain.drift() == {"compared": 30} and worker.is_ready()
+
+
+def test_kills_on_both_sides(chain, spawn):
+    events = [anime(i) for i in range(600)]
+    workers = [spawn("qdrant", argv=["--fetch-size=16"])]
+    chain.publish(*events)
+    rng = random.Random(7)
+    for _ in range(3):
+        eventually(lambda: len(chain.points()) > 0, 20, "some points")
+        time.sleep(rng.random())
+        chain.qdrant.kill()
+        eventually(lambda: not workers[-1].is_ready(), 5, "not ready without Qdrant")
+        chain.qdrant.start()
+        eventually(workers[-1].is_ready, 10, "ready again")
+        time.sleep(rng.random())
+        workers[-1].kill()
+        workers.append(spawn("qdrant", argv=["--fetch-size=16"]))
+    chain.quiet(90)
+    points = chain.points()
+    assert len(points) == 600
+    for event in events:
+        check_anime(points[event["animeId"]], event)
+    assert not chain.dead_letters() and chain.drift() == {"compared": 600}
+
+
+def test_reconcile_counts_and_repairs(chain, spawn):
+    spawn("qdrant")
+    chain.publish(*[anime(i) for i in range(30)])
+    chain.quiet()
+    good = chain.points()
+    put = "/collections/anime_database/points"
+
+    def set_payload(i, **fields):
+        chain.qdrant.call("POST", put + "/payload?wait=true", {"payload": fields, "points": [ident(1, i)]})
+
+    chain.qdrant.call("POST", put + "/delete?wait=true", {"points": [ident(1, 0), ident(1, 29)]})
+    set_payload(3, rev=0)
+    set_payload(4, emb="pending")
+    set_payload(5, rev=10 ** 6)
+    chain.qdrant.call("PUT", put + "?wait=true", {"points": [
+        {"id": ident(1, 999), "vector": {}, "payload": {"entity_type": "anime", "rev": 3, "emb": "x"}},
+        {"id": ident(1, 998), "vector": {}, "payload": {"entity_type": "anime", "rev": 3, "deleted": True}}]})
+    assert chain.drift() == {"compared": 30, "missing": 2, "stale": 1, "surplus": 2, "pending": 1}
+    assert chain.drift(kind="character") == {}
+    assert chain.drift(kind="anime", fromId=ident(1, 1), toId=ident(1, 4)) == {
+        "compared": 4, "stale": 1, "pending": 1}
+    chain.drift(repair=True)
+    chain.quiet()
+    # What the catalogue never had, and what claims to be newer than it, is left to people.
+    assert chain.drift() == {"compared": 30, "surplus": 2}
+    now = chain.points()
+    for i in set(range(30)) - {5}:
+        same = {k: v for k, v in good[ident(1, i)].items() if k != "trace"}
+        assert {k: v for k, v in now[ident(1, i)].items() if k != "trace"} == same
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """A stand-in for an embedding service of the OpenAI kind, two answers and one fault."""
+    mode = "away"
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = {"data": [{"index": i, "embedding": [float(len(t)), 1.0, 2.0, -3.0]}
+                         for i, t in enumerate(asked["input"])]}
+        if Provider.mode == "wrong":
+            body["data"][0]["embedding"].append(1.0)
+        out = json.dumps(body).encode()
+        self.send_response(500 if Provider.mode == "away" else 200)
+        self.send_header("Content-Length", str(len(out)))
+        self.end_headers()
+        self.wfile.write(out)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_provider_away_is_pending_and_repaired(chain, spawn):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        Provider.mode = "away"
+        worker = spawn("qdrant", argv=["--embed-provider=http", "--embed-dimension=4",
+                                       f"--embed-url=http://127.0.0.1:{server.server_address[1]}"])
+        events = [anime(i) for i in range(12)]
+        chain.publish(*events[:6])
+        chain.quiet()
+        Provider.mode = "wrong"
+        chain.publish(*events[6:])
+        chain.quiet()
+        points = chain.points(vectors=True)
+        assert len(points) == 12 and worker.is_ready()
+        assert all(p["emb"] == "pending" and set(v) == {"bm25"} for p, v in points.values())
+        assert chain.drift() == {"compared": 12, "pending": 12}
+        Provider.mode = "there"
+        time.sleep(6)  # the longest pause of its breaker
+        assert chain.drift(repair=True)["enqueued"] == 12
+        chain.quiet()
+        points = chain.points(vectors=True)
+        for event in events:
+            check_anime(points[event["animeId"]][0], event, "http/openai/bge-m3/4")
+            assert set(points[event["animeId"]][1]) == {"bm25", "dense"}
+        assert chain.drift() == {"compared": 12}
+    finally:
+        server.shutdown()
+
+
+def test_another_provider_is_refused_by_name(chain, spawn):
+    first = spawn("qdrant")
+    first.stop()
+    other = spawn("qdrant", argv=["--embed-provider=none"], wait=False)
+    assert other.wait(10) == 4
+    assert "qdrant-schema" in other.text() and "--collection" in other.text()
+    spawn("qdrant", argv=["--embed-provider=none", "--collection=anime_database_v2"])
+    names = [c["name"] for c in chain.qdrant.call("GET", "/collections")[1]["result"]["collections"]]
+    assert names == ["anime_database_v1", "anime_database_v2"]
+    aliases = chain.qdrant.call("GET", "/aliases")[1]["result"]["aliases"]
+    assert aliases == [{"alias_name": "anime_database", "collection_name": "anime_database_v1"}]
