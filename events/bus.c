@@ -22,8 +22,10 @@
 
 static void call_hook(struct bus *bus)
 {
+    pthread_mutex_lock(&bus->hook_mutex);
     if (bus->hook != NULL)
         bus->hook(bus->hook_ctx);
+    pthread_mutex_unlock(&bus->hook_mutex);
 }
 
 static void on_connected(natsConnection *nc, void *closure)
@@ -45,8 +47,12 @@ static void on_closed(natsConnection *nc, void *closure)
 {
     struct bus *bus = closure;
 
+    /* bus_close waits for this call: the mark is its last access. */
+    if (!atomic_load(&bus->closing)) {
+        atomic_store(&bus->dead, true);
+        call_hook(bus);
+    }
     atomic_store(&bus->closed, true);
-    call_hook(bus);
 }
 
 /* Without a handler nats.c prints these to standard error. A permission violation shows only here:
@@ -115,6 +121,7 @@ int bus_open(struct bus **ret, const struct bus_options *options, struct err *er
 
     if (bus == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
+    pthread_mutex_init(&bus->hook_mutex, NULL);
     bus->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
     if (options->inbox_prefix != NULL)
         snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "%s", options->inbox_prefix);
@@ -147,7 +154,7 @@ struct bus *bus_close(struct bus *bus)
         return NULL;
     if (bus->nc != NULL) {
         atomic_store(&bus->closing, true);
-        bus->hook = NULL;
+        bus_set_hook(bus, NULL, NULL);
         if (bus_connected(bus))
             natsConnection_FlushTimeout(bus->nc,
                                         CLOSE_FLUSH_MS); /* close alone loses acks (< 3.13) */
@@ -159,6 +166,7 @@ struct bus *bus_close(struct bus *bus)
         if (!atomic_load(&bus->closed))
             return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
     }
+    pthread_mutex_destroy(&bus->hook_mutex);
     free(bus);
     return NULL;
 }
@@ -200,13 +208,15 @@ unsigned bus_generation(const struct bus *bus)
 
 void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx)
 {
+    pthread_mutex_lock(&bus->hook_mutex);
     bus->hook_ctx = ctx;
     bus->hook = hook;
+    pthread_mutex_unlock(&bus->hook_mutex);
 }
 
 bool bus_alive(const struct bus *bus, struct err *ret_reason)
 {
-    if (!atomic_load(&bus->closed) || atomic_load(&bus->closing))
+    if (!atomic_load(&bus->dead))
         return true;
     /* It reconnects for ever but for one reason: refused twice in a row for its credentials. */
     nats_err_status(ret_reason, NATS_CONNECTION_AUTH_FAILED, "connect to NATS");

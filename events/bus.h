@@ -89,8 +89,8 @@ MUST_CHECK int bus_call(struct bus *bus, const char *subject, const ProtobufCMes
 void *bus_native(struct bus *bus);
 /* Rises with every connection made: requests in flight before it are lost. */
 unsigned bus_generation(const struct bus *bus);
-/* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block.
- * Set once, before the connection is shared; several hooks are not needed. */
+/* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block nor
+ * call bus_set_hook. One hook; NULL takes it away, and it is not running any more on return. */
 void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx);
 /* False, with the reason, once the connection is closed for good (wrong credentials). */
 bool bus_alive(const struct bus *bus, struct err *ret_reason);

@@ -13,8 +13,10 @@ struct bus {
     int64_t timeout_ms;
     char inbox_prefix[80];
     atomic_uint generation;
-    atomic_bool closed;  /* by nats.c, for good */
+    atomic_bool closed;  /* nats.c has called back for the last time */
     atomic_bool closing; /* by us */
+    atomic_bool dead;    /* closed by nats.c for good: refused credentials */
+    pthread_mutex_t hook_mutex;
     void (*hook)(void *ctx);
     void *hook_ctx;
 };

@@ -1,8 +1,12 @@
 """The worker runtime as its users meet it: publishers of events, and people who read dead letters."""
+import calendar
+import gzip
+import http.server
 import json
 import os
 import re
 import signal
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -22,6 +26,42 @@ def worker(spawn, script, nats):
     def start(*argv, env=None, **options):
         return spawn("scripted", env=dict(script.env, **(env or {})), argv=argv, **options)
     return start
+
+
+class Collector:
+    """An OTLP/HTTP endpoint that keeps what it gets."""
+
+    def __init__(self):
+        bodies = self.bodies = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                bodies.append(json.loads(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip"
+                                         else body))
+                self.send_response(200)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def spans(self):
+        return [span for body in list(self.bodies) for resource in body["resourceSpans"]
+                for scope in resource["scopeSpans"] for span in scope["spans"]]
+
+
+@pytest.fixture
+def collector():
+    collector = Collector()
+    yield collector
+    collector.server.shutdown()
+    collector.server.server_close()
 
 
 def events_processed(process, outcome, consumer=UPDATED):
@@ -66,7 +106,7 @@ def test_bad_event_does_not_spoil_its_neighbours(script, worker):
         (str(bad), "decode"), (str(bad + 1), "identity-conflict")}
 
 
-def test_dead_letter_tells_everything(script, worker, nats):
+def test_dead_letter_tells_everything(script, worker):
     process = worker()
     event_id, entity = str(uuid.uuid4()), str(uuid.uuid4())
     payload = event("reject", event_id, entity)
@@ -77,14 +117,12 @@ def test_dead_letter_tells_everything(script, worker, nats):
         "X-Of-Publisher": "kept", "Echora-Event-Id": event_id})
     script.wait_settled()
     (letter,) = script.dead_letters()
-    created = nats.bus().stream(STREAM)
+    created = json.loads(script.bus.request(f"$JS.API.STREAM.INFO.{STREAM}").data)["created"]
     assert letter.subject == "anime.dlq.catalog-updated"
     assert letter.data == payload
     headers = dict(letter.headers)
-    identity = headers.pop("Nats-Msg-Id")
-    assert re.fullmatch(rf"ANIME_EVENTS:\d{{10}}:catalog-updated:{ack.seq}", identity)
-    assert abs(int(identity.split(":")[1]) - created.created.timestamp()) < 1 if hasattr(created, "created") \
-        and hasattr(created.created, "timestamp") else True
+    seconds = calendar.timegm(time.strptime(created[:19], "%Y-%m-%dT%H:%M:%S"))
+    assert headers.pop("Nats-Msg-Id") == f"{STREAM}:{seconds}:catalog-updated:{ack.seq}"
     first_seen, failed_at = headers.pop("Echora-Dlq-First-Seen"), headers.pop("Echora-Dlq-Failed-At")
     for stamp in (first_seen, failed_at):
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", stamp)
@@ -170,6 +208,21 @@ def test_one_trace_from_publish_to_handler(script, worker):
     assert second.trace_id not in (trace, "0" * 32)
 
 
+def test_span_of_the_handler_is_exported(script, worker, collector):
+    worker(env={"ECHORA_OTLP_ENDPOINT": collector.url})
+    trace, parent = uuid.uuid4().hex, "00f067aa0ba902b7"
+    script.publish("done", "reject", headers={"traceparent": f"00-{trace}-{parent}-01"})
+    eventually(lambda: len(collector.spans()) >= 2, 15, "spans")
+    done, reject = sorted(collector.spans(), key=lambda s: "code" in s.get("status", {}))
+    for span in (done, reject):
+        assert (span["traceId"], span["parentSpanId"], span["kind"]) == (trace, parent, 5)
+        assert span["name"] == "process anime.updated"
+    assert reject["status"]["code"] == 2
+    attributes = {a["key"]: a["value"]["stringValue"] for a in done["attributes"]}
+    assert attributes["messaging.system"] == "nats"
+    assert attributes["messaging.consumer.group.name"] == UPDATED
+
+
 def test_event_with_payload_alone_is_served(script, worker):
     worker()
     event_id = str(uuid.uuid4())
@@ -185,6 +238,48 @@ def test_large_event_passes(script, worker):
     script.publish("done")
     script.wait_lines(2)
     script.wait_settled()
+
+
+def test_event_is_given_back_when_its_dead_letter_cannot_be_stored(script, worker):
+    """Better twice than never: no term without the broker's word."""
+    script.bus.wait(script.bus.js.delete_stream("ANIME_DLQ"))
+    process = worker()
+    script.publish("reject")
+    eventually(lambda: process.metric("echora_dlq_publish_failures_total") >= 1, 8, "failure counted")
+    assert script.info().num_ack_pending == 1
+    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+    eventually(lambda: len(script.dead_letters()) == 1, 40, "dead letter")
+    script.wait_settled()
+
+
+def test_refused_dead_letter_of_a_full_stream(nats, folder, spawn):
+    script = Script(nats, folder)
+    script.bus.wait(script.bus.js.delete_stream("ANIME_DLQ"))
+    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], max_msgs=1, discard="new")
+    process = spawn("scripted", env=script.env)
+    script.publish("reject", "reject")
+    eventually(lambda: process.metric("echora_dlq_publish_failures_total") >= 1, 8, "failure counted")
+    assert len(script.dead_letters()) == 1
+    script.bus.purge("ANIME_DLQ")
+    eventually(lambda: len(script.dead_letters()) == 1, 20, "the other one")
+    script.wait_settled()
+
+
+def test_raw_wildcard_consumer(nats, folder, spawn):
+    """Reads whatever lies below a wildcard, decodes nothing, parks what it can't handle."""
+    script = Script(nats, folder)
+    script.bus.add_consumer("ANIME_DLQ", "adapter-dlq", ack_policy="explicit", filter_subject="anime.dlq.*",
+                            max_deliver=20)
+    spawn("scripted", env=dict(script.env, SCRIPTED_RAW="1", ECHORA_NATS_USER="adapter",
+                               ECHORA_NATS_PASSWORD_FILE=nats.secret_files["adapter"]))
+    writer = nats.bus("deadletters")
+    writer.publish("anime.dlq.catalog-updated", b"\xff no protobuf")
+    writer.publish("anime.dlq.qdrant-anime-synced", b"", headers={"X-Script": "reject"})
+    script.wait_lines(2)
+    eventually(lambda: script.bus.stream("ANIME_DLQ").state.messages == 3, what="parked")
+    parked = script.bus.message("ANIME_DLQ", 3)
+    assert parked.subject == "anime.dlq.parked.adapter-dlq"
+    assert parked.headers["Echora-Dlq-Subject"] == "anime.dlq.qdrant-anime-synced"
 
 
 # Holding events in hand
@@ -227,6 +322,20 @@ def test_handler_trouble_opens_the_breaker(script, worker):
     script.bring_back()
     script.wait_settled(timeout=10)
     assert process.metric("echora_breaker_open", dependency="qdrant") == 0
+
+
+def test_stopped_process_loses_its_events_to_another(nats, folder, spawn):
+    """A process that hangs as a whole reports no progress: its events come to the other one."""
+    script = Script(nats, folder, ack_wait=1.5)
+    first = spawn("scripted", env=script.env)
+    script.publish("slow:1000", "done", "done")
+    script.wait_lines(1)
+    first.pause()
+    second = spawn("scripted", env=script.env, argv=["--give-up-at=9"])
+    eventually(lambda: {line.seq for line in script.lines(pid=second.pid)} == {1, 2, 3}, 12, "all taken over")
+    first.resume()
+    script.wait_settled()
+    assert script.dead_letters() == []
 
 
 # Crashes

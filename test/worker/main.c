@@ -191,6 +191,28 @@ static const struct consumer_spec consumers[] = {
     {.durable = "catalog-character-updated", .subject = "character.updated", .handle = handle},
 };
 
+/* SCRIPTED_RAW: a wildcard consumer that decodes nothing; its script is the header X-Script. */
+static void handle_raw(void *context, struct batch *batch)
+{
+    for (size_t i = 0; i < batch->n; i++) {
+        const char *source = event_header(&batch->events[i], "X-Script");
+
+        source = source != NULL ? source : "done";
+        write_journal(context, batch, i, source);
+        batch->verdicts[i] = play(context, source, batch->events[i].deliveries);
+    }
+}
+
+static const struct consumer_spec raw_consumers[] = {
+    {.durable = "adapter-dlq",
+     .filter = "anime.dlq.*",
+     .stream = "ANIME_DLQ",
+     .raw = true,
+     .parks = true,
+     .max_deliver = 20,
+     .handle = handle_raw},
+};
+
 static const struct request_spec requests[] = {
     {.subject = "catalog.anime.get", .answer = answer_get},
 };
@@ -215,5 +237,10 @@ int main(int argc, char **argv)
 
     if (getenv("SCRIPTED_POSTGRES") != NULL)
         spec.needs |= 1u << DEP_POSTGRES;
+    if (getenv("SCRIPTED_RAW") != NULL) {
+        spec.consumers = raw_consumers;
+        spec.n_consumers = ARRAY_LEN(raw_consumers);
+        spec.n_requests = 0;
+    }
     return worker_main(&spec, argc, argv);
 }
