@@ -5,6 +5,7 @@
 
 #include "events/base/clock.h"
 #include "events/base/hash.h"
+#include "events/base/uuid.h"
 
 #define OWN_HEADERS 20
 
@@ -16,6 +17,17 @@ bool dead_letter_strips(const char *header_name)
            view_is(name, "Status") || view_is(name, "Description");
 }
 
+/* Length of the UUID that stands here, 0 when none does. */
+static size_t uuid_at(const char *p)
+{
+    struct uuid ignored;
+
+    return strnlen(p, UUID_TEXT - 1) == UUID_TEXT - 1 &&
+                   uuid_parse((struct view){p, UUID_TEXT - 1}, &ignored)
+               ? UUID_TEXT - 1
+               : 0;
+}
+
 void dead_letter_fingerprint(const char *consumer, const char *code, const char *reason,
                              char out[static 17])
 {
@@ -25,8 +37,11 @@ void dead_letter_fingerprint(const char *consumer, const char *code, const char 
     bool in_number = false;
 
     for (const char *p = reason; *p != '\0' && n < sizeof(text); p++) {
-        const bool digit = *p >= '0' && *p <= '9';
+        const size_t id = uuid_at(p);
+        const bool digit = id > 0 || (*p >= '0' && *p <= '9');
 
+        if (id > 0)
+            p += id - 1;
         if (!digit)
             text[n++] = *p;
         else if (!in_number)

@@ -22,7 +22,7 @@ static int no_memory(struct err *err)
 
 static int missing(struct err *err, const char *what)
 {
-    return err_set(err, ERR_REJECT, "missing-field", "read event", "%s is missing", what);
+    return err_set(err, ERR_REJECT, "missing-required", "read event", "%s is missing", what);
 }
 
 static int by_text(const void *a, const void *b)
@@ -131,6 +131,17 @@ static int enriched(struct op *op, const Enriched *m, struct arena *arena, struc
     return 0;
 }
 
+/* A sparse event without its entity carries an empty one: what it lists is cleared. */
+static const void *or_empty(const void *entity, enum entity_kind kind, struct arena *arena,
+                            struct err *err)
+{
+    if (!entity)
+        entity = message_new(kinds[kind].message, arena);
+    if (!entity)
+        (void)no_memory(err);
+    return entity;
+}
+
 /* Of a sparse event only the references that it lists count. */
 static int sparse(struct op *op, enum entity_kind kind, const char *id, const ProtobufCMessage *m,
                   char *const *fields, size_t n_fields, char *const *sources, size_t n_sources,
@@ -148,35 +159,37 @@ static int sparse(struct op *op, enum entity_kind kind, const char *id, const Pr
 static int updated(struct op *op, const Updated *m, struct arena *arena, struct err *err)
 {
     op->judged = true;
-    if (!m->anime)
-        return missing(err, "anime");
-    return sparse(op, KIND_ANIME, m->anime_id, &m->anime->base, m->changed_fields,
-                  m->n_changed_fields, m->anime->sources, m->anime->n_sources, arena, err);
+    const Anime *a = or_empty(m->anime, KIND_ANIME, arena, err);
+    if (!a)
+        return -1;
+    return sparse(op, KIND_ANIME, m->anime_id, &a->base, m->changed_fields, m->n_changed_fields,
+                  a->sources, a->n_sources, arena, err);
 }
 
 static int character_updated(struct op *op, const CharacterUpdated *m, struct arena *arena,
                              struct err *err)
 {
-    if (!m->character)
-        return missing(err, "character");
-    return sparse(op, KIND_CHARACTER, m->character_id, &m->character->base, m->changed_fields,
-                  m->n_changed_fields, m->character->sources, m->character->n_sources, arena, err);
+    const Character *c = or_empty(m->character, KIND_CHARACTER, arena, err);
+    if (!c)
+        return -1;
+    return sparse(op, KIND_CHARACTER, m->character_id, &c->base, m->changed_fields,
+                  m->n_changed_fields, c->sources, c->n_sources, arena, err);
 }
 
 static int episode_updated(struct op *op, const EpisodeUpdated *m, struct arena *arena,
                            struct err *err)
 {
-    if (!m->episode)
-        return missing(err, "episode");
-    op->main.number = -1;
-    if (sparse(op, KIND_EPISODE, m->episode_id, &m->episode->base, m->changed_fields,
-               m->n_changed_fields, m->episode->sources, m->episode->n_sources, arena, err) < 0)
+    const Episode *e = or_empty(m->episode, KIND_EPISODE, arena, err);
+    if (!e)
+        return -1;
+    if (sparse(op, KIND_EPISODE, m->episode_id, &e->base, m->changed_fields, m->n_changed_fields,
+               e->sources, e->n_sources, arena, err) < 0)
         return -1;
     /* The number is the episode's key: naming it is fine, changing it is not. */
     op->main.number = -1;
     for (size_t i = 0; i < m->n_changed_fields; i++)
         if (strcmp(m->changed_fields[i], "episode_number") == 0)
-            op->main.number = m->episode->episode_number;
+            op->main.number = e->episode_number;
     return 0;
 }
 

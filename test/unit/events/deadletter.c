@@ -159,6 +159,11 @@ static void test_fingerprint(void)
     CHECK(strcmp(a, c) != 0);
     CHECK(strcmp(a, d) != 0);
     CHECK_EQ_INT(strlen(a), 16);
+    dead_letter_fingerprint("q", "c", "belongs to 0191c8f0-0000-7000-8000-00000000000a: merge", a);
+    dead_letter_fingerprint("q", "c", "belongs to f191c8f0-abcd-7000-8000-00000000000b: merge", b);
+    dead_letter_fingerprint("q", "c", "belongs to f191c8f0-abcd-7000-8000: merge", c);
+    CHECK_STR(a, b);
+    CHECK(strcmp(a, c) != 0);
 }
 
 static void test_full_arena(void)
