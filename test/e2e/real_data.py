@@ -209,7 +209,7 @@ def rich_character(c):
     out["roles"] = ["CHARACTER_ROLE_" + c["role"].upper()]
     sources = list(c.get("sources") or [])
     for site, number in (c.get("character_ids") or {}).items():
-        if site in CHARACTER_SITES:
+        if site in CHARACTER_SITES and number:  # 0 stands for none in the old model
             sources.append(CHARACTER_SITES[site].format(number))
     out["sources"] = list(dict.fromkeys(sources))
     out["voiceActors"] = [{"name": v["name"], "language": v["language"]} for v in c.get("voice_actors") or []]
