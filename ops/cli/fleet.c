@@ -1,20 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/fleet.h"
 
+#include "outbox/relay_worker.h"
 #include "workers/catalogue/worker.h"
 #include "workers/qdrant/worker.h"
 
-static const struct worker_spec *const fleet[] = {&catalogue_worker, &qdrant_worker};
+static const struct fleet_worker fleet[] = {
+    {"echora-catalogue", &catalogue_worker},
+    {"echora-relay", &relay_worker},
+    {"echora-qdrant-sync", &qdrant_worker},
+};
+
+size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS])
+{
+    memcpy(out, fleet, sizeof(fleet));
+    return ARRAY_LEN(fleet);
+}
 
 size_t fleet_consumers(struct fleet_consumer out[static FLEET_MAX_CONSUMERS])
 {
     size_t n = 0;
 
     for (size_t w = 0; w < ARRAY_LEN(fleet); w++)
-        for (size_t i = 0; i < fleet[w]->n_consumers && n < FLEET_MAX_CONSUMERS; i++) {
-            const struct consumer_spec *spec = &fleet[w]->consumers[i];
+        for (size_t i = 0; i < fleet[w].spec->n_consumers && n < FLEET_MAX_CONSUMERS; i++) {
+            const struct consumer_spec *spec = &fleet[w].spec->consumers[i];
             out[n++] = (struct fleet_consumer){
-                .worker = fleet[w]->name,
+                .worker = fleet[w].spec->name,
                 .stream = spec->stream ? spec->stream : registry_must(spec->subject)->stream->name,
                 .filter = spec->filter ? spec->filter : spec->subject,
                 .spec = spec,

@@ -14,3 +14,10 @@ struct fleet_consumer {
 #define FLEET_MAX_CONSUMERS 64
 /* Fills out, returns how many. */
 size_t fleet_consumers(struct fleet_consumer out[static FLEET_MAX_CONSUMERS]);
+
+struct fleet_worker {
+    const char *program; /* "echora-catalogue" */
+    const struct worker_spec *spec;
+};
+#define FLEET_MAX_WORKERS 16
+size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS]);

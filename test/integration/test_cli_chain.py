@@ -1,5 +1,6 @@
 """The CLI's looks at a running chain: follow, get, search, status, reconcile, doctor."""
 import json
+import re
 import time
 import uuid
 
@@ -108,6 +109,11 @@ def test_get_search_status_reconcile_doctor(chain):
 
     report = echora("reconcile", "--json").json
     assert int(report["compared"]) == 4 and report["missing"] == report["stale"] == report["surplus"] == 0
+
+    listed = echora("reference", "metrics").out
+    for kind in ("catalogue", "relay", "qdrant"):
+        names = {re.sub(r"_(bucket|sum|count)$", "", key.partition("{")[0]) for key in chain[kind].metrics()}
+        assert not [n for n in names if f"| `{n}` |" not in listed and f"| `{n}_" not in listed], kind
 
     checks = {c["check"]: c["state"] for c in echora("doctor", "--json", "--workers", workers).json}
     assert "FAIL" not in checks.values(), checks

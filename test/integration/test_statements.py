@@ -8,6 +8,8 @@ from harness.settings import ROOT
 ROLES = {"workers/catalogue": "echora_catalogue"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()
               for path in sorted((ROOT / folder / "sql").glob("*.sql"))]
+STATEMENTS += [("echora_owner" if path.name.startswith("migrate_") else "echora_reader", path)
+               for path in sorted((ROOT / "ops/cli/sql").glob("*.sql"))]
 
 
 @pytest.mark.parametrize("role, path", STATEMENTS, ids=[f"{p.parent.parent.name}/{p.stem}" for _, p in STATEMENTS])

@@ -1,0 +1,53 @@
+"""The generated pages equal what the programs say of themselves, and leave nothing out."""
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.settings import BUILD, ROOT
+
+ROOMS = ("events", "contracts", "outbox", "workers", "ops")
+
+
+def page(name):
+    return subprocess.run([BUILD / "ops/echora", "reference", name], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("name", ["options", "metrics", "codes", "subjects"])
+def test_page_is_up_to_date(name):
+    kept = ROOT / f"ops/reference/{name}.md"
+    assert kept.read_text() == page(name), f"make it again: build/ops/echora reference {name} > {kept.relative_to(ROOT)}"
+
+
+def sources():
+    return [p for room in ROOMS for p in sorted((ROOT / room).rglob("*.c"))]
+
+
+def test_every_code_in_the_source_is_listed():
+    listed = re.findall(r"^\| `([^`]+)` \|", page("codes"), re.M)
+    exact = {c for c in listed if not c.endswith("*")}
+    prefixes = tuple(c[:-1] for c in listed if c.endswith("*"))
+    call = re.compile(r'\berr_set(?:_dep)?\(\s*[^,()]+,\s*ERR_\w+,\s*(?:DEP_\w+,\s*)?"([^"]+)"')
+    used = {(code, path.relative_to(ROOT)) for path in sources() for code in call.findall(path.read_text())}
+    assert len(used) > 60
+    assert not [(c, str(p)) for c, p in used if c not in exact and not c.startswith(prefixes)]
+
+
+def test_every_metric_declared_by_name_is_listed():
+    listed = set(re.findall(r"^\| `([^`]+)` \|", page("metrics"), re.M))
+    named = {m for path in sources() for m in re.findall(r'"((?:echora|process)_[a-z_]+)"', path.read_text())
+             if not re.search(r"ops/(cli|tools)", str(path))}
+    metrics = {m for m in named if re.search(r"_(total|seconds|bytes|rows|up|open|active|slots|fds|info)$", m)}
+    assert metrics <= listed, metrics - listed
+
+
+def test_every_verb_has_help_with_an_example_that_names_it():
+    overview = subprocess.run([BUILD / "ops/echora", "--help"], capture_output=True, text=True, check=True).stdout
+    verbs = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  +\S", overview, re.M)
+    assert {"publish", "validate", "decode", "get", "import manami", "status", "follow", "search", "reconcile",
+            "streams plan", "streams apply", "streams check", "migrate", "doctor"} <= set(verbs)
+    for verb in verbs:
+        text = subprocess.run([BUILD / "ops/echora", *verb.split(), "--help"], capture_output=True, text=True,
+                              check=True).stdout
+        assert f"echora {verb}" in text.rpartition("Example:")[2], verb
