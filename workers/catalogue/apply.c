@@ -158,6 +158,38 @@ static enum found find_episode(struct work *w, struct op *op, struct thing *t, s
     return settle(w, t, e);
 }
 
+/* What a request demands of the entity that it names, beside its owners. */
+static enum found check_demands(struct work *w, struct op *op, const struct entity *e)
+{
+    if (op->expected_revision && e->revision != op->expected_revision) {
+        err_set(&op->err, ERR_REJECT, "revision-conflict", "change existence",
+                "the anime stands at another revision than expected");
+        return FOUND_CONFLICT;
+    }
+    if (op->deleted && uuid_cmp(op->main.id, e->id) != 0) {
+        char id[UUID_TEXT];
+        uuid_format(e->id, id);
+        err_set(&op->err, ERR_REJECT, "alias", "change existence",
+                "the id is an alias; the anime's own id is %s", id);
+        return FOUND_CONFLICT;
+    }
+    if (op->sets_existence && !op->consumer && e->f.deleted != op->deleted &&
+        clock_cmp(op->clock, fields_existence_clock(&e->f)) <= 0) {
+        err_set(&op->err, ERR_REJECT, "superseded", "change existence",
+                "a newer event or request has settled whether the anime exists");
+        return FOUND_CONFLICT;
+    }
+    if (uuid_is_nil(op->merge_into))
+        return FOUND;
+    const struct entity *survivor = work_by_id(w, KIND_ANIME, op->merge_into);
+    if (!survivor || survivor == e || survivor->f.deleted) {
+        err_set(&op->err, ERR_REJECT, "bad-survivor", "change existence",
+                "merge_into names no other living anime");
+        return FOUND_CONFLICT;
+    }
+    return FOUND;
+}
+
 static enum found find_owners(struct work *w, struct op *op)
 {
     struct thing *main = &op->main;
@@ -175,6 +207,8 @@ static enum found find_owners(struct work *w, struct op *op)
     if (main->kind == KIND_EPISODE && main->number >= 0 && main->number != e->number)
         return conflict(op, "episode number", e->id, e->anime_id);
     f = settle(w, main, e);
+    if (f == FOUND)
+        f = check_demands(w, op, e);
     for (size_t i = 0; i < op->n_members && f == FOUND; i++) {
         struct thing *t = &op->members[i];
         f = t->kind == KIND_CHARACTER ? find_character(w, op, t, e) : find_episode(w, op, t, e);
@@ -204,6 +238,19 @@ int work_exist(struct work *w, struct op *op, struct entity *anime, bool made, s
     if (work_say(w, op, anime, op->deleted ? SAY_DELETED : SAY_CREATED, 0, NULL, err) < 0)
         return -1;
     return follow(w, op->deleted ? FOLLOW_DELETED : FOLLOW_REVIVED, anime, op, err);
+}
+
+/* Id and references go to the survivor: what comes for either finds it from here on. */
+static int merge_away(struct work *w, struct op *op, struct entity *e, struct err *err)
+{
+    struct entity *survivor = work_by_id(w, KIND_ANIME, op->merge_into);
+    e->merged_into = survivor->id;
+    e->dirty = true;
+    struct new_alias *a = arena_alloc(w->arena, sizeof(*a));
+    if (!a)
+        return no_memory(err);
+    *a = (struct new_alias){e->id, survivor};
+    return work_add(w, &w->aliases, a) && work_add(w, &w->merges, e) ? 0 : no_memory(err);
 }
 
 /* The count that the search document carries. */
@@ -356,6 +403,8 @@ static int merge_all(struct work *w, struct op *op, struct err *err)
     if (op->judged && judge(w, op, &mask, err) < 0)
         return -1;
     if (op->sets_existence && work_exist(w, op, e, made, err) < 0)
+        return -1;
+    if (!uuid_is_nil(op->merge_into) && merge_away(w, op, e, err) < 0)
         return -1;
     if (merge_main(w, op, mask, made, err) < 0)
         return -1;

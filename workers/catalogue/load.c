@@ -393,6 +393,11 @@ int load_ops(struct work *w, struct op *const ops[], size_t n, struct err *err)
 {
     if (n == 0)
         return 0;
+    for (size_t i = 0; i < n; i++)
+        if (!uuid_is_nil(ops[i]->merge_into) &&
+            load_ids(w, KIND_ANIME, (struct uuid[]){ops[i]->main.id, ops[i]->merge_into}, 2, err) <
+                0)
+            return -1;
     if (find_owners(w, ops, n, err) < 0 || find_members(w, ops, n, err) < 0 ||
         find_made(w, ops, n, err) < 0)
         return -1;

@@ -59,11 +59,15 @@ struct op {
     bool sets_existence; /* main is an anime; to `deleted` */
     bool deleted;
     bool judged; /* by the risk policy */
+    /* Requests. */
+    int64_t expected_revision; /* refuse unless main stands there; 0 = any */
+    struct uuid merge_into;    /* who takes over main's id and references; nil = nobody */
 
     /* Results, of the last attempt. */
     enum op_outcome outcome;
-    int64_t revision; /* main's, 0 = did not change */
-    struct err err;   /* when rejected */
+    int64_t revision;  /* main's, 0 = did not change */
+    int64_t stands_at; /* main's revision after it, changed or not */
+    struct err err;    /* when rejected */
 };
 
 /* Fills everything that follows from subject and message; the caller then sets consumer, trace,

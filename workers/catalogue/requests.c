@@ -8,6 +8,8 @@ const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS] = {
     {"catalog.anime.get", answer_anime_get},
     {"catalog.character.get", answer_character_get},
     {"catalog.episode.get", answer_episode_get},
+    {"catalog.anime.delete", answer_anime_delete},
+    {"catalog.anime.restore", answer_anime_restore},
     {"catalog.revisions.list", answer_revisions_list},
     {"catalog.xref.resolve", answer_xref_resolve},
     {"catalog.outbox.enqueue", answer_outbox_enqueue},

@@ -5,12 +5,14 @@
 #include "events/worker.h"
 #include "workers/catalogue/kind.h"
 
-enum { N_CATALOGUE_REQUESTS = 8 };
+enum { N_CATALOGUE_REQUESTS = 10 };
 extern const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS];
 
 /* read.c: committed state with its revision. At most 256 ids; a reply that grows too large ends
  * early and lists the ids it left unread; the members of one anime go on with next_members. */
 answer_fn answer_record_get, answer_anime_get, answer_character_get, answer_episode_get;
+/* existence.c */
+answer_fn answer_anime_delete, answer_anime_restore;
 /* lookup.c */
 answer_fn answer_revisions_list, answer_xref_resolve;
 /* enqueue.c: fresh outbox rows under the lock of the entities' rows. */

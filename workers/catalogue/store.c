@@ -99,10 +99,20 @@ static int run_all(struct work *w, const struct pg_statement *statement, struct 
     return strtoll(PQcmdTuples(r), NULL, 10) == c->a[0].n ? 0 : race(err, what);
 }
 
+static void note_where_it_stands(struct work *w)
+{
+    for (size_t i = 0; i < w->ops.n; i++) {
+        struct op *op = w->ops.p[i];
+        op->stands_at = op->main.entity ? op->main.entity->revision : 0;
+    }
+}
+
 int store_revisions(struct work *w, struct err *err)
 {
-    if (w->announcements.n == 0)
+    if (w->announcements.n == 0) {
+        note_where_it_stands(w);
         return 0;
+    }
     CLEANUP(pg_clearp) PGresult *r = NULL;
     struct pg_param n = pg_i32((int32_t)w->announcements.n);
     if (pg_query(w->pg, &sql_take_revisions, &n, 1, &r, err) < 0)
@@ -116,6 +126,7 @@ int store_revisions(struct work *w, struct err *err)
         if (op->main.entity == a->entity)
             op->revision = a->revision;
     }
+    note_where_it_stands(w);
     return 0;
 }
 
@@ -272,6 +283,17 @@ static int store_casts(struct work *w, struct err *err)
     return c.a[0].n ? run(w, &sql_upsert_cast, &c, NULL, err) : 0;
 }
 
+static int store_merges(struct work *w, struct err *err)
+{
+    for (size_t i = 0; i < w->merges.n; i++) {
+        const struct entity *e = w->merges.p[i];
+        struct pg_param params[] = {pg_uuid(e->id), pg_uuid(e->merged_into)};
+        if (pg_query(w->pg, &sql_move_references, params, 2, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int store_entities(struct store *s, struct work *w, struct err *err)
 {
     for (int kind = 0; kind < N_KINDS; kind++)
@@ -280,7 +302,7 @@ int store_entities(struct store *s, struct work *w, struct err *err)
     for (int kind = 0; kind < N_KINDS; kind++)
         if (store_refs(w, (enum entity_kind)kind, err) < 0)
             return -1;
-    if (store_aliases(w, err) < 0 || store_casts(w, err) < 0)
+    if (store_merges(w, err) < 0 || store_aliases(w, err) < 0 || store_casts(w, err) < 0)
         return -1;
     return store_lists(w, err);
 }
@@ -357,7 +379,7 @@ static int store_pending(struct work *w, struct err *err)
     buf_init(&headers, 1 << 16);
     for (size_t i = 0; i < w->ops.n; i++) {
         const struct op *op = w->ops.p[i];
-        if (op->from_pending || op->outcome != OUTCOME_PENDING)
+        if (!op->consumer || op->from_pending || op->outcome != OUTCOME_PENDING)
             continue;
         buf_reset(&headers);
         put_headers(&headers, op);

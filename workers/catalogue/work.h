@@ -94,7 +94,8 @@ struct work {
     struct list casts;
     struct list parked;
     struct list follows;
-    struct list ops; /* every operation applied, pending ones included */
+    struct list merges; /* struct entity: those whose merged_into was set now */
+    struct list ops;    /* every operation applied, pending ones included */
     struct list undo;
     bool recording;
 };
