@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "events/base/clock.h"
 #include "events/pg_error.h"
@@ -230,13 +231,20 @@ static int connect_now(struct pg *pg, struct err *err)
     return 0;
 }
 
-/* Has the server closed an idle connection (restart, kill)? Costs one poll without a wait. */
+/* Has the server closed an idle connection (restart, kill)? Costs one poll without a wait. What an
+ * idle server sends is a notice, a changed setting, or its last error before it hangs up. */
 static bool went_away(PGconn *conn)
 {
     struct pollfd p = {.fd = PQsocket(conn), .events = POLLIN};
     if (poll(&p, 1, 0) == 0)
         return false;
-    return PQconsumeInput(conn) == 0 || PQstatus(conn) != CONNECTION_OK;
+    char type;
+    if (!PQsslInUse(conn)) {
+        ssize_t n = recv(PQsocket(conn), &type, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n == 0 || (n == 1 && type == 'E'))
+            return true;
+    }
+    return PQconsumeInput(conn) == 0 || PQisBusy(conn) || PQstatus(conn) != CONNECTION_OK;
 }
 
 int pg_ensure(struct pg *pg, struct err *err)
@@ -439,8 +447,9 @@ static bool needs_copy(const struct pg_param *p)
     return p->format == 0 && p->data != NULL;
 }
 
-static int bind(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
-                int n_params, const char *values[], int lengths[], int formats[], struct err *err)
+static int bind_params(struct pg *pg, const struct pg_statement *statement,
+                       const struct pg_param params[], int n_params, const char *values[],
+                       int lengths[], int formats[], struct err *err)
 {
     size_t total = 0;
     for (int i = 0; i < n_params; i++) {
@@ -483,7 +492,7 @@ int pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg
     assert(n_params >= 0 && n_params <= MAX_PARAMS);
     const char *values[MAX_PARAMS];
     int lengths[MAX_PARAMS], formats[MAX_PARAMS];
-    if (bind(pg, statement, params, n_params, values, lengths, formats, err) < 0)
+    if (bind_params(pg, statement, params, n_params, values, lengths, formats, err) < 0)
         return -1;
     if (pg_ensure(pg, err) < 0)
         return -1;

@@ -1,0 +1,229 @@
+"""The PostgreSQL client against a real server that is killed, stopped, slow or silent."""
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from harness.settings import BUILD
+
+DRIVER = BUILD / "test/drivers/pg_driver"
+
+
+class Driver:
+    def __init__(self, url, password, timeout_ms=5000):
+        self.child = subprocess.Popen([str(DRIVER), url, password, str(timeout_ms)], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def send(self, line):
+        self.child.stdin.write(line + "\n")
+
+    def receive(self):
+        return self.child.stdout.readline().rstrip("\n")
+
+    def __call__(self, line):
+        self.send(line)
+        return self.receive()
+
+    def close(self):
+        self.child.stdin.close()
+        assert self.child.wait(10) == 0
+
+
+@pytest.fixture
+def driver(db, pg_server):
+    made = []
+
+    def make(timeout_ms=5000, url=None, role="echora_catalogue"):
+        made.append(Driver(url or db.url(role), pg_server.passwords[role], timeout_ms))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def backend(db):
+    return db.one("SELECT pid FROM pg_stat_activity WHERE application_name = 'pg-driver'")
+
+
+def terminate(db):
+    assert db.one("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg-driver'")
+
+
+@pytest.fixture
+def table(db):
+    db.do("CREATE TABLE catalog.t (x bigint PRIMARY KEY CHECK (x < 1000))")
+    db.do("GRANT ALL ON catalog.t TO echora_catalogue")
+
+
+def test_statements_and_transactions(driver, table):
+    d = driver()
+    assert d("int SELECT 7::bigint") == "ok 7" and d("int SELECT 7::bigint") == "ok 7"
+    assert d("begin") == "ok 0" and d("tx") == "ok 1"
+    assert d("int INSERT INTO catalog.t VALUES (1) RETURNING x") == "ok 1"
+    assert d("commit") == "ok 0" and d("tx") == "ok 0"
+    assert d("begin") == "ok 0"
+    assert d("int INSERT INTO catalog.t VALUES (2) RETURNING x") == "ok 2"
+    assert d("rollback") == "ok 0"
+    assert d("int SELECT count(*) FROM catalog.t") == "ok 1"
+    assert d('json [1, 2, "ä"]') == "ok 3"
+    assert d("generation") == "ok 1"
+
+
+def test_data_errors_name_no_values(driver, table):
+    d = driver()
+    assert d("int INSERT INTO catalog.t VALUES (1) RETURNING x") == "ok 1"
+    answer = d("int INSERT INTO catalog.t VALUES (1) RETURNING x")
+    assert answer.startswith("reject pg-23505 ") and "t_pkey" in answer
+    assert d("int INSERT INTO catalog.t VALUES (1234) RETURNING x").startswith("reject pg-23514 ")
+    answer = d("int SELECT 'secret-value'::text::bigint")
+    assert answer.startswith("reject pg-22P02 ") and "secret-value" not in answer
+    assert d("int SELECT nothing FROM nowhere").startswith("fatal pg-42P01 ")
+    assert d("int SELECT 1::bigint") == "ok 1"
+
+
+def test_a_failed_transaction_does_not_commit(driver, table):
+    d = driver()
+    d("begin")
+    assert d("int INSERT INTO catalog.t VALUES (5) RETURNING x") == "ok 5"
+    assert d("int SELECT 1::bigint / 0").startswith("reject pg-22012 ")
+    assert d("int SELECT 1::bigint").startswith("retry pg-25P02 ")
+    assert d("commit").startswith("retry pg-25P02 ")
+    assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 0"
+
+
+def test_backend_killed_in_mid_query(driver, db, table):
+    d = driver()
+    assert d("ping") == "ok 0"
+    d.send("int SELECT 1::bigint FROM pg_sleep(10)")
+    time.sleep(0.3)
+    terminate(db)
+    assert d.receive().startswith("unavailable pg-57P01 ")
+    assert d("int SELECT 2::bigint") == "ok 2" and d("generation") == "ok 2"
+
+
+def test_backend_killed_while_idle_is_not_noticed(driver, db):
+    d = driver()
+    assert d("int SELECT 2::bigint") == "ok 2"
+    terminate(db)
+    time.sleep(0.2)
+    assert d("int SELECT 2::bigint") == "ok 2" and d("generation") == "ok 2"
+
+
+def test_no_statement_slips_out_of_a_broken_transaction(driver, db, table):
+    d = driver()
+    d("begin")
+    d("int INSERT INTO catalog.t VALUES (1) RETURNING x")
+    terminate(db)
+    time.sleep(0.2)
+    assert d("int INSERT INTO catalog.t VALUES (2) RETURNING x").startswith("unavailable ")
+    assert d("int INSERT INTO catalog.t VALUES (3) RETURNING x").startswith("unavailable pg-connection ")
+    assert d("commit").startswith("unavailable pg-connection ")
+    assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 0"
+
+
+def test_lost_commit_reply_is_uncertain(driver, db, table, pg_server):
+    """COMMIT waits for a standby that does not exist; the session is ended: committed, and nobody told."""
+    d = driver()
+    pg_server.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf();")
+    try:
+        d("begin")
+        d("int INSERT INTO catalog.t VALUES (1) RETURNING x")
+        d.send("commit")
+        time.sleep(0.5)
+        terminate(db)
+        answer = d.receive()
+    finally:
+        pg_server.sql("ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf();")
+    assert answer.startswith("uncertain "), answer
+    assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 1"
+
+
+def test_statement_timeout(driver):
+    d = driver(timeout_ms=300)
+    started = time.monotonic()
+    assert d("int SELECT 1::bigint FROM pg_sleep(30)").startswith("retry pg-57014 ")
+    assert time.monotonic() - started < 2
+    assert d("int SELECT 1::bigint") == "ok 1" and d("generation") == "ok 1"
+
+
+def test_silent_server_is_given_up(driver, db):
+    """The backend is stopped: neither answer nor timeout of its own."""
+    d = driver(timeout_ms=300)
+    assert d("ping") == "ok 0"
+    pid = backend(db)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert d("int SELECT 1::bigint").startswith("unavailable pg-timeout ")
+        assert 0.3 < time.monotonic() - started < 5
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert d("int SELECT 1::bigint") == "ok 1"
+
+
+def test_server_restart(driver, db, pg_server):
+    d = driver()
+    assert d("int SELECT 1::bigint") == "ok 1"
+    pg_server.kill()
+    assert d("int SELECT 1::bigint").startswith("unavailable pg-")
+    answers = []
+    starter = threading.Thread(target=pg_server.start)
+    starter.start()
+    end = time.monotonic() + 20
+    while not answers or answers[-1] != "ok 1":
+        answers.append(d("int SELECT 1::bigint"))
+        assert answers[-1] == "ok 1" or answers[-1].startswith("unavailable "), answers[-1]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    starter.join()
+
+
+def test_refused_logins(driver, db, pg_server):
+    base = f"127.0.0.1:{pg_server.port}"
+    assert answer_of(f"postgresql://echora_catalogue@{base}/{db.name}", "wrong").startswith("fatal pg-28P01 ")
+    assert answer_of(f"postgresql://echora_catalogue@{base}/no_such",
+                         pg_server.passwords["echora_catalogue"]).startswith("fatal pg-3D000 ")
+    assert answer_of(f"postgresql://echora_catalogue:hidden@{base}/{db.name}", "").startswith("fatal config ")
+    answer = answer_of("postgresql://[", "")
+    assert answer.startswith("fatal config ")
+    assert answer_of("postgresql://echora_catalogue@127.0.0.1:1/x", "").startswith("unavailable pg-connection ")
+    # An address that never answers.
+    started = time.monotonic()
+    answer = answer_of("postgresql://echora_catalogue@192.0.2.1:5432/x", "")
+    assert answer.startswith("unavailable pg-") and time.monotonic() - started < 6
+
+
+def answer_of(url, password):
+    d = Driver(url, password)
+    answer = d("ping")
+    d.close()
+    assert not password or password not in answer
+    assert "hidden" not in answer
+    return answer
+
+
+def test_unix_socket(driver, db, pg_server):
+    folder = pg_server.folder
+    pg_server.sql(f"ALTER SYSTEM SET unix_socket_directories = '{folder}';")
+    pg_server.stop(number=signal.SIGINT)
+    pg_server.start()
+    try:
+        d = driver(url=f"postgresql://echora_catalogue@/{db.name}?host={folder}&port={pg_server.port}")
+        assert d("int SELECT 3::bigint") == "ok 3"
+    finally:
+        pg_server.sql("ALTER SYSTEM RESET unix_socket_directories;")
+        pg_server.stop(number=signal.SIGINT)
+        pg_server.start()
+
+
+def test_statements_survive_a_changed_table(driver, db, table):
+    """`cached plan must not change result type`: the statement is prepared anew, not for ever broken."""
+    d = driver()
+    db.do("CREATE TABLE catalog.w AS SELECT 1::bigint AS a")
+    db.do("GRANT ALL ON catalog.w TO echora_catalogue")
+    assert d("int SELECT * FROM catalog.w") == "ok 1"
+    db.do("ALTER TABLE catalog.w ADD b bigint")
+    assert d("int SELECT * FROM catalog.w").startswith("retry pg-0A000 ")
+    assert d("int SELECT * FROM catalog.w") == "ok 1"
