@@ -6,6 +6,7 @@ serve is refused by name, and nothing is dropped in silence.
 """
 
 import math
+import re
 import uuid
 from functools import lru_cache
 
@@ -23,6 +24,7 @@ TOKENIZERS = {"word": q.TokenizerType.Word, "whitespace": q.TokenizerType.Whites
               "prefix": q.TokenizerType.Prefix, "multilingual": q.TokenizerType.Multilingual}
 UPDATE_MODES = {"upsert": q.UpdateMode.Upsert, "insert_only": q.UpdateMode.InsertOnly,
                 "update_only": q.UpdateMode.UpdateOnly}
+POINT_MEMBERS = {"id", "vector", "payload"}
 BM25_MODELS = ("qdrant/bm25", "bm25")
 
 
@@ -104,10 +106,15 @@ class Members:
                 raise bad_format(self.path, f"unknown field `{name}`")
 
 
+HYPHENATED = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+
+
 def point_id(value, path):
     if type(value) is int and 0 <= value < 1 << 64:
         return value
     if type(value) is str:
+        if HYPHENATED(value):
+            return value
         try:
             return str(uuid.UUID(value))
         except ValueError:
@@ -167,6 +174,8 @@ def bm25_model(options):
 
 def document(value, path):
     """{"text","model":"qdrant/bm25","options"} to (model, text)."""
+    if len(value) == 2 and value.get("model") == "qdrant/bm25" and type(value.get("text")) is str:
+        return bm25_model(()), value["text"]  # what nearly every point has
     m = Members(value, path)
     text, model = m.typed("text", str), m.typed("model", str)
     options = m.typed("options", dict, {})
@@ -214,6 +223,11 @@ def points(value, schema, path):
     out = []
     for i, item in enumerate(value):
         at = f"{path}[{i}]"
+        if type(item) is dict and item.keys() == POINT_MEMBERS and type(item["vector"]) is dict \
+                and type(item["payload"]) is dict:  # the same without bookkeeping, for bulk loads
+            vector = {name: named_vector(v, name, schema, f"{at}.vector.{name}") for name, v in item["vector"].items()}
+            out.append(q.Point(id=point_id(item["id"], f"{at}.id"), vector=vector, payload=item["payload"]))
+            continue
         m = Members(item, at)
         pid = point_id(m.take("id"), m.at("id"))
         vector = vectors(m.take("vector"), schema, m.at("vector"))
@@ -257,6 +271,10 @@ def key_of(m):
 def condition(value, path):
     if type(value) is not dict:
         raise bad_format(path, "expected a condition")
+    if len(value) == 1 and type(value.get("must")) is list:
+        return q.Filter(must=conditions(value["must"], f"{path}.must"))
+    if len(value) == 1 and type(value.get("has_id")) is list:
+        return q.HasIdCondition(set(point_ids(value["has_id"], f"{path}.has_id")))
     m = Members(value, path)
     if "key" in value:
         return field_condition(m)

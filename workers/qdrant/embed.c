@@ -10,7 +10,7 @@
 #include "workers/qdrant/embed_hash.h"
 #include "workers/qdrant/embed_http.h"
 
-enum { CALL_MAX = 256, QUERY_WORDS_MAX = 32 };
+enum { CALL_MAX = 256 };
 
 struct embedder {
     enum { PROVIDER_NONE, PROVIDER_HASH, PROVIDER_HTTP } provider;
@@ -148,35 +148,4 @@ int embed_documents(struct embedder *e, const struct document *const docs[], siz
         done[i] = true;
     }
     return 0;
-}
-
-/* A person's words may stand in any field of what they look for. */
-static size_t query_parts(struct view text, struct text_part parts[])
-{
-    size_t n = 0;
-    parts[n++] = (struct text_part){TEXT_TITLE, text};
-    parts[n++] = (struct text_part){TEXT_SYNOPSIS, text};
-    struct view rest = text, word;
-    for (unsigned words = 0; words < QUERY_WORDS_MAX && view_split(&rest, ' ', &word); words++) {
-        if (word.n == 0)
-            continue;
-        for (enum text_field f = TEXT_TAG; f < N_TEXT_FIELDS; f++)
-            parts[n++] = (struct text_part){f, word};
-    }
-    return n;
-}
-
-int embed_query(struct embedder *e, struct view text, float *vector, struct err *err)
-{
-    struct text_part parts[2 + QUERY_WORDS_MAX * N_TEXT_FIELDS];
-    switch (e->provider) {
-    case PROVIDER_NONE:
-        return err_set(err, ERR_REJECT, "embed-none", "embed query",
-                       "no provider of dense vectors is configured");
-    case PROVIDER_HASH:
-        return hash_embed(e->features, parts, query_parts(text, parts), vector, err);
-    case PROVIDER_HTTP:
-        break;
-    }
-    return embed_http_texts(e->http, &text, 1, vector, err);
 }

@@ -37,5 +37,3 @@ size_t embedder_dimension(const struct embedder *e);
  * nonsense). */
 MUST_CHECK int embed_documents(struct embedder *e, const struct document *const docs[], size_t n,
                                float *vectors, bool *done, struct err *err);
-/* The vector that finds documents by a person's text. */
-MUST_CHECK int embed_query(struct embedder *e, struct view text, float *vector, struct err *err);

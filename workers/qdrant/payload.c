@@ -25,7 +25,6 @@ const struct payload_field payload_fields[] = {
     {"title_english", A, "title_english"},
     {"title_japanese", A | E, "title_japanese"},
     {"title_romaji", E, "title_romaji"},
-    {"synonyms", A, "synonyms"},
     {"type", A, "type", .index = "keyword"},
     {"status", A, "status", .index = "keyword"},
     {"rating", A, "rating", .index = "keyword"},
