@@ -1,0 +1,139 @@
+"""ops/up, ops/status, ops/env and ops/down, as a person types them."""
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness.settings import BUILD, ROOT
+
+from ops.fleet import system
+
+# The commands build and run the ordinary build, so a sanitizer run has nothing to add.
+pytestmark = pytest.mark.skipif(BUILD != (ROOT / "build").resolve(), reason="uses the ordinary build")
+
+
+def run(command, *argv, ok=True, env=None):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ECHORA_", "PG", "NATS_"))}
+    result = subprocess.run([str(ROOT / "ops" / command), *argv], cwd=str(ROOT), text=True, capture_output=True,
+                            stdin=subprocess.DEVNULL, timeout=180, env=dict(clean, **(env or {})))
+    if ok:
+        assert result.returncode == 0, f"ops/{command}: {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+@pytest.fixture(scope="module")
+def state():
+    folder = Path(tempfile.mkdtemp(prefix="echora-up-"))
+    folder.chmod(0o755)
+    yield folder / "state"
+    run("down", "--state", str(folder / "state"), "--wipe", ok=False)
+    folder.rmdir()
+
+
+@pytest.fixture(scope="module")
+def first(state):
+    return run("up", "--no-install", "--state", str(state))
+
+
+def shell(state, command, role=""):
+    return subprocess.run(["bash", "-c", f'eval "$(ops/env --state {state} {role})" && {command}'], cwd=str(ROOT),
+                          text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def test_up_follows_and_finds_an_anime(first):
+    assert "$ echora follow" in first.stdout and "Cowboy Bebop" in first.stdout
+    assert "$ echora search" in first.stdout
+    found = first.stdout.split("$ echora search", 1)[1]
+    assert "Cowboy Bebop" in found
+    assert "Three things to try next" in first.stdout
+
+
+def test_status_knows_everything(first, state):
+    answer = json.loads(run("status", "--state", str(state), "--json").stdout)
+    assert {n: p["state"] for n, p in answer["processes"].items()} == dict.fromkeys(
+        ("postgres", "nats", "qdrant", "catalogue", "relay", "qdrant-sync"), "RUNNING")
+    assert set(answer["health"].values()) == {"ready"}
+
+
+def test_servers_run_unprivileged(first, state):
+    _, uid, _ = system.account()
+    for process in json.loads(run("status", "--state", str(state), "--json").stdout)["processes"].values():
+        pid = int(process["detail"].split("pid ")[1].split(",")[0])
+        assert Path(f"/proc/{pid}").stat().st_uid == uid
+
+
+def test_shell_of_a_reader(first, state):
+    assert int(shell(state, "psql -Atc 'SELECT count(*) FROM anime'").stdout) >= 68
+    refused = shell(state, "psql -c 'DELETE FROM anime'")
+    assert refused.returncode != 0
+    assert "secret" not in shell(state, "echora --print-config").stdout.lower().replace("(secret)", "")
+
+
+def test_nats_cli_reads_and_may_not_write_what_the_relay_writes(first, state):
+    if not (ROOT / ".echora/tools/bin/nats").exists():
+        pytest.skip("no nats CLI: needs a Go toolchain")
+    info = shell(state, "nats stream info ANIME_SYNC --json")
+    before = json.loads(info.stdout)["state"]["messages"]
+    assert before >= 68, info.stderr
+    shell(state, "nats pub anime.synced forged")
+    info = shell(state, "nats stream info ANIME_SYNC --json")
+    assert json.loads(info.stdout)["state"]["messages"] == before
+
+
+def test_again_changes_nothing_and_is_quick(first, state):
+    before = shell(state, "psql -Atc 'SELECT max(id), count(*) FROM outbox'").stdout
+    second = run("up", "--no-install", "--state", str(state))
+    assert shell(state, "psql -Atc 'SELECT max(id), count(*) FROM outbox'").stdout == before
+    seconds = float(second.stdout.split("Up in ", 1)[1].split(" s", 1)[0])
+    assert seconds <= 30
+
+
+def test_first_event_of_the_readme(first, state):
+    text = (ROOT / "README.md").read_text().split("## Your first event", 1)[1]
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    script = "\n".join(lines[:next(i for i, line in enumerate(lines) if line.startswith("echora search")) + 1])
+    script = script.replace("ops/up", ":").replace("$(ops/env)", f"$(ops/env --state {state})") \
+        .replace("mine.json", f"{state.parent}/mine.json")
+    result = subprocess.run(["bash", "-e", "-c", script], cwd=str(ROOT), text=True, capture_output=True,
+                            stdin=subprocess.DEVNULL, timeout=60)
+    (state.parent / "mine.json").unlink(missing_ok=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "My First Anime" in result.stdout.split("follow")[-1]
+
+
+def test_passwords_stay_private(first, state):
+    secrets = state / "secrets"
+    assert secrets.stat().st_mode & 0o077 == 0
+    passwords = [f.read_text().strip() for f in secrets.iterdir() if f.name != "pgpass"]
+    assert all(len(p) >= 24 for p in passwords)
+    for file in state.glob("logs/*"):
+        text = file.read_text(errors="replace")
+        assert not [p for p in passwords if p in text], file
+    commands = b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
+    assert not [p for p in passwords if p.encode() in commands]
+
+
+def test_a_killed_worker_comes_back(first, state):
+    rows = json.loads(run("status", "--state", str(state), "--json").stdout)["processes"]
+    os.kill(int(rows["relay"]["detail"].split("pid ")[1].split(",")[0]), 9)
+
+    def back():
+        answer = json.loads(run("status", "--state", str(state), "--json", ok=False).stdout)
+        return answer["processes"]["relay"]["state"] == "RUNNING" and answer["health"]["relay"] == "ready"
+    system.wait_until(back, 15, "the relay's return")
+
+
+def test_down_leaves_nothing(first, state):
+    settings = json.loads((state / "settings.json").read_text())
+    rows = json.loads(run("status", "--state", str(state), "--json").stdout)["processes"]
+    pids = [int(row["detail"].split("pid ")[1].split(",")[0]) for row in rows.values()]
+    run("down", "--state", str(state))
+    for name, port in settings["ports"].items():
+        assert not system.port_open(port), name
+    for pid in pids:
+        assert not Path(f"/proc/{pid}/exe").exists()
+    assert (state / "pg/PG_VERSION").exists()
+    run("down", "--state", str(state), "--wipe")
+    assert not state.exists()
