@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 {
     if (argc != 5)
         die("usage", "relay_latency PG-CONNINFO NATS-URL ROWS-PER-SECOND SECONDS");
-    const long rate = atol(argv[3]), n = rate * atol(argv[4]), warm = rate;
+    const long rate = strtol(argv[3], NULL, 10), n = rate * strtol(argv[4], NULL, 10), warm = rate;
     if (n + warm > MAX_ROWS)
         die("rows", "too many");
     PGconn *pg = PQconnectdb(argv[1]);
