@@ -9,8 +9,8 @@
 
 /* One fault. Never holds a value, only where, which rule and what kind of value was there. */
 struct fault {
-    const char
-        *code; /* stable, listed in codes.def: "bad-uuid", "missing-required", "out-of-range", ... */
+    const char *
+        code; /* stable, listed in codes.def: "bad-uuid", "missing-required", "out-of-range", ... */
     char path[160]; /* "anime.score.median", "episodes[3].episode_number" */
     char text[200]; /* rule, for people */
     char kind[24];  /* "string", "number", "absent", ... */

@@ -40,7 +40,8 @@ struct dead_letter {
 /* Everything in the arena. ERR_RETRY no-memory when it is full. */
 MUST_CHECK int dead_letter_build(const struct dead_letter *facts, struct arena *arena,
                                  struct bus_message *ret, struct err *err);
-/* Groups equal failures: consumer, code and the reason without its numbers and ids. 16 hex characters. */
+/* Groups equal failures: consumer, code and the reason without its numbers and ids. 16 hex
+ * characters. */
 void dead_letter_fingerprint(const char *consumer, const char *code, const char *reason,
                              char out[static 17]);
 /* Headers that NATS gives a meaning: never copied. */

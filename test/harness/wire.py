@@ -39,6 +39,16 @@ ENVELOPES = {
                               (3, "character_id", "string", 0), (4, "changed_fields", "string", 1),
                               (5, "character", "Character", 0), (7, "source", "string", 0)],
 }
+# Reading the catalogue: the numbers that the contract fixes for requests.
+READS = {
+    "CatalogGetRequest": [(1, "ids", "string", 1), (2, "include_deleted", "bool", 0), (3, "fields", "string", 1),
+                          (4, "revisions_only", "bool", 0), (5, "members_cursor", "string", 0)],
+    "CatalogEntry": [(1, "id", "string", 0), (2, "canonical_id", "string", 0), (3, "revision", "int64", 0),
+                     (4, "deleted", "bool", 0), (5, "record", "AnimeRecord", 0), (6, "anime", "Anime", 0),
+                     (7, "character", "Character", 0), (8, "episode", "Episode", 0), (9, "anime_ids", "string", 1),
+                     (10, "members", "CatalogEntry", 1), (11, "next_members", "string", 0)],
+    "CatalogGetReply": [(1, "entries", "CatalogEntry", 1), (2, "missing", "string", 1), (3, "unread", "string", 1)],
+}
 OPTIONAL = 2
 
 
@@ -101,7 +111,7 @@ class Builder:
 
 @functools.cache
 def classes():
-    """name -> message class, for every domain message and event envelope."""
+    """name -> message class, for every domain message, event envelope and read request."""
     builder = Builder()
     values = {}
     for row in rows("enums.csv"):
@@ -110,7 +120,7 @@ def classes():
         builder.enum(name, members)
     for row in rows("fields.csv"):
         builder.field(row["message"], int(row["number"]), row["field"], row["type"], row["presence"])
-    for name, fields in ENVELOPES.items():
+    for name, fields in {**ENVELOPES, **READS}.items():
         for number, field, type_name, how in fields:
             builder.field(name, number, field, type_name, ("singular", "repeated", "optional")[how])
     pool = descriptor_pool.DescriptorPool()
