@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     const struct pg_options options = {.url = argv[1],
                                        .password = argv[2],
                                        .application_name = "pg-driver",
-                                       .statement_timeout_ms = atoi(argv[3])};
+                                       .statement_timeout_ms = (int)strtol(argv[3], NULL, 10)};
     struct pg *pg = pg_new(&options);
     static char line[65536];
     while (fgets(line, sizeof(line), stdin) != NULL) {
