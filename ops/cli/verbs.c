@@ -16,6 +16,7 @@ const struct verb *const cli_verbs[] = {
     &verb_streams_check,
     &verb_migrate,
     &verb_doctor,
+    &verb_contracts_asyncapi,
     &verb_reference_options,
     &verb_reference_metrics,
     &verb_reference_codes,

@@ -4,6 +4,7 @@
 
 #include "ops/cli/cli.h"
 
+extern const struct verb verb_contracts_asyncapi;
 extern const struct verb verb_decode;
 extern const struct verb verb_doctor;
 extern const struct verb verb_follow;

@@ -1,0 +1,13 @@
+/* The AsyncAPI 3 document of the house: every subject, its message and what stands in it, from the
+ * registry and the compiled descriptors. Payloads are described in their canonical JSON form. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <jansson.h>
+
+/* Caller owns. NULL when out of memory. */
+json_t *asyncapi_document(void);
+/* JSON Schema of one message's canonical JSON form: #/components/schemas/<name> references for
+ * messages inside it. */
+struct ProtobufCMessageDescriptor;
+json_t *asyncapi_schema(const struct ProtobufCMessageDescriptor *type);

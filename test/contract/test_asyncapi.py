@@ -1,0 +1,103 @@
+"""contracts/asyncapi.json: up to date, sound in itself, by the official schema, and true of real messages."""
+import json
+import random
+import re
+import shutil
+import subprocess
+import tarfile
+
+import jsonschema
+import pytest
+from google.protobuf import json_format
+
+from harness.settings import BUILD, ROOT
+
+from .random_messages import random_message
+
+KEPT = ROOT / "contracts/asyncapi.json"
+# The npm package that carries the official JSON schemas.
+SPECS = "@asyncapi/specs@6.11.1"
+
+
+@pytest.fixture(scope="module")
+def document():
+    return json.loads(KEPT.read_text())
+
+
+def test_up_to_date():
+    made = subprocess.run([BUILD / "ops/echora", "contracts", "asyncapi"], capture_output=True, text=True, check=True)
+    assert made.stdout == KEPT.read_text(), "make it again: ops/tools/regenerate"
+
+
+def resolve(document, ref):
+    assert ref.startswith("#/"), ref
+    node = document
+    for part in ref[2:].split("/"):
+        node = node[part.replace("~1", "/").replace("~0", "~")]
+    return node
+
+
+def refs(node):
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from refs(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from refs(value)
+
+
+def test_every_reference_leads_somewhere(document):
+    found = list(refs(document))
+    assert len(found) > 100
+    for ref in found:
+        assert resolve(document, ref) is not None
+
+
+def test_every_subject_of_the_registry_is_there(document):
+    page = subprocess.run([BUILD / "ops/echora", "reference", "subjects"], capture_output=True, text=True, check=True)
+    subjects = set(re.findall(r"^\| `([a-z.]+)` \|", page.stdout, re.M))
+    assert subjects == set(document["channels"]) == set(document["operations"])
+    for name, channel in document["channels"].items():
+        assert channel["address"] == name
+        operation = document["operations"][name]
+        assert resolve(document, operation["channel"]["$ref"]) is channel
+        for message in operation.get("messages", []):
+            assert message["$ref"].startswith(f"#/channels/{name}/messages/")
+        assert operation["action"] in ("send", "receive")
+
+
+def test_the_official_schema_agrees(document, tmp_path):
+    if not shutil.which("npm"):
+        pytest.skip("npm is not there: the official schema comes from its registry")
+    packed = subprocess.run(["npm", "pack", "--silent", SPECS], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    if packed.returncode != 0:
+        pytest.skip("the npm registry is out of reach")
+    with tarfile.open(next(tmp_path.glob("*.tgz"))) as archive:
+        schema = json.load(archive.extractfile("package/schemas/3.0.0.json"))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert [f"{e.json_path}: {e.message}"[:300] for e in validator.iter_errors(document)][:5] == []
+    broken = json.loads(json.dumps(document))
+    broken["operations"]["anime.enriched"]["action"] = "shout"
+    assert not validator.is_valid(broken)
+
+
+def validator_of(document, name):
+    text = json.dumps(document["components"]["schemas"]).replace("#/components/schemas/", "#/$defs/")
+    return jsonschema.Draft202012Validator({"$defs": json.loads(text), "$ref": f"#/$defs/{name}"})
+
+
+def test_schemas_are_true_of_random_messages(document, published):
+    rng = random.Random(11)
+    checked = 0
+    for name in document["components"]["messages"]:
+        validator = validator_of(document, name)
+        for every in (False, True):
+            for _ in range(5):
+                message = json_format.MessageToDict(random_message(published[name], rng, every=every, depth=4))
+                errors = [e.json_path + " " + e.message for e in validator.iter_errors(message)]
+                assert not errors, (name, errors[:3])
+                checked += 1
+        assert not validator.is_valid({"noSuchMember": 1})
+    assert checked > 200
