@@ -195,6 +195,60 @@ def test_payload_alone_keeps_vectors(chain, spawn):
     assert last[1]["dense"] != after[1]["dense"]
 
 
+def test_deletion_covers_children_and_stays(chain, spawn):
+    spawn("qdrant")
+    shared, own = ident(2, 1), ident(2, 2)
+    chain.publish(anime(1, characters=[{"id": shared, "name": "Both"}, {"id": own, "name": "Own"}],
+                        episodes=[{"episodeNumber": n, "title": f"E{n}"} for n in range(3)]),
+                  anime(2, nsfw=True, characters=[{"id": shared, "name": "Both"}]))
+    chain.quiet()
+    assert len(chain.living()) == 2 + 2 + 3 and chain.living()[shared]["nsfw"] is True
+    chain.ask("catalog.anime.delete", animeId=ident(1, 1), reason="test", actor="test")
+    chain.quiet()
+    assert set(chain.living()) == {ident(1, 2), shared}
+    gone = chain.points()[ident(1, 1)]
+    assert gone["deleted"] is True and gone["rev"] > 0
+    assert chain.drift() == {"compared": 2}
+    # A late, stale upsert finds the tombstone.
+    stale = {"points": [{"id": ident(1, 1), "vector": {}, "payload": {"rev": gone["rev"] - 1, "title": "stale"}}],
+             "update_filter": {"should": [{"is_empty": {"key": "rev"}},
+                                          {"key": "rev", "range": {"lt": gone["rev"] - 1}}]}}
+    assert chain.qdrant.call("PUT", "/collections/anime_database/points?wait=true", stale)[0] == 200
+    assert chain.points()[ident(1, 1)] == gone
+    chain.ask("catalog.anime.restore", animeId=ident(1, 1), reason="test", actor="test")
+    chain.quiet()
+    assert len(chain.living()) == 7 and chain.drift() == {"compared": 7}
+
+
+def test_slow_writer_meets_the_tombstone(chain, spawn):
+    """An upsert hangs on its way; meanwhile another worker learns of the deletion. The deletion stays."""
+    spawn("qdrant")
+    spawn("qdrant")
+    chain.publish(anime(1))
+    chain.quiet()
+    chain.qdrant.faults({"action": "delay", "delay_ms": 4000, "method": "POST", "path": "*/points/batch", "times": 1},
+                        {"action": "delay", "delay_ms": 4000, "method": "PUT", "path": "*/points", "times": 1})
+    chain.publish({"animeId": ident(1, 1), "changedFields": ["tags"], "anime": {"tags": ["space", "tag 1", "late"]}},
+                  subject="anime.updated")
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 2, 10, "relayed")
+    time.sleep(0.5)
+    chain.ask("catalog.anime.delete", animeId=ident(1, 1), reason="test", actor="test")
+    chain.quiet()
+    time.sleep(5)
+    assert chain.points()[ident(1, 1)]["deleted"] is True and not chain.living()
+
+
+def test_merged_anime_leaves_a_tombstone(chain, spawn):
+    spawn("qdrant")
+    chain.publish(anime(1, episodes=[{"episodeNumber": 1, "title": "One"}]), anime(2))
+    chain.quiet()
+    chain.ask("catalog.anime.delete", animeId=ident(1, 1), mergeInto=ident(1, 2), reason="test", actor="test")
+    chain.quiet()
+    assert chain.points()[ident(1, 1)]["deleted"] is True and ident(1, 2) in chain.living()
+    counts = chain.drift()
+    assert set(counts) == {"compared"}, counts
+
+
 FAULTS = [
     {"action": "status", "status": 500, "times": 3},
     {"action": "status", "status": 429, "retry_after": 1, "times": 2},

@@ -11,6 +11,7 @@ enum {
     BODY_MAX = 1 << 20, /* of requests made here; writes bring their own */
     REPLY_MAX = 16 << 20,
     PATH_MAX_BYTES = 512,
+    CHILDREN_PAGE = 1000,
     MARGIN_MS = 5000, /* the server's own limit must be over first */
 };
 
@@ -207,5 +208,49 @@ int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n, struc
     for (size_t i = 0; i < json_array_size(result); i++)
         place(json_array_get(result, i), ids, n, marks);
     json_decref(result);
+    return 0;
+}
+
+static int report_children(const json_t *points, found_fn *found, void *ctx, struct err *err)
+{
+    for (size_t i = 0; i < json_array_size(points); i++) {
+        const json_t *point = json_array_get(points, i);
+        const char *text = json_string_value(json_object_get(point, "id"));
+        const char *type =
+            json_string_value(json_object_get(json_object_get(point, "payload"), "entity_type"));
+        enum doc_kind kind = doc_kind_of(view_of(type ? type : ""));
+        struct uuid id;
+        if (text && uuid_parse(view_of(text), &id) && kind != N_DOC_KINDS &&
+            found(ctx, kind, id, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *ctx,
+                    struct err *err)
+{
+    char path[PATH_MAX_BYTES], anime_text[UUID_TEXT], next[UUID_TEXT] = "";
+    snprintf(path, sizeof(path), "/collections/%s/points/scroll", q->collection);
+    uuid_format(anime, anime_text);
+    do {
+        json_t *result = NULL;
+        buf_reset(&q->body);
+        buf_printf(&q->body,
+                   "{\"limit\":%d,\"with_payload\":[\"entity_type\"],\"with_vector\":false,"
+                   "\"filter\":{\"must\":[{\"key\":\"anime_ids\",\"match\":{\"value\":\"%s\"}}]}",
+                   CHILDREN_PAGE, anime_text);
+        if (next[0])
+            buf_printf(&q->body, ",\"offset\":\"%s\"", next);
+        buf_putc(&q->body, '}');
+        if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
+            return -1;
+        int rc = report_children(json_object_get(result, "points"), found, ctx, err);
+        const char *more = json_string_value(json_object_get(result, "next_page_offset"));
+        snprintf(next, sizeof(next), "%s", more ? more : "");
+        json_decref(result);
+        if (rc < 0)
+            return -1;
+    } while (next[0]);
     return 0;
 }

@@ -17,15 +17,16 @@ static int no_memory(struct err *err)
 
 /* --- members of an anime --- */
 
-static int add_member(struct sync *s, size_t item, const CatalogEntry *member, struct err *err)
+/* Those events that wait for the anime wait for the child, too. */
+static int add_child(struct sync *s, size_t item, enum doc_kind kind, struct uuid id,
+                     int64_t least_rev, struct err *err)
 {
-    struct item child = {.kind = member->episode ? DOC_EPISODE : DOC_CHARACTER,
-                         .least_rev = member->revision,
-                         .repair = s->items.list[item].repair,
-                         .trace = s->items.list[item].trace};
-    if (!uuid_parse(view_of(member->canonical_id), &child.id))
-        return 0;
-    size_t n_links = s->items.n_links; /* those that wait for the anime wait for its members */
+    const struct item child = {.kind = kind,
+                               .id = id,
+                               .least_rev = least_rev,
+                               .repair = s->items.list[item].repair,
+                               .trace = s->items.list[item].trace};
+    size_t n_links = s->items.n_links;
     for (size_t i = 0; i < n_links; i++) {
         size_t index;
         if (s->items.links[i].item == item &&
@@ -33,6 +34,26 @@ static int add_member(struct sync *s, size_t item, const CatalogEntry *member, s
             return -1;
     }
     return 0;
+}
+
+static int add_member(struct sync *s, size_t item, const CatalogEntry *member, struct err *err)
+{
+    struct uuid id;
+    if (!uuid_parse(view_of(member->canonical_id), &id))
+        return 0;
+    return add_child(s, item, member->episode ? DOC_EPISODE : DOC_CHARACTER, id, member->revision,
+                     err);
+}
+
+struct orphaning {
+    struct sync *s;
+    size_t item;
+};
+
+static int add_orphan(void *ctx, enum doc_kind kind, struct uuid id, struct err *err)
+{
+    const struct orphaning *o = ctx;
+    return kind == DOC_ANIME ? 0 : add_child(o->s, o->item, kind, id, 0, err);
 }
 
 static int read_members(struct sync *s, size_t item, const CatalogEntry *entry,
@@ -196,6 +217,12 @@ static int make_target(struct sync *s, enum doc_kind kind, const CatalogEntry *e
     if (kind == DOC_ANIME && !is_alias(entry) &&
         read_members(s, t->item, entry, &episodes, err) < 0)
         return -1;
+    if (is_alias(entry) && s->items.list[t->item].covers) {
+        /* The catalogue answers for the survivor: the children are those that the index knows. */
+        struct orphaning orphaning = {s, t->item};
+        if (qdrant_children(s->qdrant, id, add_orphan, &orphaning, err) < 0)
+            return -1;
+    }
     struct item *item = &s->items.list[t->item];
     if (is_alias(entry)) {
         t->want = (struct committed){.rev = item->least_rev, .deleted = true};
