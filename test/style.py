@@ -142,27 +142,6 @@ def no_loose_ends():
                 yield f"{name}:{number}: {pattern.search(line).group(1)}: do it, or open an issue"
 
 
-# What stands in front of a stable code in the calls that take one.
-CODE_ARGUMENT = (r"err_set\(\s*[^,()]+,\s*\w+,\s*", r"err_set_dep\(\s*[^,()]+,\s*\w+,\s*[^,()]+(?:\([^()]*\))?,\s*",
-                 r"fault_at\(\s*\w+,\s*[^,]+,\s*")
-
-
-def error_codes():
-    """Every code that a call spells out is listed in codes.def."""
-    listed = re.findall(r'^X\("([^"]+)"', read("events/base/codes.def"), re.M)
-    patterns = tuple(c[:-1] for c in listed if c.endswith("*"))
-    find = re.compile(r"\b(?:" + "|".join(CODE_ARGUMENT) + r')"([^"]*)"')
-    for name in tracked("*.c", "*.h"):
-        if name.startswith("test/"):
-            continue
-        text = read(name)
-        for match in find.finditer(text):
-            code = match.group(1)
-            if code not in listed and not code.startswith(patterns):
-                line = text[:match.start()].count("\n") + 1
-                yield f'{name}:{line}: code "{code}" is not listed in events/base/codes.def'
-
-
 def licence_line():
     for name in tracked("*.c", "*.h"):
         if "SPDX-License-Identifier: Apache-2.0" not in read(name)[:4000]:
@@ -239,7 +218,7 @@ def migration_numbers():
 
 
 CHECKS = {f.__name__.replace("_", "-"): f for f in
-          (include_direction, banned_calls, library_borders, goto_or_cleanup, no_loose_ends, error_codes, licence_line, c_format, line_hygiene, no_local_paths,
+          (include_direction, banned_calls, library_borders, goto_or_cleanup, no_loose_ends, licence_line, c_format, line_hygiene, no_local_paths,
            scripts_parse, migration_numbers)}
 
 

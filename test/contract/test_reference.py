@@ -28,7 +28,7 @@ def test_every_code_in_the_source_is_listed():
     listed = re.findall(r"^\| `([^`]+)` \|", page("codes"), re.M)
     exact = {c for c in listed if not c.endswith("*")}
     prefixes = tuple(c[:-1] for c in listed if c.endswith("*"))
-    call = re.compile(r'\berr_set(?:_dep)?\(\s*[^,()]+,\s*ERR_\w+,\s*(?:DEP_\w+,\s*)?"([^"]+)"')
+    call = re.compile(r'\b(?:err_set\(\s*[^,()]+,\s*\w+,|err_set_dep\(\s*[^,()]+,\s*\w+,\s*[^,()]+,)\s*"([^"]+)"')
     used = {(code, path.relative_to(ROOT)) for path in sources() for code in call.findall(path.read_text())}
     assert len(used) > 60
     assert not [(c, str(p)) for c, p in used if c not in exact and not c.startswith(prefixes)]

@@ -43,22 +43,6 @@ FAULTS = [
     ("migration-numbers", "ops/migrations/1_a.sql", "-- why\n"),
 ]
 
-CODES = 'X("decode", ERR_REJECT, "a.", "b.")\nX("pg-*", ERR_RETRY, "a.", "b.")\n'
-
-
-@pytest.mark.parametrize("call,count", [
-    ('err_set(err, ERR_REJECT, "decode", "op", "x");', 0),
-    ('err_set(err, ERR_REJECT, "decoed", "op", "x");', 1),
-    ('err_set_dep(&e->err, ERR_RETRY, DEP_POSTGRES, "pg-40001", "op", "x");', 0),
-    ('err_set_dep(&e->err,\n    class, dep_of(c), "pq-1", "op", "x");', 1),
-    ('err_set(err, class, code, "op", "x");', 0),
-])
-def test_error_codes(style, tmp_path, call, count):
-    (tmp_path / "events/base").mkdir(parents=True)
-    (tmp_path / "events/base/codes.def").write_text(CODES)
-    assert len(faults(style, tmp_path, "error-codes", "events/a.c", call + "\n")) == count
-
-
 GOOD = [
     ("include-direction", "workers/a/a.c", '#include "workers/a/x.h"\n#include "outbox/append.h"\n'),
     ("banned-calls", "events/a.c", '/* strcpy(a, b) */ x = "strcpy(a)"; my_strcpy(a); s.system(1);\n'),
