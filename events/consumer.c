@@ -3,7 +3,7 @@
  * Knows tables and verdicts, no worker. Events of one consumer make a batch of whatever has come
  * (no waiting for more), those delivered before are handled one by one when the lane holds nothing
  * else. What a dependency's trouble holds back goes to the front of its queue, kept alive by
- * progress reports, and is handled again when the breaker closes; after PROGRESS_LIMIT_MS it is
+ * progress reports, and is handled again when the breaker closes; after hold-limit it is
  * given back for two minutes, so that flapping never reaches the server's max deliver. */
 // SPDX-License-Identifier: Apache-2.0
 
@@ -20,6 +20,10 @@
 #define TICK_MS 1000
 #define WAIT_MAX_MS 1000
 #define HELD_TOO_LONG_NAK_MS 120000
+/* So often is an event held together with others; then alone, with pauses. */
+#define HOLDS_TOGETHER 3
+#define HOLD_PAUSE_MS 500
+#define HOLD_PAUSE_MAX_MS 30000
 /* A batch is cut when its decoded events pass this; one event may be as large as decode-max. */
 #define BATCH_DECODED_SOFT (8u << 20)
 #define HANDLER_ROOM (64u << 20)
@@ -210,6 +214,18 @@ static void log_outcome(const struct binding *b, const struct settled *item,
     trace_set_current(NULL);
 }
 
+/* A dependency that answers pings and fails this event again and again: the event may be the cause.
+ * Handled alone and less often, it holds up nobody else; what is innocent passes. */
+static void note_hold(struct held *h)
+{
+    h->holds++;
+    if (h->holds < HOLDS_TOGETHER)
+        return;
+    h->alone = true;
+    const int64_t pause = (int64_t)h->holds * HOLD_PAUSE_MS;
+    h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
+}
+
 /* Ends every event of the batch but those that wait for a dependency. */
 static void settle_all(struct loop *l, struct source *s, size_t n)
 {
@@ -240,6 +256,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
             watch_trip(rt->watch, &item->verdict->err);
             if (item->settlement.delay_ms > 0)
                 s->handle_after_ms = mono_ms() + item->settlement.delay_ms;
+            note_hold(item->held);
             l->held[kept++] = item->held;
             continue;
         }
@@ -251,9 +268,10 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         intake_put_back(l->in, s, l->held, kept);
 }
 
-static void handle(struct loop *l, struct source *s, size_t n, bool suspect)
+static void handle(struct loop *l, struct source *s, size_t n)
 {
     struct runtime *rt = l->lane->rt;
+    const bool suspect = l->held[0]->suspect;
     size_t k;
 
     if (suspect)
@@ -274,33 +292,34 @@ static void handle(struct loop *l, struct source *s, size_t n, bool suspect)
 /* Handles one batch; false when there is none. Sources take turns. */
 static bool handle_next(struct loop *l, int64_t now)
 {
-    for (int suspect = 0; suspect <= 1; suspect++) {
+    for (int alone = 0; alone <= 1; alone++) {
         for (size_t i = 0; i < l->in->n; i++) {
             struct source *s = &l->in->sources[(l->turn + i) % l->in->n];
             size_t n;
 
             if (now < s->handle_after_ms)
                 continue;
-            n = intake_take(l->in, s, suspect != 0, l->held,
-                            suspect != 0 ? 1 : s->binding->batch_max);
+            n = intake_take(l->in, s, alone != 0, now, l->held,
+                            alone != 0 ? 1 : s->binding->batch_max);
             if (n == 0)
                 continue;
             l->turn = (l->turn + i + 1) % l->in->n;
-            handle(l, s, n, suspect != 0);
+            handle(l, s, n);
             return true;
         }
     }
     return false;
 }
 
-/* Events whose 5 minutes are over go back for 2, whatever they wait for. */
+/* Events whose time in hand (hold-limit) is over go back for 2 minutes, whatever they wait for. */
 static void give_back_old(struct loop *l, int64_t now)
 {
     for (size_t i = 0; i < l->in->n; i++) {
         struct source *s = &l->in->sources[i];
         struct held *h;
 
-        while ((h = intake_take_older(l->in, s, now - PROGRESS_LIMIT_MS)) != NULL) {
+        while ((h = intake_take_older(l->in, s, now - l->lane->rt->config->hold_limit_ms)) !=
+               NULL) {
             log_info("event held too long, given back",
                      LF_STR("consumer", s->binding->spec->durable),
                      LF_I64("seq", (int64_t)h->delivery.stream_sequence));

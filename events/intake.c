@@ -19,6 +19,7 @@
 /* Above the largest message a stream takes (8 MiB), so one event always fits. */
 #define PULL_MAX_BYTES (16 << 20)
 #define CLOSE_WAIT_MS 1000
+#define HELD_BATCHES 3
 
 static struct source *source_of_consumer(struct intake *in, struct view consumer)
 {
@@ -108,7 +109,7 @@ static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now
     h->msg = msg;
     h->delivery = *d;
     h->received_ms = now;
-    h->suspect = d->deliveries > 1;
+    h->suspect = h->alone = d->deliveries > 1;
     return h;
 }
 
@@ -227,12 +228,18 @@ void intake_review(struct intake *in, int64_t now_ms)
     pthread_mutex_unlock(&in->lane->mutex);
 }
 
-/* Under the lock: how many to ask for, 0 = none now. */
+/* Under the lock: how many to ask for, 0 = none now. Events that pause alone hold up no fetching,
+ * until there are too many of them. */
 static unsigned wanted(const struct source *s, int64_t now_ms)
 {
-    if (s->credit > 0 || now_ms < s->not_before_ms || s->n_suspects > 0)
+    unsigned ready = 0;
+
+    if (s->credit > 0 || now_ms < s->not_before_ms || s->n_suspects > 0 ||
+        s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
-    if (s->n > 0 && (ramp_is_careful(&s->ramp) || s->n >= s->ramp.size))
+    for (const struct held *h = s->head; h != NULL; h = h->next)
+        ready += h->not_before_ms <= now_ms;
+    if (ready > 0 && (ramp_is_careful(&s->ramp) || ready >= s->ramp.size))
         return 0;
     return s->ramp.size;
 }
@@ -281,8 +288,8 @@ void intake_pull(struct intake *in, int64_t now_ms)
     }
 }
 
-size_t intake_take(struct intake *in, struct source *s, bool suspect, struct held *ret[],
-                   size_t max)
+size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_ms,
+                   struct held *ret[], size_t max)
 {
     struct held **at = &s->head;
     size_t n = 0;
@@ -291,14 +298,14 @@ size_t intake_take(struct intake *in, struct source *s, bool suspect, struct hel
     while (*at != NULL && n < max) {
         struct held *h = *at;
 
-        if (h->suspect != suspect) {
+        if (h->alone != alone || h->not_before_ms > now_ms) {
             at = &h->next;
             continue;
         }
         *at = h->next;
         h->next = NULL;
         s->n--;
-        s->n_suspects -= suspect;
+        s->n_suspects -= h->suspect;
         ret[n++] = h;
     }
     pthread_mutex_unlock(&in->lane->mutex);

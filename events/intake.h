@@ -24,7 +24,10 @@ struct held {
     natsMsg *msg;
     struct delivery delivery; /* views point into msg */
     int64_t received_ms;
-    bool suspect;
+    bool suspect;          /* delivered before */
+    bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
+    unsigned holds;        /* times a dependency's trouble held it back */
+    int64_t not_before_ms; /* of an event that is held again and again */
 };
 
 struct source {
@@ -62,10 +65,10 @@ MUST_CHECK bool intake_close(struct intake *in);
 void intake_review(struct intake *in, int64_t now_ms);
 /* Sends the pulls that are wanted. */
 void intake_pull(struct intake *in, int64_t now_ms);
-/* Takes up to max events that were never delivered before, or, with suspect, one that was. In the
- * order of arrival. */
-size_t intake_take(struct intake *in, struct source *s, bool suspect, struct held *ret[],
-                   size_t max);
+/* Takes up to max events that may share a batch, or up to max of those that may not (and whose time
+ * has come). In the order of arrival. */
+size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_ms,
+                   struct held *ret[], size_t max);
 /* Back to the front of the queue, in this order. */
 void intake_put_back(struct intake *in, struct source *s, struct held *const held[], size_t n);
 /* Takes one event that came before the given time; NULL when there is none. */

@@ -14,6 +14,7 @@ struct progress {
     struct lease head; /* circular list */
     unsigned n;
     int64_t wakes_at_ms; /* INT64_MAX = sleeps until told */
+    int64_t limit_ms;
     bool stopping;
     progress_send_fn *send;
     void *ctx;
@@ -55,7 +56,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-int progress_start(struct progress **ret, progress_send_fn *send, void *ctx, struct err *err)
+int progress_start(struct progress **ret, int64_t limit_ms, progress_send_fn *send, void *ctx,
+                   struct err *err)
 {
     struct progress *p = calloc(1, sizeof(*p));
     pthread_condattr_t attr;
@@ -64,6 +66,7 @@ int progress_start(struct progress **ret, progress_send_fn *send, void *ctx, str
         return err_set(err, ERR_RETRY, "no-memory", "start progress", "out of memory");
     p->head.next = p->head.prev = &p->head;
     p->wakes_at_ms = INT64_MAX;
+    p->limit_ms = limit_ms;
     p->send = send;
     p->ctx = ctx;
     pthread_mutex_init(&p->mutex, NULL);
@@ -100,7 +103,7 @@ void progress_add(struct progress *p, struct lease *lease, const char *ack_subje
     lease->ack_subject = ack_subject;
     lease->every_ms = ack_wait_ms >= 3 ? ack_wait_ms / 3 : 1;
     lease->due_ms = now_ms + lease->every_ms;
-    lease->until_ms = now_ms + PROGRESS_LIMIT_MS;
+    lease->until_ms = now_ms + p->limit_ms;
     pthread_mutex_lock(&p->mutex);
     lease->prev = p->head.prev;
     lease->next = &p->head;

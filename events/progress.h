@@ -2,15 +2,13 @@
  * while its handler works or its dependency is away.
  *
  * One small thread per process. An event is reported at a third of its consumer's ack wait, from
- * the moment it arrives until it is settled, but for PROGRESS_LIMIT_MS at most: a handler that
- * hangs for longer loses its event to another process. Each report is a Raft proposal on a
- * replicated stream, hence a third and not oftener. */
+ * the moment it arrives until it is settled, but only up to a limit (hold-limit, 5 minutes): a
+ * handler that hangs for longer loses its event to another process. Each report is a Raft proposal
+ * on a replicated stream, hence a third and not oftener. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/base/err.h"
-
-#define PROGRESS_LIMIT_MS (5 * 60 * 1000)
 
 struct progress;
 
@@ -24,8 +22,9 @@ struct lease {
 /* send reports one event; called from the thread, with the lock held: it must not call back. */
 typedef void progress_send_fn(void *ctx, const char *ack_subject);
 
-MUST_CHECK int progress_start(struct progress **ret, progress_send_fn *send, void *ctx,
-                              struct err *err);
+/* limit_ms: how long after its arrival an event is reported at most. */
+MUST_CHECK int progress_start(struct progress **ret, int64_t limit_ms, progress_send_fn *send,
+                              void *ctx, struct err *err);
 /* Ends the thread; leases must be gone or are forgotten. Takes NULL, returns NULL. */
 struct progress *progress_stop(struct progress *p);
 

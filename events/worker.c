@@ -189,7 +189,8 @@ static int start(struct runtime *rt, struct err *err)
         return -1;
     if (spec->n_consumers > 0 && open_bus(rt, " acks", true, &rt->ack_bus, err) < 0)
         return -1;
-    if (progress_start(&rt->progress, send_progress, rt->ack_bus, err) < 0)
+    if (progress_start(&rt->progress, rt->config->hold_limit_ms, send_progress, rt->ack_bus, err) <
+        0)
         return -1;
     rt->bindings = calloc(spec->n_consumers + 1, sizeof(*rt->bindings));
     if (rt->bindings == NULL)

@@ -29,6 +29,7 @@ struct worker_config {
     int64_t decode_max; /* bytes */
     int64_t drain_timeout_ms;
     int64_t give_up_at; /* deliveries */
+    int64_t hold_limit_ms;
 };
 
 struct lane; /* opaque: what the runtime gives a context */

@@ -94,6 +94,15 @@ const struct option worker_option_rows[] = {
      .placeholder = "N",
      .help = "Delivery at which a failing event becomes a dead letter; below the consumer's max "
              "deliver."},
+    {.name = "hold-limit",
+     .kind = OPT_DURATION,
+     .offset = AT(hold_limit_ms),
+     .default_text = "5m",
+     .min = 1000,
+     .max = 3600000,
+     .placeholder = "TIME",
+     .help = "Longest time that an event is kept in hand with progress reports; then it goes back "
+             "for 2 minutes."},
 };
 const size_t n_worker_option_rows = ARRAY_LEN(worker_option_rows);
 

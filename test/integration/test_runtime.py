@@ -338,6 +338,28 @@ def test_stopped_process_loses_its_events_to_another(nats, folder, spawn):
     assert script.dead_letters() == []
 
 
+def test_event_held_too_long_is_given_back_for_minutes(script, worker):
+    """The dependency answers pings and fails the event, again and again: one delivery, not ten."""
+    process = worker("--hold-limit=3s")
+    script.publish("unavailable")
+    process.wait_log("held too long", 10)
+    tries = script.lines()
+    assert len(tries) >= 3 and {line.deliveries for line in tries} == {1}
+    script.publish("done")
+    script.wait_lines(1, source="done")
+    steady(lambda: len(script.lines(source="unavailable")) == len(tries), 3, "not back before its two minutes")
+    assert script.info().num_ack_pending == 1
+    assert script.dead_letters() == []
+
+
+def test_event_that_fails_its_dependency_holds_up_nobody(script, worker):
+    """Whole batches fail with it at first (the handler can't tell); then it is tried alone."""
+    worker("--hold-limit=60s")
+    script.publish(*["together"] * 5, "unavailable", *["together"] * 100)
+    eventually(lambda: script.info().num_ack_pending == 1 and script.info().num_pending == 0, 15, "all but one")
+    assert {line.deliveries for line in script.lines()} == {1}
+
+
 # Crashes
 
 def test_killed_in_the_middle_of_a_batch(nats, folder, spawn):

@@ -5,6 +5,8 @@
  *   crash                                          the process dies in the handler
  *   slow:<ms>                                      done after that time
  *   needs                                          unavailable while the dependency file is missing
+ *   unavailable                                    always, although the dependency answers pings
+ *   together                                       done, but unavailable beside an "unavailable"
  *
  * Every event that reaches a handler is one line of the journal:
  *   <pid> <lane> <durable> <batch size> <seq> <deliveries> <event id> <trace id> <source>
@@ -130,7 +132,8 @@ static struct verdict play(const struct context *c, const char *source, unsigned
         return fail(ERR_FATAL, DEP_NONE, "pg-42P01");
     if (strcmp(source, "unset") == 0)
         return (struct verdict){.kind = VERDICT_UNSET};
-    if (strcmp(source, "needs") == 0 && !dependency_there(c))
+    if (strcmp(source, "unavailable") == 0 ||
+        (strcmp(source, "needs") == 0 && !dependency_there(c)))
         return fail(ERR_UNAVAILABLE, DEP_QDRANT, "http-connect");
     if (strcmp(source, "crash") == 0)
         abort();
@@ -139,14 +142,25 @@ static struct verdict play(const struct context *c, const char *source, unsigned
     return done;
 }
 
+static const char *source_of(const struct event *e)
+{
+    const ProtobufCFieldDescriptor *f = field_by_name(e->message->descriptor, VIEW_LIT("source"));
+
+    return *(char *const *)((const char *)e->message + f->offset);
+}
+
 static void handle(void *context, struct batch *batch)
 {
+    bool poisoned = false;
+
+    for (size_t i = 0; i < batch->n; i++)
+        poisoned |= strcmp(source_of(&batch->events[i]), "unavailable") == 0;
     for (size_t i = 0; i < batch->n; i++) {
-        const ProtobufCMessage *m = batch->events[i].message;
-        const ProtobufCFieldDescriptor *f = field_by_name(m->descriptor, VIEW_LIT("source"));
-        const char *source = *(char *const *)((const char *)m + f->offset);
+        const char *source = source_of(&batch->events[i]);
 
         write_journal(context, batch, i, source);
+        if (poisoned && strcmp(source, "together") == 0)
+            source = "unavailable";
         batch->verdicts[i] = play(context, source, batch->events[i].deliveries);
     }
 }

@@ -8,6 +8,8 @@
 #include "events/base/clock.h"
 #include "test/unit/check.h"
 
+#define LIMIT_MS 300000
+
 static _Atomic int sent_a, sent_b;
 
 static void count(void *ctx, const char *ack_subject)
@@ -30,7 +32,7 @@ static void test_pace_and_removal(void)
     struct err err = ERR_INIT;
 
     sent_a = sent_b = 0;
-    REQUIRE(progress_start(&p, count, NULL, &err) == 0);
+    REQUIRE(progress_start(&p, LIMIT_MS, count, NULL, &err) == 0);
     const int64_t began = mono_ms();
     progress_add(p, &b, "b", began, 30000);
     progress_add(p, &a, "a", began, 60); /* earlier than what the thread waits for */
@@ -57,8 +59,8 @@ static void test_limit(void)
     struct err err = ERR_INIT;
 
     sent_a = 0;
-    REQUIRE(progress_start(&p, count, NULL, &err) == 0);
-    progress_add(p, &a, "a", mono_ms() - PROGRESS_LIMIT_MS, 30);
+    REQUIRE(progress_start(&p, LIMIT_MS, count, NULL, &err) == 0);
+    progress_add(p, &a, "a", mono_ms() - LIMIT_MS, 30);
     sleep_ms(60);
     CHECK_EQ_INT(sent_a, 0);
     progress_remove(p, &a);
