@@ -32,7 +32,8 @@ static int by_text(const void *a, const void *b)
     return c ? c : (x->n > y->n) - (x->n < y->n);
 }
 
-/* A source that makes no reference identifies nothing; it stays in the field as published. */
+/* A source that makes no reference, or one that several works share, identifies nothing; it stays
+ * in the field as published. */
 static int refs_of(struct thing *t, char *const sources[], size_t n, struct arena *arena,
                    struct err *err)
 {
@@ -43,7 +44,7 @@ static int refs_of(struct thing *t, char *const sources[], size_t n, struct aren
     for (size_t i = 0; i < n; i++) {
         struct err bad = ERR_INIT;
         if (ref_from_source(view_of(sources[i]), arena, &refs[count], &bad) == 0)
-            count++;
+            count += ref_names_one(refs[count]);
         else if (arena_overflowed(arena))
             return no_memory(err);
     }

@@ -72,7 +72,8 @@ struct op {
 
 /* Fills everything that follows from subject and message; the caller then sets consumer, trace,
  * payload and the like. Codes bad-uuid, missing-required (ERR_REJECT) for what validation should
- * have refused, no-memory. References that can't be read are left out. */
+ * have refused, no-memory. References that can't be read or
+ * that name a whole franchise are left out. */
 MUST_CHECK int op_init(struct op *op, const struct subject_def *def, const ProtobufCMessage *event,
                        struct arena *arena, struct err *err);
 const char *outcome_name(enum op_outcome outcome);

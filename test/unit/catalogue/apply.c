@@ -87,6 +87,21 @@ static void test_references_join_and_the_id_becomes_an_alias(void)
     CHECK_EQ_INT(w.entities.n, 1);
 }
 
+static void test_what_names_nothing_joins_nothing(void)
+{
+    fresh();
+    /* No URL at all, and a page of a franchise: two anime may have both. */
+    for (int i = 1; i <= 2; i++)
+        apply("anime.enriched",
+              i == 1 ? ENRICHED(ID(1), TIME(1),
+                                REFS("'no url','https://www.imdb.com/title/tt0112159'"))
+                     : ENRICHED(ID(2), TIME(1),
+                                REFS("'no url','https://www.imdb.com/title/tt0112159'")));
+    CHECK_EQ_INT(w.entities.n, 2);
+    CHECK_EQ_INT(w.refs.n, 0);
+    CHECK_EQ_INT(((const Anime *)((struct entity *)w.entities.p[0])->f.message)->n_sources, 2);
+}
+
 static void test_a_conflict_leaves_nothing_behind(void)
 {
     fresh();
@@ -310,6 +325,7 @@ int main(void)
     arena = arena_new(64 << 20);
     RUN(test_a_new_anime_is_created);
     RUN(test_references_join_and_the_id_becomes_an_alias);
+    RUN(test_what_names_nothing_joins_nothing);
     RUN(test_a_conflict_leaves_nothing_behind);
     RUN(test_members);
     RUN(test_made_ids_are_the_same_again);
