@@ -62,6 +62,11 @@ def removed_message(s):
     return f"{EVENT}: removed"
 
 
+def moved_package(s):
+    file_of(s, "echora.events.v1").package = "echora.events.v2"
+    return f"{EVENT}: removed"
+
+
 def removed_field(s):
     remove(message(s, ANIME).field, field(s, ANIME, "year"))
     return "number 18 is not reserved"
@@ -147,9 +152,9 @@ def renamed_value(s):
     return "ANIME_STATUS_ONGOING: removed"
 
 
-PLANTED = [removed_message, removed_field, removed_field_without_its_name, renamed_field, other_json_name, retyped_field,
-           other_message_type, singular_made_repeated, optional_made_singular, moved_into_a_oneof, moved_number,
-           map_made_message, freed_number, removed_enum, removed_value, renumbered_value, renamed_value]
+PLANTED = [removed_message, moved_package, removed_field, removed_field_without_its_name, renamed_field, other_json_name,
+           retyped_field, other_message_type, singular_made_repeated, optional_made_singular, moved_into_a_oneof,
+           moved_number, map_made_message, freed_number, removed_enum, removed_value, renumbered_value, renamed_value]
 
 
 @pytest.mark.parametrize("plant", PLANTED, ids=lambda f: f.__name__)
