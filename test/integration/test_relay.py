@@ -8,6 +8,7 @@ import uuid
 import pytest
 from harness import outbox
 from harness.process import eventually, steady
+from harness.settings import BUILD
 
 SIZE_LIMIT = 8388608 - 65536 - 1024
 
@@ -433,7 +434,8 @@ def test_large_rows_do_not_pile_up_in_memory(db, bus, spawn):
     relay = spawn("relay")
     drained(db, bus, timeout=60)
     assert outbox.check(db, bus) == 560
-    assert relay.memory("VmHWM") < 40 << 20
+    # Sanitizers keep freed memory back.
+    assert "san" in BUILD.name or relay.memory("VmHWM") < 40 << 20
 
 
 def test_writers_may_not_fake_what_the_relay_relies_on(db):
