@@ -53,10 +53,12 @@ def http(url, timeout=2.0):
 class State:
     def __init__(self, folder):
         self.folder = Path(folder)
-        self.secrets = self.folder / "secrets"
         self.conf = self.folder / "supervisor.conf"
         file = self.folder / "settings.json"
         self.settings = json.loads(file.read_text()) if file.exists() else {}
+        # Servers that run elsewhere have passwords of their own: ECHORA_SECRETS names their folder.
+        self.secrets = Path(os.environ.get("ECHORA_SECRETS") or self.settings.get("secrets")
+                            or self.folder / "secrets")
 
     # Settings ------------------------------------------------------------------------------------
 
@@ -81,7 +83,8 @@ class State:
             folder = self.folder / name
             folder.mkdir(exist_ok=True)
             system.own(folder)
-        self.secrets.chmod(0o700)
+        (self.folder / "secrets").chmod(0o700)
+        self.settings["secrets"] = str(self.secrets)
         ports = self.settings.setdefault("ports", {})
         running = bool(self.supervisor_pid())
         for name, preferred in PORTS.items():
