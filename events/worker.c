@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "events/base/clock.h"
@@ -249,8 +250,26 @@ static bool supervise(struct runtime *rt, int signal_fd)
     return true;
 }
 
+/* Closing waits for pings and for nats.c; should one of them hang, the process ends all the same.
+ */
+static void *enforce_end(void *arg)
+{
+    const struct worker_config *config = arg;
+
+    const struct timespec limit = {.tv_sec = config->drain_timeout_ms / 1000,
+                                   .tv_nsec = config->drain_timeout_ms % 1000 * 1000000};
+
+    nanosleep(&limit, NULL);
+    log_warn("closing took too long, forced to stop");
+    _exit(EXIT_CODE_FORCED);
+}
+
 static void close_all(struct runtime *rt)
 {
+    pthread_t enforcer;
+
+    if (pthread_create(&enforcer, NULL, enforce_end, (void *)rt->config) == 0)
+        pthread_detach(enforcer);
     for (size_t i = 0; i < rt->n_lanes; i++) {
         if (rt->lanes[i].started)
             pthread_join(rt->lanes[i].thread, NULL);

@@ -590,6 +590,18 @@ def test_request_while_a_dependency_is_away(script, worker, nats):
     assert reply.headers["Echora-Error-Class"] == "unavailable"
 
 
+def test_contracts_validate_answers_without_postgres(streams, spawn, db, pg_server, nats):
+    """It needs the contract alone; publishers must not stand still with PostgreSQL."""
+    process = spawn("catalogue")
+    pg_server.kill()
+    process.wait_unready()
+    bus = nats.bus("publisher")
+    reply = bus.request("contracts.validate", event("done"), headers={"Echora-Subject": "anime.updated"})
+    assert "Nats-Service-Error-Code" not in (reply.headers or {})
+    reply = nats.bus("operator").request("catalog.anime.get", get_request(str(uuid.uuid4())))
+    assert reply.headers["Nats-Service-Error-Code"] == "dependency-away"
+
+
 def test_requests_are_shared_and_survive_a_slow_batch(script, worker, nats):
     workers = [worker("--lanes=2"), worker()]
     script.publish("slow:3000", "slow:3000", "slow:3000")

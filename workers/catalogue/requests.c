@@ -13,5 +13,5 @@ const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS] = {
     {"catalog.revisions.list", answer_revisions_list},
     {"catalog.xref.resolve", answer_xref_resolve},
     {"catalog.outbox.enqueue", answer_outbox_enqueue},
-    {"contracts.validate", answer_contracts_validate},
+    {"contracts.validate", answer_contracts_validate, .always = true},
 };
