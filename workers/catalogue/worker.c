@@ -12,6 +12,7 @@
 #include "workers/catalogue/worker.h"
 
 enum {
+    FAILED_PAUSE_MS = 15 * 1000,
     SWEEP_BUSY_MS = 5000,
     SWEEP_EVERY_MS = 60 * 1000,
     EXPIRE_EVERY_MS = 60 * 1000,
@@ -101,13 +102,16 @@ static int tick(void *context, struct err *err)
 {
     struct catalogue *c = context;
     int64_t now = mono_ms();
+    /* What fails (a lock that somebody holds) is tried again after a pause, not at every tick. */
     if (now >= c->next_maintenance_ms) {
+        c->next_maintenance_ms = now + FAILED_PAUSE_MS;
         struct pg_param days = pg_i32((int32_t)c->config->inbox_keep_days);
         if (pg_query(c->pg, &sql_maintain_inbox, &days, 1, NULL, err) < 0)
             return -1;
         c->next_maintenance_ms = now + MAINTAIN_EVERY_MS;
     }
     if (now >= c->next_expiry_ms) {
+        c->next_expiry_ms = now + FAILED_PAUSE_MS;
         int n = expire_pending(c->pg, c->bus, c->config->pending_keep_ms, err);
         if (n < 0)
             return -1;
@@ -119,6 +123,7 @@ static int tick(void *context, struct err *err)
     bool busy = c->swept_at != c->writer.committed;
     if (now < c->next_sweep_ms && !(busy && now >= c->next_busy_sweep_ms))
         return 0;
+    c->next_sweep_ms = c->next_busy_sweep_ms = now + FAILED_PAUSE_MS;
     if (pg_query(c->pg, &sql_sweep_relations, NULL, 0, NULL, err) < 0)
         return -1;
     c->swept_at = c->writer.committed;
