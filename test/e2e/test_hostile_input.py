@@ -1,0 +1,241 @@
+"""Whatever bytes arrive, each event is committed or refused by name on its first delivery, and the writer lives.
+
+Two kinds of input: random damage to real messages, and messages that are well formed and hold the utmost that a
+field can hold, one field at a time. Nothing may be refused by the database instead of by a rule (pg-… codes),
+be retried, or be answered otherwise than it was sent.
+"""
+import random
+import uuid
+
+import pytest
+from google.protobuf import json_format
+
+from harness import wire
+from harness.process import eventually
+
+SUBJECTS = {"anime.enriched": "AnimeEnrichedEvent", "anime.updated": "AnimeUpdatedEvent",
+            "anime.episode.aired": "EpisodeAiredEvent", "character.updated": "CharacterUpdatedEvent",
+            "episode.updated": "EpisodeUpdatedEvent"}
+DURABLE = {subject: "catalog-" + subject.removeprefix("anime.").replace(".", "-") for subject in SUBJECTS}
+# Codes by which a rule of the contract refuses (test_refusals.py has each of them).
+RULES = {"decode", "bad-utf8", "text-nul", "too-large", "missing-id", "bad-uuid", "id-mismatch", "unknown-field",
+         "forbidden-field", "missing-required", "out-of-range", "not-finite", "bad-timestamp", "future-timestamp",
+         "identity-conflict"}
+T0 = 1_700_000_000
+
+
+class House:
+    def __init__(self, streams, db, spawn):
+        self.bus, self.db, self.spawn, self.sent = streams.bus("admin"), db, spawn, {}
+
+    def publish(self, subject, payload):
+        ack = self.bus.publish(subject, payload)
+        self.sent[ack.seq] = (subject, payload)
+        return ack.seq
+
+    def run(self):
+        self.writer = self.spawn("catalogue", env={"ECHORA_LOG_LEVEL": "info"})
+
+        def idle():
+            infos = [self.bus.consumer("ANIME_EVENTS", d) for d in DURABLE.values()]
+            return not any(i.num_pending or i.num_ack_pending for i in infos)
+        eventually(idle, 60, "all events settled")
+        assert self.writer.alive()
+        letters = {int(m.headers["Echora-Dlq-Seq"]): m for m in self.bus.messages("ANIME_DLQ")}
+        strange = [(h["Echora-Dlq-Code"], h["Echora-Dlq-Class"], h["Echora-Dlq-Reason"]) for h in
+                   (m.headers for m in letters.values())
+                   if h["Echora-Dlq-Code"] not in RULES or h["Echora-Dlq-Class"] != "reject"
+                   or h["Echora-Dlq-Deliveries"] != "1"]
+        assert strange == []
+        assert all(m.data == self.sent[seq][1] for seq, m in letters.items())
+        count = {o: sum(self.writer.metric("echora_messages_processed_total", consumer=d, outcome=o)
+                        for d in DURABLE.values()) for o in ("done", "skip", "reject")}
+        assert sum(count.values()) == len(self.sent), count
+        assert count["reject"] == len(letters)
+        return letters
+
+
+@pytest.fixture
+def house(streams, db, spawn):
+    return House(streams, db, spawn)
+
+
+# ---- damage ----
+
+def full_event(subject, seed):
+    r = wire.Random(f"{subject}-{seed}")
+    m = r.fill(wire.classes()[SUBJECTS[subject]](), skip=("changed_fields", "timestamp"))
+    m.event_id, m.timestamp.seconds = r.uuid(), T0
+    for field, _ in list(m.ListFields()):
+        if field.name.endswith("_id"):
+            setattr(m, field.name, r.uuid())
+    for name in ("anime", "character", "episode"):
+        if name in m.DESCRIPTOR.fields_by_name:
+            entity = getattr(m, name)
+            for key in ("id", "anime_id"):
+                if key in entity.DESCRIPTOR.fields_by_name:
+                    entity.ClearField(key)
+            if "anime_ids" in entity.DESCRIPTOR.fields_by_name:
+                del entity.anime_ids[:]
+    for member in (*getattr(m, "characters", ()), *getattr(m, "episodes", ())):
+        member.ClearField("id")
+        for key in ("anime_id", "anime_ids"):
+            if key in member.DESCRIPTOR.fields_by_name:
+                member.ClearField(key)
+    if "changed_fields" in m.DESCRIPTOR.fields_by_name:
+        entity = getattr(m, subject.split(".")[0])
+        m.changed_fields.extend(f.name for f, _ in entity.ListFields()
+                                if f.name not in ("id", "entity_type", "similarity_score"))
+    if subject == "anime.episode.aired":
+        m.aired_at = "2024-05-17T12:30:00Z"
+    return m
+
+
+def damage(payload, rng):
+    data = bytearray(payload)
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        if not data:
+            break
+        at = rng.randrange(len(data))
+        how = rng.randrange(6)
+        if how == 0:
+            data[at] ^= 1 << rng.randrange(8)
+        elif how == 1:
+            data[at] = rng.choice((0, 0x7F, 0x80, 0xFF))
+        elif how == 2:
+            del data[at:at + rng.randint(1, 40)]
+        elif how == 3:
+            data[at:at] = rng.randbytes(rng.randint(1, 10))
+        elif how == 4:
+            data[at:at] = data[at:at + rng.randint(1, 200)]
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+def test_damaged_bytes(house):
+    rng, whole = random.Random(20260101), set()
+    for subject in SUBJECTS:
+        events = [full_event(subject, seed).SerializeToString() for seed in range(20)]
+        whole |= {house.publish(subject, payload) for payload in events}
+        for n in range(200):
+            house.publish(subject, damage(events[n % len(events)], rng))
+    letters = house.run()
+    assert {house.sent[seq][0] for seq in letters} == set(SUBJECTS)
+    assert [letters[seq].headers["Echora-Dlq-Reason"] for seq in whole & letters.keys()] == []
+
+
+# ---- the utmost of each field ----
+
+LONG = "".join(random.Random(5).choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 \u5fcd\U0001f600",
+                                        k=20_000))  # beyond a page of PostgreSQL, and of an index row
+ODD = "\u0001\u007f\u0085\u2028\ud7ff\ufeff\uffff\U0010ffff\u202e'\"\\{}[],%s$1;--\t\r\n"
+TEXTS = ("", LONG, ODD, " ", "{}", "null", "\\", "\\N")
+
+
+def extremes(field):
+    if field.type == field.TYPE_ENUM:
+        return (0, -1, 2**31 - 1, -2**31)
+    if field.type == field.TYPE_BOOL:
+        return (False, True)
+    if field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
+        return (0.0, 3.4028234663852886e38, -3.4028234663852886e38, 1e-45)  # PostgreSQL's numbers know no -0.0
+    if field.type == field.TYPE_INT32:
+        return (0, 2**31 - 1, -2**31)
+    if field.type == field.TYPE_INT64:
+        return (0, 2**63 - 1, -2**63)
+    return TEXTS
+
+
+def leaves(descriptor, path=()):
+    """(path of field names, values to try) for every leaf below a message."""
+    for field in descriptor.fields:
+        here = (*path, field.name)
+        inner = field.message_type
+        if not path and field.name in ("id", "anime_id", "anime_ids"):
+            continue  # ids, which rules know
+        if wire.is_map(field):
+            value = inner.fields_by_name["value"]
+            for key in (LONG, ODD, ""):
+                yield here, ("key", key)
+            if value.message_type is None:
+                yield from ((here, ("value", v)) for v in extremes(value))
+        elif inner is not None and inner.full_name == "google.protobuf.Timestamp":
+            yield from ((here, ("time", t)) for t in ((-62135596800, 0), (253402300799, 999999999), (0, 1)))
+        elif inner is not None:
+            yield from leaves(inner, here)
+        else:
+            yield from ((here, ("set", v)) for v in extremes(field))
+
+
+def put(message, path, how, value):
+    for i, name in enumerate(path):
+        field = message.DESCRIPTOR.fields_by_name[name]
+        last = i == len(path) - 1
+        target = getattr(message, name)
+        if wire.is_map(field):
+            plain = field.message_type.fields_by_name["value"].message_type is None
+            key = value if how == "key" else "k"
+            if plain:
+                target[key] = value if how == "value" else "x"
+            else:
+                target[key].SetInParent()
+            if last:
+                return
+            message = target[key]
+        elif field.label == field.LABEL_REPEATED:
+            if last and how == "set":
+                target.append(value)
+            else:
+                message = target.add()
+        elif not last:
+            target.SetInParent()
+            message = target
+        elif how == "time":
+            target.seconds, target.nanos = value
+        else:
+            setattr(message, name, value)
+
+
+def minimal(name):
+    c = wire.classes()
+    if name == "Anime":
+        return c[name](title="T", type=5, status=1)
+    return c[name](name="C") if name == "Character" else c[name](title="E", episode_number=1)
+
+
+@pytest.mark.parametrize("name", ["Anime", "Character", "Episode"])
+def test_the_utmost_of_each_field(house, name):
+    c, wanted = wire.classes(), {}
+    for path, (how, value) in leaves(c[name].DESCRIPTOR):
+        anime_id = str(uuid.uuid4())
+        m = minimal(name)
+        put(m, path, how, value)
+        e = c["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id, anime=minimal("Anime"))
+        e.timestamp.seconds = T0
+        if name == "Anime":
+            e.anime.CopyFrom(m)
+        else:
+            getattr(e, name.lower() + "s").add().CopyFrom(m)
+        seq = house.publish("anime.enriched", e.SerializeToString())
+        wanted[seq] = (anime_id, m, (path, how, value if len(str(value)) < 50 else "long"))
+    letters = house.run()
+    for seq in letters:
+        path, how, value = wanted[seq][2]
+        assert letters[seq].headers["Echora-Dlq-Code"] in ("out-of-range", "missing-required"), wanted[seq][2]
+    wrong = []
+    for seq, (anime_id, m, what) in wanted.items():
+        if seq in letters:
+            continue
+        request = c["CatalogGetRequest"](ids=[anime_id])
+        answer = house.bus.request("catalog.record.get", request.SerializeToString(), timeout=10)
+        assert "Nats-Service-Error-Code" not in (answer.headers or {}), (what, answer.headers)
+        (entry,) = c["CatalogGetReply"].FromString(answer.data).entries
+        (got,) = [entry.record.anime] if name == "Anime" else getattr(entry.record, name.lower() + "s")
+        for field in ("id", "entity_type", "anime_id", "similarity_score"):
+            for side in (m, got):
+                if field in side.DESCRIPTOR.fields_by_name:
+                    side.ClearField(field)
+        if m != got:
+            wrong.append((what, json_format.MessageToDict(got, preserving_proto_field_name=True).get(what[0][0])))
+    assert not wrong, [str(w)[:300] for w in wrong][:20]
