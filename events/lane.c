@@ -43,6 +43,12 @@ unsigned lane_index(const struct lane *lane)
     return lane->index;
 }
 
+void lane_report(struct lane *lane, const char *reason)
+{
+    if (!runtime_stopping(lane->rt))
+        health_set_serving(lane->rt->health, reason == NULL, reason);
+}
+
 void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsigned index)
 {
     pthread_condattr_t attr;

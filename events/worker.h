@@ -39,6 +39,9 @@ struct bus *lane_bus(struct lane *lane);
 struct pg *lane_pg(struct lane *lane); /* NULL unless the worker needs DEP_POSTGRES */
 bool lane_stopping(const struct lane *lane);
 unsigned lane_index(const struct lane *lane);
+/* For run: what keeps the worker from its work though its dependencies answer (a full stream), as
+ * readyz shall say it; NULL = it works again. The text is copied. */
+void lane_report(struct lane *lane, const char *reason);
 
 typedef void handle_fn(void *context, struct batch *batch);
 

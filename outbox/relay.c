@@ -30,6 +30,8 @@ enum {
     OTHERS_EVERY_MS = 1000,
     RETRY_MIN_MS = 10,
     RETRY_MAX_MS = 1000,
+    /* A lane that fails this often in a row is reported. */
+    HELD_FAILURES = 3,
     /* The look for a new batch counts a whole backlog. */
     STATEMENT_TIMEOUT_MS = 600000,
 };
@@ -48,6 +50,7 @@ struct relay {
     bool hinted;          /* a hint came while rows were published */
     bool others;          /* lanes beside the first may have rows */
     int64_t others_at_ms; /* when they were looked at */
+    bool held;            /* a lane is reported as held up */
     struct metric *active;
     struct prng prng;
     relay_stop_fn *stop;
@@ -174,8 +177,10 @@ static int check_connections(struct relay *r, struct err *err)
 static int handle_error(struct relay *r, struct relay_lane *lane, const struct err *e,
                         struct err *err)
 {
-    relay_lane_forget(lane);
     bool connections = bus_connected(r->options.bus) && pg_conn(r->pg) != NULL;
+    /* What a shared stream refused is sent again from where the acknowledgements end. */
+    if (lane->guarded || e->dependency != DEP_NATS || !connections)
+        relay_lane_forget(lane);
     if (e->class == ERR_FATAL || !connections) {
         *err = *e;
         if (e->class != ERR_FATAL)
@@ -190,7 +195,26 @@ static int handle_error(struct relay *r, struct relay_lane *lane, const struct e
         log_debug("lane starts again", LF_STR("stream", lane->stream), LF_STR("code", e->code));
     else
         log_err(LOG_LEVEL_WARN, "lane is held up", e);
+    if (lane->failures >= HELD_FAILURES && !r->held) {
+        char reason[400];
+        snprintf(reason, sizeof(reason), "%s: %s: %s", lane->stream, e->code, e->text);
+        r->held = true;
+        if (r->options.report != NULL)
+            r->options.report(r->options.report_ctx, reason);
+    }
     return 0;
+}
+
+static void report_release(struct relay *r)
+{
+    if (!r->held)
+        return;
+    for (size_t i = 0; i < r->n_lanes; i++)
+        if (r->lanes[i].failures > 0)
+            return;
+    r->held = false;
+    if (r->options.report != NULL)
+        r->options.report(r->options.report_ctx, NULL);
 }
 
 static int step_lane(struct relay *r, struct relay_lane *lane, int64_t *rows, struct err *err)
@@ -207,6 +231,7 @@ static int step_lane(struct relay *r, struct relay_lane *lane, int64_t *rows, st
         return handle_error(r, lane, &e, err);
     lane->failures = 0;
     lane->retry_at_ms = 0;
+    report_release(r);
     return 0;
 }
 

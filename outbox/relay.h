@@ -19,6 +19,9 @@ struct relay_options {
     int64_t poll_min_ms, poll_max_ms;        /* pauses without hints; default 1 and 50 */
     int64_t keep_ms;                         /* of published rows; default 48 h */
     int64_t keeper_every_ms;                 /* default 30 s */
+    /* Told when a stream takes nothing (reason names it) and when all do again (NULL). */
+    void (*report)(void *ctx, const char *reason);
+    void *report_ctx;
 };
 
 typedef bool relay_stop_fn(void *ctx);

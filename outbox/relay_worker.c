@@ -99,6 +99,12 @@ static void close_context(void *context)
     free(c);
 }
 
+static void report(void *ctx, const char *reason)
+{
+    struct context *c = ctx;
+    lane_report(c->lane, reason);
+}
+
 static int open_context(struct lane *lane, void **ret_context, struct err *err)
 {
     const struct relay_config *config = lane_options(lane);
@@ -118,6 +124,8 @@ static int open_context(struct lane *lane, void **ret_context, struct err *err)
         .poll_max_ms = config->poll_max_ms,
         .keep_ms = config->keep_ms,
         .keeper_every_ms = config->keeper_every_ms,
+        .report = report,
+        .report_ctx = c,
     };
     if (parse_streams(config->streams, c->streams, err) < 0 ||
         relay_new(&c->relay, &relay, err) < 0) {

@@ -317,6 +317,11 @@ def test_recreated_stream_is_refused(db, bus, spawn, streams, echora_for):
     relay.start(wait=False)
     refused(relay, "epoch-stream")
     assert outbox.stored(bus) == 0
+    # A person's decision: everything that is kept goes out again.
+    db.do("CALL ops.outbox_accept('catalog', 'ANIME_SYNC', 0, 0, republish => true)")
+    relay.start()
+    drained(db, bus)
+    assert outbox.check(db, bus) == 5
 
 
 def test_stream_recreated_under_a_running_relay(db, bus, spawn, streams, echora_for):
@@ -486,15 +491,17 @@ def test_full_stream_holds_up_only_its_lane(db, bus, spawn, streams):
     config = bus.stream("ANIME_EVENTS").config
     config.max_msgs = 5
     bus.wait(bus.js.update_stream(config))
-    spawn("relay")
+    relay = spawn("relay")
     with db.connect("echora_catalogue") as writer:
         outbox.fill(writer, 20, stream="ANIME_EVENTS", subject="anime.updated")
         eventually(lambda: outbox.stored(bus, "ANIME_EVENTS") == 5)
+        eventually(lambda: relay.http("/readyz")[0] == 503 and "ANIME_EVENTS" in relay.http("/readyz")[1])
         outbox.fill(writer, 20)
         eventually(lambda: outbox.stored(bus) == 20)
         config.max_msgs = -1
         bus.wait(bus.js.update_stream(config))
         eventually(lambda: outbox.stored(bus, "ANIME_EVENTS") == 20, 10)
+        eventually(relay.is_ready)
     outbox.check(db, bus)
     outbox_rows = {r[1] for r in outbox.rows(db, "ANIME_EVENTS")}
     assert {uuid.UUID(m[2]["Nats-Msg-Id"]) for m in outbox.read_stream(bus, "ANIME_EVENTS")} == outbox_rows
