@@ -20,9 +20,14 @@
 
 #define INTERVAL_MS 1000
 #define PING_LIMIT_MS 700
+/* A late answer says "busy" as often as "gone". It shows in readyz at once, but stops fetching only
+ * when it repeats: an error of a handler's own call opens the breaker anyway, and a loaded
+ * dependency must not be starved of work for answering pings late. */
+#define LATE_LIMIT 4
 
 struct watched {
     bool needed, asked, known, up; /* known: it answered at least once */
+    unsigned late;                 /* pings in a row without an answer in time */
     int64_t next_ms;               /* of the next ping while the breaker is closed */
     struct breaker breaker;
     struct metric *up_metric, *open_metric;
@@ -105,10 +110,16 @@ static void show(struct watch *w, enum dependency dep, const char *reason)
     health_set_dependency(w->rt->health, dep, up, up ? NULL : reason);
 }
 
+static bool is_late(const struct err *err)
+{
+    const char *dash = strrchr(err->code, '-');
+    return dash != NULL && strcmp(dash, "-timeout") == 0;
+}
+
 static void note(struct watch *w, enum dependency dep, bool good, const struct err *err)
 {
     struct watched *d = &w->deps[dep];
-    bool changed, was_open;
+    bool changed, was_open, stops;
     int64_t open_ms;
 
     pthread_mutex_lock(&w->mutex);
@@ -120,9 +131,11 @@ static void note(struct watch *w, enum dependency dep, bool good, const struct e
     d->known = d->known || good;
     d->up = good;
     d->next_ms = now + INTERVAL_MS;
+    d->late = !good && is_late(err) ? d->late + 1 : 0;
+    stops = !was_open && !good && (d->late == 0 || d->late >= LATE_LIMIT);
     if (was_open)
         breaker_probed(&d->breaker, now, good);
-    else if (!good)
+    else if (stops)
         breaker_trip(&d->breaker, now, err);
     show(w, dep, err->text);
     pthread_mutex_unlock(&w->mutex);
@@ -132,7 +145,7 @@ static void note(struct watch *w, enum dependency dep, bool good, const struct e
             log_info("dependency answers again, fetching goes on",
                      LF_STR("dependency", dependency_name(dep)), LF_I64("open_ms", open_ms));
         runtime_wake(w->rt);
-    } else if (changed && !good) {
+    } else if (stops) {
         log_warn("dependency does not answer, fetching stops",
                  LF_STR("dependency", dependency_name(dep)), LF_STR("code", err->code),
                  LF_STR("reason", err->text));
