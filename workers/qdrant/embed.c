@@ -123,8 +123,10 @@ static int embed_remote(struct embedder *e, const struct document *const docs[],
         }
         rc = -1;
         *err = why;
-        if (why.class == ERR_REJECT)
+        if (why.class == ERR_REJECT) { /* it is there, it does not like a text */
+            breaker_probed(&e->breaker, mono_ms(), true);
             continue;
+        }
         /* Bad credentials, too: nothing can be embedded now, and nothing waits for it. */
         err->class = ERR_UNAVAILABLE;
         e->cause = *err;
