@@ -171,6 +171,12 @@ static int read_element(struct reader *r, const ProtobufCFieldDescriptor *field,
     return 0;
 }
 
+/* A message with faults inside that were reported: the rest of it counts. */
+static bool is_partial(const ProtobufCFieldDescriptor *field, const void *element)
+{
+    return field->type == PROTOBUF_C_TYPE_MESSAGE && *(ProtobufCMessage *const *)element != NULL;
+}
+
 /* JSON null stands for a value only where the type has one. */
 static bool takes_null(const ProtobufCFieldDescriptor *field)
 {
@@ -203,10 +209,10 @@ static int read_list(struct reader *r, ProtobufCMessage *message,
                       ? fail(r, "json-type", item, "null can't be an element")
                       : read_element(r, field, item, elements + kept * size);
         pop(r, former);
-        if (one == 0) {
+        if (one == 0 || is_partial(field, elements + kept * size))
             kept++;
+        if (one == 0)
             continue;
-        }
         result = -1;
         if (!goes_on(r))
             return -1;
@@ -301,11 +307,12 @@ static int read_field(struct reader *r, ProtobufCMessage *message,
         void *pointer;
         ProtobufCBinaryData bytes;
     } value = {0};
-    if (read_element(r, field, json, &value) < 0)
+    int result = read_element(r, field, json, &value);
+    if (result < 0 && !is_partial(field, &value))
         return -1;
     memcpy((char *)message + field->offset, &value, field_value_size(field));
     mark_present(message, field);
-    return 0;
+    return result;
 }
 
 static int read_members(struct reader *r, const json_t *json, ProtobufCMessage *message)

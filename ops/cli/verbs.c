@@ -6,6 +6,8 @@ const struct verb *const cli_verbs[] = {
     &verb_validate,
     &verb_decode,
     &verb_get,
+    &verb_delete,
+    &verb_restore,
     &verb_import_manami,
     &verb_status,
     &verb_follow,

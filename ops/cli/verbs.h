@@ -6,6 +6,7 @@
 
 extern const struct verb verb_contracts_asyncapi;
 extern const struct verb verb_decode;
+extern const struct verb verb_delete;
 extern const struct verb verb_doctor;
 extern const struct verb verb_follow;
 extern const struct verb verb_get;
@@ -17,6 +18,7 @@ extern const struct verb verb_reference_codes;
 extern const struct verb verb_reference_metrics;
 extern const struct verb verb_reference_options;
 extern const struct verb verb_reference_subjects;
+extern const struct verb verb_restore;
 extern const struct verb verb_search;
 extern const struct verb verb_status;
 extern const struct verb verb_streams_apply;

@@ -152,3 +152,21 @@ def test_publish_and_import_wait_for_the_end(chain, tmp_path):
     assert echora("status", "--json").json["index"]["anime"] == {"catalogue": 302, "index": 302}
     again = echora("import", "manami", file, "--wait", "indexed", "--json").lines
     assert again[0]["duplicates"] == 300 and again[1]["applied"] == 300
+
+
+def test_delete_and_restore(chain):
+    echora = chain["echora"]
+    sent = echora("publish", "anime.enriched", "--wait", "indexed", "--json", input=json.dumps(event(8))).lines[0]
+    anime = sent["entity_id"]
+    assert echora("delete", anime, ok=False).code == 2  # no reason
+    assert echora("delete", anime, "--reason", "x", "--expected-revision", 999999, ok=False).code == 1
+    gone = echora("delete", anime, "--reason", "test", "--json").json
+    assert gone["state"] == "deleted"
+    echora("follow", anime, "--wait", "10s")
+    assert echora("search", "bounty", "--json").json == []
+    assert echora("get", "anime", anime, "--json").json["deleted"] is True
+    assert echora("delete", anime, "--reason", "again", "--json").json["state"] == "was deleted already"
+    back = echora("restore", anime, "--reason", "test", "--json").json
+    assert back["revision"] > gone["revision"]
+    echora("follow", anime, "--wait", "10s")
+    assert [h["id"] for h in echora("search", "bounty", "--json").json] == [anime]
