@@ -261,7 +261,7 @@ static void *enforce_end(void *arg)
 
     nanosleep(&limit, NULL);
     log_warn("closing took too long, forced to stop");
-    _exit(EXIT_CODE_FORCED);
+    _exit(EXIT_CODE_FORCED); /* style: allow _exit, main hangs in a client library */
 }
 
 static void close_all(struct runtime *rt)
