@@ -1,14 +1,17 @@
 """The Qdrant Edge front against qdrant-client's in-memory mode, the published OpenAPI subset, and kill -9."""
 import copy
+import http.server
 import json
 import random
 import socket
+import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import jsonschema
 import pytest
+from harness.process import eventually
 from harness.settings import ROOT
 from qdrant_client import QdrantClient, models
 
@@ -269,6 +272,71 @@ def test_requests_and_replies_follow_the_published_schema(qdrant):
         status, reply = qdrant.call(method, path, body)
         assert status == 200, (method, path, reply)
         check(reply, json_schema_of(described["responses"]["200"]), f"{method} {path}: reply")
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """Stands between sync and the front and keeps what passes."""
+    protocol_version = "HTTP/1.1"
+    target, seen = None, []
+
+    def pass_on(self):
+        size = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(size)) if size else None
+        status, reply = Recorder.target.call(self.command, self.path, body)
+        Recorder.seen.append((self.command, self.path, body, status, reply, self.headers.get("traceparent")))
+        out = json.dumps(reply).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(out)))
+        self.end_headers()
+        self.wfile.write(out)
+
+    do_GET = do_PUT = do_POST = pass_on
+
+    def log_message(self, *args):
+        pass
+
+
+def test_what_sync_sends_follows_the_published_schema(db, streams, qdrant, spawn, echora):
+    Recorder.target, Recorder.seen = qdrant, []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        spawn("catalogue")
+        spawn("relay")
+        spawn("qdrant", env={"ECHORA_QDRANT_URL": f"http://127.0.0.1:{server.server_address[1]}"})
+
+        def publish(subject, **event):
+            answer = echora("publish", subject, "--json", input=json.dumps({"animeId": A, **event})).json
+            eventually(lambda: qdrant.call("GET", f"/collections/anime_database/points/{A}")[1].get(
+                "result", {}).get("payload", {}).get("trace") == answer["trace_id"], 20, "indexed")
+            return answer["trace_id"]
+        anime = {"title": "Bebop", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING", "score": {"median": 8.5},
+                 "airedDates": {"airedFrom": "1998-04-03T00:00:00Z"}, "nsfw": False}
+        traces = [publish("anime.enriched", anime=anime, characters=[{"name": "Spike", "traits": ["calm"]}],
+                          episodes=[{"episodeNumber": 1, "title": "One", "aired": "1998-04-03T00:00:00Z"}]),
+                  publish("anime.updated", changedFields=["status"], anime={"status": "ANIME_STATUS_FINISHED"})]
+        bus = streams.bus("operator")
+        for subject, body in (("catalog.reconcile", {}), ("catalog.anime.delete", {"animeId": A, "reason": "t",
+                                                                                   "actor": "t"})):
+            bus.request(subject, json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+        eventually(lambda: qdrant.call("POST", "/collections/anime_database/points/count", {"filter": {"must": [
+            {"key": "deleted", "match": {"value": True}}]}})[1]["result"]["count"] == 3, 20, "tombstones")
+    finally:
+        server.shutdown()
+    kinds = set()
+    for method, path, body, status, reply, _ in Recorder.seen:
+        described = operation(method, path)
+        kinds.add((method, path.split("?")[0].replace("anime_database_v1", "{}")))
+        if body is not None:
+            check(body, json_schema_of(described["requestBody"]), f"{method} {path}: request")
+        if status == 200 and path != "/":
+            check(reply, json_schema_of(described["responses"]["200"]), f"{method} {path}: reply")
+    assert {("PUT", "/collections/{}"), ("PUT", "/collections/{}/index"), ("PUT", "/collections/{}/points"),
+            ("POST", "/collections/{}/points/batch"), ("POST", "/collections/{}/points"), ("POST", "/collections/aliases"),
+            ("POST", "/collections/{}/points/scroll")} <= kinds
+    # The writes carry the trace of the event that caused them.
+    carried = {parent.split("-")[1] for method, path, *_, parent in Recorder.seen if parent and "/points" in path}
+    assert set(traces) <= carried
 
 
 FREE = {"vectors", "sparse_vectors", "vector"}

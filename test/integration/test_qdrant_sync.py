@@ -12,7 +12,11 @@ import time
 import uuid
 
 import pytest
-from harness.process import eventually
+from harness.process import Process, eventually
+from harness.servers import http_get
+from harness.settings import QDRANT_FRONT, VENV
+
+from ops.fleet import system
 
 SYNC = ("anime-created", "anime-synced", "anime-deleted", "character-synced", "episode-synced")
 TITLES = ["Cowboy Bebop", "Fullmetal Alchemist", "Frieren", "Mushishi", "Monster", "銀河英雄伝説"]
@@ -413,3 +417,63 @@ def test_another_provider_is_refused_by_name(chain, spawn):
     assert names == ["anime_database_v1", "anime_database_v2"]
     aliases = chain.qdrant.call("GET", "/aliases")[1]["result"]["aliases"]
     assert aliases == [{"alias_name": "anime_database", "collection_name": "anime_database_v1"}]
+
+
+def test_a_catalogue_that_went_back_in_time_is_waited_for(chain, spawn):
+    chain.publish(anime(1), anime(2))
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 2, 20, "relayed")
+    chain.db.do("UPDATE catalog.anime SET revision = revision - 1000")
+    worker = spawn("qdrant")
+    worker.wait_log("stale-read", 20)
+    assert chain.points() == {}
+    chain.db.do("UPDATE catalog.anime SET revision = revision + 1000")
+    chain.quiet(60)
+    assert len(chain.living()) == 2 and not chain.dead_letters()
+
+
+class OldServer(http.server.BaseHTTPRequestHandler):
+    """Answers as a Qdrant that does not know update_filter."""
+
+    def do_GET(self):
+        out = json.dumps({"title": "qdrant - vector search engine", "version": "1.15.3"}).encode()
+        if self.path != "/":
+            out = json.dumps({"result": {"exists": True}, "status": "ok", "time": 0}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(out)))
+        self.end_headers()
+        self.wfile.write(out)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_an_old_server_is_refused(streams, spawn):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OldServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        worker = spawn("qdrant", env={"ECHORA_QDRANT_URL": url}, wait=False)
+        assert worker.wait(20) == 4 and "qdrant-version" in worker.text() and "1.15.3" in worker.text()
+    finally:
+        server.shutdown()
+
+
+def test_the_api_key_is_sent_and_its_lack_is_fatal(streams, folder, spawn):
+    key, port = folder / "key", system.free_port()
+    system.write_private(key, "secret-of-qdrant\n")
+    data = folder / "keyed"
+    data.mkdir()
+    system.own(data)
+    front = Process("keyed-front", [VENV / "bin/python", QDRANT_FRONT, "--listen", f"127.0.0.1:{port}",
+                                    "--data", data, "--api-key-file", key], folder,
+                    ready=lambda: http_get(f"http://127.0.0.1:{port}/readyz")[0] == 200)
+    front.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        without = spawn("qdrant", env={"ECHORA_QDRANT_URL": url}, wait=False)
+        assert without.wait(20) == 5 and "http-401" in without.text()
+        worker = spawn("qdrant", env={"ECHORA_QDRANT_URL": url, "ECHORA_QDRANT_API_KEY_FILE": str(key)}, wait=False)
+        eventually(lambda: "qdrant" not in worker.http("/readyz")[1], 20, "Qdrant answers with the key")
+        assert "secret-of-qdrant" not in worker.text()
+    finally:
+        front.stop()
