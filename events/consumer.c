@@ -111,13 +111,14 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     l->verdicts[i] = (struct verdict){.kind = VERDICT_UNSET};
     l->settled[i] = (struct settled){0};
     start_span(l, i, b);
+    /* A reader of dead letters must also see those of failed replays, which name their consumer. */
+    if (b->spec->raw)
+        return;
     if (!event_is_for(e, b->spec->durable)) {
         l->verdicts[i].kind = VERDICT_SKIP;
         l->settled[i].not_for_us = true;
         return;
     }
-    if (b->spec->raw)
-        return;
     if (event_decode(e, (size_t)l->lane->rt->config->decode_max, wall_us(), l->arena, &err) < 0)
         l->verdicts[i] = verdict_of_err(&err);
     else {

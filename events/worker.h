@@ -54,7 +54,7 @@ struct consumer_spec {
     unsigned max_deliver; /* of the server: 10, webhooks 20 */
     unsigned max_ack_pending;
     bool parks;         /* dead letters go to anime.dlq.parked.<durable> */
-    bool raw;           /* never decoded; events carry payload and headers only */
+    bool raw;           /* never decoded, whoever a replay is for; payload and headers only */
     const char *filter; /* raw wildcard consumers only; else NULL = subject */
     const char *stream; /* raw wildcard consumers only */
 };

@@ -273,7 +273,7 @@ def test_raw_wildcard_consumer(nats, folder, spawn):
     spawn("scripted", env=dict(script.env, SCRIPTED_RAW="1", ECHORA_NATS_USER="adapter",
                                ECHORA_NATS_PASSWORD_FILE=nats.secret_files["adapter"]))
     writer = nats.bus("deadletters")
-    writer.publish("anime.dlq.catalog-updated", b"\xff no protobuf")
+    writer.publish("anime.dlq.catalog-updated", b"\xff no protobuf", headers={"Echora-Replay-For": "catalog-updated"})
     writer.publish("anime.dlq.qdrant-anime-synced", b"", headers={"X-Script": "reject"})
     script.wait_lines(2)
     eventually(lambda: script.bus.stream("ANIME_DLQ").state.messages == 3, what="parked")
