@@ -14,10 +14,12 @@
 enum {
     /* As the table's CHECKs; what is left below the streams' max_msg_size is the relay's. */
     MESSAGE_MAX = 8388608 - 65536 - 1024,
-    HEADERS_MAX = 8192,
+    HEADERS_MAX = 8192, /* and so OUTBOX_PAYLOAD_MAX */
     CHUNK_BYTES = 16 << 20,
     ARRAY_MAX = CHUNK_BYTES + MESSAGE_MAX + (1 << 20),
 };
+
+_Static_assert(MESSAGE_MAX - HEADERS_MAX == OUTBOX_PAYLOAD_MAX, "append.h promises it");
 
 enum { STREAM, SUBJECT, ENTITY_TYPE, ENTITY_ID, EVENT_ID, HEADERS, PAYLOAD, N_COLUMNS };
 static const enum pg_array_kind column_kinds[N_COLUMNS] = {

@@ -23,6 +23,9 @@ struct outbox_row {
     size_t n_extra;
 };
 
+/* A message of at most this many bytes fits its stream whatever headers its row has. */
+#define OUTBOX_PAYLOAD_MAX (8388608 - 65536 - 1024 - 8192)
+
 struct outbox; /* prepared buffers of one lane */
 /* NULL when out of memory. schema: the schema whose outbox table is written, e.g. "catalog". */
 struct outbox *outbox_new(const char *schema);

@@ -4,7 +4,9 @@ Two kinds of input: random damage to real messages, and messages that are well f
 field can hold, one field at a time. Nothing may be refused by the database instead of by a rule (pg-… codes),
 be retried, or be answered otherwise than it was sent.
 """
+import json
 import random
+import socket
 import uuid
 
 import pytest
@@ -26,7 +28,7 @@ T0 = 1_700_000_000
 
 class House:
     def __init__(self, streams, db, spawn):
-        self.bus, self.db, self.spawn, self.sent = streams.bus("admin"), db, spawn, {}
+        self.nats, self.bus, self.db, self.spawn, self.sent = streams, streams.bus("admin"), db, spawn, {}
 
     def publish(self, subject, payload):
         ack = self.bus.publish(subject, payload)
@@ -239,3 +241,97 @@ def test_the_utmost_of_each_field(house, name):
         if m != got:
             wrong.append((what, json_format.MessageToDict(got, preserving_proto_field_name=True).get(what[0][0])))
     assert not wrong, [str(w)[:300] for w in wrong][:20]
+
+
+# ---- headers ----
+
+def raw_publish(server, subject, headers, payload):
+    """Core publish of header bytes that no client library would send; returns when the server has it."""
+    host, port = server.url.removeprefix("nats://").split(":")
+    block = b"NATS/1.0\r\n" + b"".join(n + b": " + v + b"\r\n" for n, v in headers) + b"\r\n"
+    with socket.create_connection((host, int(port)), timeout=5) as s:
+        lines = s.makefile("rb")
+        assert lines.readline().startswith(b"INFO")
+        login = {"user": "admin", "pass": server.passwords["admin"], "headers": True, "verbose": False}
+        s.sendall(b"CONNECT " + json.dumps(login).encode() + b"\r\nPING\r\n")
+        assert lines.readline() == b"PONG\r\n"
+        s.sendall(f"HPUB {subject} {len(block)} {len(block) + len(payload)}\r\n".encode() + block + payload + b"\r\nPING\r\n")
+        assert lines.readline() == b"PONG\r\n"
+
+
+VALUES = (b"", b" ", b"\xff\xfe\x80", b"\xc3\x28" * 30, b"\xed\xa0\x80", b"\x01\x02\x7f\x1b[31m", "\u5fcd\u8005".encode(),
+          b"x" * 20_000, b",,,,", b"{}'\"\\", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01")
+NAMES = (b"traceparent", b"tracestate", b"Content-Type", b"Echora-Event-Id", b"Echora-Schema", b"Echora-Risk",
+         b"Echora-Replay-Id", b"Echora-Replay-Hop", b"Echora-Repair", b"Echora-Expires", b"Echora-Dlq-Hop", b"X-\xff")
+
+
+def test_headers_are_only_text(house):
+    """No header makes a good event fail: an update of a known anime, of an unknown one, and a full record."""
+    known, c = str(uuid.uuid4()), wire.classes()
+    e = c["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=known, anime=minimal("Anime"))
+    e.timestamp.seconds = T0
+    house.publish("anime.enriched", e.SerializeToString())
+    first = house.spawn("catalogue")
+    eventually(lambda: house.db.one("SELECT count(*) FROM catalog.anime") == 1, 20, "the anime")
+    first.stop()
+    n = 0
+    for name in NAMES:
+        for value in VALUES:
+            for subject, target in (("anime.updated", known), ("anime.updated", str(uuid.uuid4())),
+                                    ("anime.enriched", str(uuid.uuid4()))):
+                e = c[SUBJECTS[subject]](event_id=str(uuid.uuid4()), anime_id=target, anime=minimal("Anime"))
+                e.anime.year = 2000
+                e.timestamp.seconds = T0 + 1 + n
+                if subject == "anime.updated":
+                    e.changed_fields.append("year")
+                raw_publish(house.nats, subject, [(name, value), (b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")],
+                            e.SerializeToString())
+                n += 1
+    assert house.bus.stream("ANIME_EVENTS").state.messages == n + 1
+    house.sent = dict.fromkeys(range(2, n + 2), ("", b""))
+    assert house.run() == {}
+    # What waited for its anime comes out of the table as whole as it went in.
+    waiting = [row[0] for row in house.db.all("SELECT anime_id::text FROM (SELECT entity_id AS anime_id FROM "
+                                              "catalog.pending_update) p")]
+    assert len(waiting) > 100
+    for anime_id in waiting:
+        e = c["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id, anime=minimal("Anime"))
+        e.timestamp.seconds = T0
+        house.publish("anime.enriched", e.SerializeToString())
+    eventually(lambda: house.db.one("SELECT count(*) FROM catalog.pending_update") == 0, 30, "nothing waits")
+    assert house.bus.stream("ANIME_DLQ").state.messages == 0
+
+
+LARGEST = 8 * 1024 * 1024 - 64 * 1024 - 400  # what a text may hold in the largest message that the stream takes
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["known", "waiting"])
+def test_the_largest_events(house, waits):
+    """A full record as large as can be is stored; an update whose flagged copy fits no stream is refused alone, also
+    when it waits for its anime: never the record that it waits for."""
+    anime_id, c = str(uuid.uuid4()), wire.classes()
+    full = c["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id, anime=minimal("Anime"))
+    full.timestamp.seconds, full.anime.synopsis = T0, "s" * LARGEST
+    update = c["AnimeUpdatedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id, anime=minimal("Anime"),
+                                    changed_fields=["title", "synopsis"], risk_reasons=["odd"])
+    update.timestamp.seconds, update.anime.title = T0 + 5, "Other"
+    update.anime.synopsis = "t" * LARGEST
+    events = [("anime.enriched", full), ("anime.updated", update)]
+    for n, (subject, e) in enumerate(reversed(events) if waits else events):
+        house.publish(subject, e.SerializeToString())
+        if n == 0:
+            first = house.spawn("catalogue")
+            eventually(lambda: house.db.one("SELECT count(*) FROM catalog.inbox") == 1, 20, "the first one")
+            first.stop()
+    first_sent, house.sent = house.sent, {k: v for k, v in house.sent.items() if k == max(house.sent)}
+    letters = house.run()
+    house.sent = first_sent
+    assert [(m.headers["Echora-Dlq-Consumer"], m.headers["Echora-Dlq-Code"]) for m in letters.values()] == (
+        [] if waits else [("catalog-updated", "too-large")])
+    assert house.db.all("SELECT title, length(synopsis) FROM catalog.anime") == [("T", LARGEST)]
+    assert house.db.one("SELECT count(*) FROM catalog.pending_update") == int(waits)
+    # Whatever the writer put into the outbox, the broker takes.
+    house.spawn("relay")
+    rows = house.db.one("SELECT count(*) FROM catalog.outbox")
+    assert rows == 1
+    eventually(lambda: house.bus.stream("ANIME_SYNC").state.messages == rows, 20, "relayed")

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "contracts/field.h"
+#include "outbox/append.h"
 #include "workers/catalogue/types.h"
 #include "workers/catalogue/work.h"
 
@@ -22,7 +23,7 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_RETRY, "no-memory", "apply event", "the batch's memory is spent");
 }
 
-enum found { FOUND_NO_MEMORY = -1, FOUND, FOUND_CONFLICT };
+enum found { FOUND_NO_MEMORY = -1, FOUND, FOUND_CONFLICT /* op->err says why it is refused */ };
 
 static enum found conflict(struct op *op, const char *what, struct uuid a, struct uuid b)
 {
@@ -327,9 +328,15 @@ static int merge_member(struct work *w, struct op *op, struct thing *t, struct e
                     joined && !made ? "anime_ids" : NULL, err);
 }
 
+static enum found too_large(struct op *op, size_t n)
+{
+    err_set(&op->err, ERR_REJECT, "too-large", "park",
+            "the flagged copy of %zu bytes does not fit the stream (%d)", n, OUTBOX_PAYLOAD_MAX);
+    return FOUND_CONFLICT;
+}
+
 /* The flagged copy: the same update, of the parked fields, with an id of its own. */
-static int park(struct work *w, struct op *op, uint64_t fields, const struct risk *risk,
-                struct err *err)
+static enum found park(struct work *w, struct op *op, uint64_t fields, const struct risk *risk)
 {
     const Echora__Events__V1__AnimeUpdatedEvent *original =
         (const Echora__Events__V1__AnimeUpdatedEvent *)op->event;
@@ -341,7 +348,7 @@ static int park(struct work *w, struct op *op, uint64_t fields, const struct ris
     size_t flagged = original->n_risk_reasons;
     char **reasons = arena_array(w->arena, flagged + risk->n + 1, sizeof(*reasons));
     if (!p || !copy || !ids || !names || !reasons)
-        return no_memory(err);
+        return FOUND_NO_MEMORY;
     *p = (struct parked){.op = op, .anime = op->main.entity, .fields = fields, .copy = &copy->base};
     uuid_format(op->clock.event, ids);
     char name[UUID_TEXT + 8];
@@ -364,19 +371,22 @@ static int park(struct work *w, struct op *op, uint64_t fields, const struct ris
     for (unsigned i = 0; i < risk->n; i++) {
         char *own = arena_strdup(w->arena, view_of(risk->reasons[i]));
         if (!own)
-            return no_memory(err);
+            return FOUND_NO_MEMORY;
         reasons[copy->n_risk_reasons++] = own;
     }
     if (copy->n_risk_reasons == 0)
         reasons[copy->n_risk_reasons++] = (char *)(op->risk_flag ? op->risk_flag : "flagged");
     p->reason_list = (const char **)reasons;
     p->n_reasons = copy->n_risk_reasons;
+    size_t n_bytes = protobuf_c_message_get_packed_size(&copy->base);
+    if (n_bytes > OUTBOX_PAYLOAD_MAX)
+        return too_large(op, n_bytes);
     op->outcome = OUTCOME_PARKED;
-    return work_add(w, &w->parked, p) ? 0 : no_memory(err);
+    return work_add(w, &w->parked, p) ? FOUND : FOUND_NO_MEMORY;
 }
 
 /* Which fields of main are applied now; the others are parked. */
-static int judge(struct work *w, struct op *op, uint64_t *mask, struct err *err)
+static enum found judge(struct work *w, struct op *op, uint64_t *mask)
 {
     const Echora__Events__V1__AnimeUpdatedEvent *m =
         (const Echora__Events__V1__AnimeUpdatedEvent *)op->event;
@@ -388,20 +398,17 @@ static int judge(struct work *w, struct op *op, uint64_t *mask, struct err *err)
                &risk);
     uint64_t parked = flagged ? op->main.mask : risk.fields;
     if (!flagged && !parked)
-        return 0;
+        return FOUND;
     *mask &= ~parked;
-    return park(w, op, parked, &risk, err);
+    return park(w, op, parked, &risk);
 }
 
-static int merge_all(struct work *w, struct op *op, struct err *err)
+static int merge_all(struct work *w, struct op *op, uint64_t mask, struct err *err)
 {
     struct entity *e = op->main.entity;
     bool made = !e->in_db && !e->said;
-    uint64_t mask = op->main.mask;
     int32_t count = e->kind == KIND_ANIME ? shown_count(e) : 0;
     size_t announced = w->announcements.n;
-    if (op->judged && judge(w, op, &mask, err) < 0)
-        return -1;
     if (op->sets_existence && work_exist(w, op, e, made, err) < 0)
         return -1;
     if (!uuid_is_nil(op->merge_into) && merge_away(w, op, e, err) < 0)
@@ -424,7 +431,10 @@ int work_apply(struct work *w, struct op *op, struct err *err)
     op->outcome = OUTCOME_NONE;
     op->revision = 0;
     struct work_mark mark = work_record(w);
+    uint64_t mask = op->main.mask;
     enum found f = find_owners(w, op);
+    if (f == FOUND && op->judged && op->main.entity)
+        f = judge(w, op, &mask);
     if (f == FOUND_NO_MEMORY)
         return no_memory(err);
     if (f == FOUND_CONFLICT) {
@@ -439,5 +449,5 @@ int work_apply(struct work *w, struct op *op, struct err *err)
         op->outcome = OUTCOME_PENDING;
         return 0;
     }
-    return merge_all(w, op, err);
+    return merge_all(w, op, mask, err);
 }

@@ -351,14 +351,17 @@ static int store_inbox(struct work *w, struct err *err)
     return settled.a[0].n ? run(w, &sql_inbox_settle, &settled, NULL, err) : 0;
 }
 
-/* Pairs of name and value, in order; what is no text is left out. */
+/* Pairs of name and value, in order. A value that is no text is "?": that a header is there counts.
+ */
 static void put_headers(struct buf *b, const struct op *op)
 {
     char comma = '[';
     for (size_t i = 0; i < op->n_headers; i++) {
         struct view name = view_of(op->headers[i].name), value = view_of(op->headers[i].value);
-        if (!utf8_is_valid(bytes_of(name)) || !utf8_is_valid(bytes_of(value)))
+        if (!utf8_is_valid(bytes_of(name)))
             continue;
+        if (!utf8_is_valid(bytes_of(value)))
+            value = VIEW_LIT("?");
         buf_putc(b, comma);
         buf_putc(b, '[');
         buf_put_json_string(b, name);

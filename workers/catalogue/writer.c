@@ -316,6 +316,13 @@ void writer_run(struct writer *w, struct written written[], size_t n)
     arena_reset(w->arena);
 }
 
+/* Header values may be any bytes; what is stored is text. */
+static const char *risk_flag(const struct event *event)
+{
+    const char *flag = event_header(event, "Echora-Risk");
+    return flag && !utf8_is_valid(bytes_of(view_of(flag))) ? "?" : flag;
+}
+
 void writer_handle(struct writer *w, struct batch *batch)
 {
     struct err err = ERR_INIT;
@@ -343,7 +350,7 @@ void writer_handle(struct writer *w, struct batch *batch)
         op->consumer = batch->consumer->durable;
         op->trace = &event->trace;
         op->payload = event->payload;
-        op->risk_flag = event_header(event, "Echora-Risk");
+        op->risk_flag = risk_flag(event);
         if (!op->creates) /* it may have to wait */
             op->n_headers = event_headers(event, batch->arena, &op->headers);
         op->stream_sequence = event->stream_sequence;
