@@ -9,6 +9,7 @@ import uuid
 
 import pytest
 from harness.process import eventually
+from harness.settings import BUILD
 
 
 class Collector:
@@ -196,4 +197,5 @@ def test_metrics_are_well_formed_and_bounded(db, streams, spawn, echora):
     for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds",
                  "process_start_time_seconds", "echora_build_info"):
         assert name in kinds
-    assert worker.metric("process_resident_memory_bytes") < 20e6
+    # Sanitizers keep books of their own.
+    assert "san" in BUILD.name or worker.metric("process_resident_memory_bytes") < 20e6
