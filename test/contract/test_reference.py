@@ -51,3 +51,15 @@ def test_every_verb_has_help_with_an_example_that_names_it():
         text = subprocess.run([BUILD / "ops/echora", *verb.split(), "--help"], capture_output=True, text=True,
                               check=True).stdout
         assert f"echora {verb}" in text.rpartition("Example:")[2], verb
+
+
+def test_the_contracts_readme_tells_what_is_there():
+    """Each path and subject that contracts/README.md names exists."""
+    text = (ROOT / "contracts/README.md").read_text()
+    for name in re.findall(r"`((?:proto|examples|wire|released)/[\w./]*|[\w]+\.(?:json|py|csv))`", text):
+        assert (ROOT / "contracts" / name).exists(), name
+    page = (ROOT / "ops/reference/subjects.md").read_text()
+    for subject in re.findall(r"`((?:anime|character|episode|catalog|contracts)\.[a-z.]+[a-z])`", text):
+        assert f"`{subject}`" in page, subject
+    codes = (ROOT / "ops/reference/codes.md").read_text()
+    assert all(f"`{code}`" in codes for code in re.findall(r"such as `([a-z-]+)`", text))
