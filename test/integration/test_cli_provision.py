@@ -4,6 +4,7 @@ import json
 import pytest
 
 from harness import servers
+from harness.fixtures import nats_version
 from harness.fleet import Echora
 
 OWNER = "echora_owner"
@@ -75,9 +76,9 @@ def test_migrate_waits_for_the_lock(empty_db, tmp_path):
     echora("migrate", "--dir", folder)
 
 
-@pytest.fixture(params=["current", "debian"])
-def fresh_nats(request, folder):
-    server = servers.Nats(folder, which=request.param, name=f"nats-{request.param}")
+@pytest.fixture
+def fresh_nats(folder):
+    server = servers.Nats(folder, which=nats_version(), name="nats-fresh")
     server.start()
     yield server
     server.stop()

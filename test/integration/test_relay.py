@@ -553,10 +553,10 @@ def test_open_writer_keeps_its_slot(db, bus, spawn):
         for _ in range(5):
             outbox.fill(writer, 10)
             drained(db, bus)
-        db.do("UPDATE catalog.outbox SET slot = (slot + 1) % 6 WHERE id <= 30")
-        slot = db.one("SELECT slot FROM catalog.outbox WHERE id = 1")
+        slot = (db.one("SELECT slot FROM catalog.outbox WHERE id = 1") + 1) % 6
         open_one.execute("INSERT INTO catalog.outbox (slot, stream, subject, event_id, payload) VALUES "
                          "(%s, 'ANIME_SYNC', 'anime.synced', gen_random_uuid(), 'late')", (slot,))
+        db.do("UPDATE catalog.outbox SET slot = %s WHERE id <= 30", slot)
         time.sleep(2.5)
         assert db.one("SELECT count(*) FROM catalog.outbox WHERE slot = %s", slot) == 30
         open_one.commit()
