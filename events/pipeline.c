@@ -21,7 +21,7 @@
 
 enum {
     ACK_EVERY = 32,
-    WINDOW = 4096,
+    WINDOW = 512,
     TIMEOUT_MS = 5000,
     PROBE_TIMEOUT_MS = 2000,
     LINES_MAX = 16384,

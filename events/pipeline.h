@@ -23,7 +23,7 @@ struct pipeline;
 struct pipeline_options {
     const char *stream;
     unsigned ack_every; /* 1 to window; default 32 */
-    unsigned window;    /* default 4,096 */
+    unsigned window;    /* default 512 */
     int64_t timeout_ms; /* for an acknowledgement; default 5,000 */
 };
 

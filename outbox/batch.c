@@ -90,32 +90,64 @@ int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret, st
     return check_memory(ret, err);
 }
 
+enum opened_column {
+    OPENED_CUR = PAGE_CREATED + 1,
+    OPENED_CUR_XMAX,
+    OPENED_STRAGGLERS,
+    OPENED_FIRST,
+    OPENED_LAST,
+    OPENED_ROWS,
+    OPENED_OTHERS
+};
+
+/* "xmin:xmax:" */
+static bool has_no_transactions(const struct snapshot *s)
+{
+    return s->text.n > 0 && s->text.p[s->text.n - 1] == ':';
+}
+
+/* The everyday statement first, when it may serve; it says so itself when it does not. */
+static int ask_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
+                    const struct outbox_batch *b, PGresult **ret, struct err *err)
+{
+    const struct pg_param small[] = {
+        pg_text(view_of(stream)), snapshot_param(&b->cur),         pg_xid8(b->cur.xmax),
+        pg_i64(b->number + 1),    pg_i64((int64_t)start_sequence), pg_i64(PAGE_BYTES)};
+    if (has_no_transactions(&b->cur)) {
+        if (pg_query(pg, &sql_open_small, small, ARRAY_LEN(small), ret, err) < 0)
+            return -1;
+        if (!pg_is_null(*ret, 0, OPENED_ROWS))
+            return 0;
+        PQclear(*ret);
+        *ret = NULL;
+    }
+    const struct pg_param params[] = {small[0], small[1],         small[2],          small[3],
+                                      small[4], pg_i32(max_rows), pg_i64(PAGE_BYTES)};
+    return pg_query(pg, &sql_open_batch, params, ARRAY_LEN(params), ret, err);
+}
+
 int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
                struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others, struct err *err)
 {
-    enum { CUR = PAGE_CREATED + 1, CUR_XMAX, STRAGGLERS, FIRST, LAST, ROWS, OTHERS };
-    const struct pg_param params[] = {
-        pg_text(view_of(stream)), snapshot_param(&b->cur),         pg_xid8(b->cur.xmax),
-        pg_i64(b->number + 1),    pg_i64((int64_t)start_sequence), pg_i32(max_rows),
-        pg_i64(PAGE_BYTES)};
     PGresult *r CLEANUP(pg_clearp) = NULL;
     *ret_page = NULL;
-    if (pg_query(pg, &sql_open_batch, params, ARRAY_LEN(params), &r, err) < 0)
+    if (ask_open(pg, stream, start_sequence, max_rows, b, &r, err) < 0)
         return -1;
-    b->n_rows = pg_get_i64(r, 0, ROWS);
-    *ret_others = pg_get_i64(r, 0, OTHERS);
+    b->n_rows = pg_get_i64(r, 0, OPENED_ROWS);
+    *ret_others = pg_get_i64(r, 0, OPENED_OTHERS);
     if (b->n_rows > 0) {
         b->number++;
         struct snapshot former = b->prev;
         b->prev = b->cur;
         b->cur = former;
-        set_stragglers(b, pg_get_text(r, 0, STRAGGLERS));
-        b->first_id = pg_get_i64(r, 0, FIRST);
-        b->last_id = pg_get_i64(r, 0, LAST);
+        set_stragglers(b, pg_get_text(r, 0, OPENED_STRAGGLERS));
+        b->first_id = pg_get_i64(r, 0, OPENED_FIRST);
+        b->last_id = pg_get_i64(r, 0, OPENED_LAST);
         b->start_sequence = start_sequence;
         b->closed = false;
     }
-    snapshot_set(&b->cur, pg_get_text(r, 0, CUR), (uint64_t)pg_get_i64(r, 0, CUR_XMAX));
+    snapshot_set(&b->cur, pg_get_text(r, 0, OPENED_CUR),
+                 (uint64_t)pg_get_i64(r, 0, OPENED_CUR_XMAX));
     if (check_memory(b, err) < 0)
         return -1;
     if (!pg_is_null(r, 0, PAGE_ID))
