@@ -178,6 +178,43 @@ def test_points_equal_what_was_published(chain, spawn):
     assert chain.points() == before
 
 
+def test_any_order_and_any_repetition_end_alike(chain, spawn):
+    """Every relayed event again, twice, shuffled, beside the originals: two workers, one end."""
+    rng = random.Random(11)
+    events = {i: anime(i, episodes=[{"episodeNumber": 1, "title": "One"}]) for i in range(15)}
+    chain.publish(*events.values())
+    for step in range(3):
+        changes = []
+        for i, event in events.items():
+            event["anime"]["tags"] = event["anime"]["tags"] + [f"step {step}"]
+            changes.append({"animeId": event["animeId"], "changedFields": ["tags"],
+                            "anime": {"tags": event["anime"]["tags"]}})
+        chain.publish(*changes, subject="anime.updated")
+    for i in (3, 8):
+        chain.ask("catalog.anime.delete", animeId=ident(1, i), reason="test", actor="test")
+        events.pop(i)
+    rows = 15 * 4 + 2
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == rows, 30, "relayed")
+    chain.relay.stop()
+    copies = [m for m in chain.bus.messages("ANIME_SYNC") for _ in range(2)]
+    rng.shuffle(copies)
+    forger = chain.streams.bus("relay")
+    for m in copies:
+        forger.publish(m.subject, m.data, headers={k: v for k, v in m.headers.items() if not k.startswith("Nats-")})
+    for _ in range(2):
+        spawn("qdrant", argv=["--fetch-size=7", "--sync-step=5"])
+
+    def settled():
+        infos = [chain.bus.consumer("ANIME_SYNC", f"qdrant-{name}") for name in SYNC]
+        return not any(i.num_pending or i.num_ack_pending for i in infos)
+    eventually(settled, 60, "all synced")
+    living = chain.living()
+    assert len(living) == 2 * 13
+    for event in events.values():
+        check_anime(living[event["animeId"]], event)
+    assert not chain.dead_letters() and chain.drift() == {"compared": 26}
+
+
 def test_payload_alone_keeps_vectors(chain, spawn):
     worker = spawn("qdrant")
     event = anime(1)
@@ -413,6 +450,12 @@ def test_another_provider_is_refused_by_name(chain, spawn):
     assert other.wait(10) == 4
     assert "qdrant-schema" in other.text() and "--collection" in other.text()
     spawn("qdrant", argv=["--embed-provider=none", "--collection=anime_database_v2"])
+    chain.publish(anime(1))
+    chain.quiet()
+    reply = chain.qdrant.call("POST", "/collections/anime_database_v2/points", {"ids": [ident(1, 1)], "with_vector": True})
+    point = reply[1]["result"][0]
+    assert set(point["vector"]) == {"bm25"}
+    check_anime(point["payload"], anime(1), "none/1")
     names = [c["name"] for c in chain.qdrant.call("GET", "/collections")[1]["result"]["collections"]]
     assert names == ["anime_database_v1", "anime_database_v2"]
     aliases = chain.qdrant.call("GET", "/aliases")[1]["result"]["aliases"]
