@@ -6,32 +6,11 @@
 #include "contracts/field.h"
 #include "contracts/json_names.h"
 #include "contracts/registry.h"
+#include "ops/cli/fleet.h"
 
 static json_t *ref(const char *where, const char *name)
 {
     return json_pack("{s:s++}", "$ref", "#/", where, name);
-}
-
-/* What every publish carries (spec subjects.md, "Headers"). */
-static json_t *event_headers(void)
-{
-    static const char *const names[][2] = {
-        {"Nats-Msg-Id", "<entity id>-<first 8 hex of the payload's SHA-256>: repeats inside the "
-                        "stream's window are dropped."},
-        {"Nats-Expected-Stream", "The stream's name: a publish to the wrong cluster fails loudly."},
-        {"Content-Type", "application/protobuf"},
-        {"Echora-Event-Id", "The event's id, as in the message."},
-        {"Echora-Schema", "The message's full name."},
-        {"traceparent", "W3C trace context."},
-        {"tracestate", "W3C trace context."},
-    };
-    json_t *members = json_object();
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        json_object_set_new(members, names[i][0],
-                            json_pack("{s:s, s:s}", "type", "string", "description", names[i][1]));
-    return json_pack("{s:s, s:o, s:[s]}", "type", "object", "properties", members, "required",
-                     "Nats-Msg-Id");
 }
 
 static void learn(json_t *schemas, const ProtobufCMessageDescriptor *type)
@@ -66,6 +45,26 @@ static void add_message(json_t *components, const ProtobufCMessageDescriptor *ty
     json_object_set_new(messages, type->name, message);
 }
 
+/* contracts.validate: any event's payload. */
+static bool is_validate(const struct subject_def *def)
+{
+    return def->kind == SUBJECT_REQUEST && !def->message;
+}
+
+/* The durables that read the subject. */
+static json_t *consumers_of(const char *subject)
+{
+    struct fleet_consumer all[FLEET_MAX_CONSUMERS];
+    size_t n = fleet_consumers(all);
+    json_t *found = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        if (subject_matches(view_of(all[i].filter), view_of(subject)))
+            json_array_append_new(found, json_pack("{s:s, s:s}", "durable", all[i].spec->durable,
+                                                   "worker", all[i].worker));
+    return found;
+}
+
 static json_t *channel_of(const struct subject_def *def)
 {
     json_t *messages = json_object();
@@ -78,8 +77,12 @@ static json_t *channel_of(const struct subject_def *def)
     if (def->reply)
         json_object_set_new(messages, def->reply->short_name,
                             ref("components/messages/", def->reply->name));
+    if (is_validate(def))
+        json_object_set_new(messages, "Event", ref("components/messages/", "Event"));
     if (def->stream)
         json_object_set_new(channel, "x-stream", json_string(def->stream->name));
+    if (def->kind == SUBJECT_EVENT)
+        json_object_set_new(channel, "x-consumers", consumers_of(def->subject));
     if (def->entity_id_field)
         json_object_set_new(channel, "x-entity-field", json_string(def->entity_id_field));
     return channel;
@@ -103,12 +106,60 @@ static json_t *operation_of(const struct subject_def *def)
         json_object_set_new(operation, "messages",
                             json_pack("[{s:s+++}]", "$ref", "#/channels/", def->subject,
                                       "/messages/", def->message->short_name));
+    if (is_validate(def))
+        json_object_set_new(
+            operation, "messages",
+            json_pack("[{s:s+++}]", "$ref", "#/channels/", def->subject, "/messages/", "Event"));
     if (def->reply)
         json_object_set_new(
             operation, "reply",
             json_pack("{s:o, s:[{s:s+++}]}", "channel", ref("channels/", def->subject), "messages",
                       "$ref", "#/channels/", def->subject, "/messages/", def->reply->short_name));
     return operation;
+}
+
+static json_t *streams(void)
+{
+    json_t *all = json_object();
+
+    for (const struct stream_def *const *s = registry_streams; *s; s++) {
+        const char *subjects[64];
+        size_t n = registry_stream_subjects(*s, subjects, ARRAY_LEN(subjects));
+        json_t *names = json_array();
+
+        for (size_t i = 0; i < n && i < ARRAY_LEN(subjects); i++)
+            json_array_append_new(names, json_string(subjects[i]));
+        json_object_set_new(
+            all, (*s)->name,
+            json_pack("{s:s, s:o, s:I, s:I, s:I, s:i}", "description", (*s)->description,
+                      "subjects", names, "maxAgeSeconds", (json_int_t)(*s)->max_age_s,
+                      "duplicateWindowSeconds", (json_int_t)(*s)->duplicate_window_s, "maxBytes",
+                      (json_int_t)(*s)->max_bytes, "maxMessageSize", (int)(*s)->max_msg_size));
+    }
+    return all;
+}
+
+/* Dead letters: any event's bytes, under a subject for each consumer. */
+static void add_dead_letters(json_t *channels, json_t *operations, json_t *components)
+{
+    json_object_set_new(json_object_get(components, "messages"), "DeadLetter",
+                        json_pack("{s:s, s:s, s:o, s:{}}", "name", "DeadLetter", "summary",
+                                  "The original payload, untouched, and the original headers.",
+                                  "headers", ref("components/schemas/", "DeadLetterHeaders"),
+                                  "payload"));
+    json_object_set_new(
+        channels, "anime.dlq",
+        json_pack("{s:s, s:s, s:{s:{s:s}}, s:{s:o}, s:s}", "address", "anime.dlq.{consumer}",
+                  "description", "Events that a consumer gave up on, stored whole.", "parameters",
+                  "consumer", "description", "The durable, e.g. catalog-enriched.", "messages",
+                  "DeadLetter", ref("components/messages/", "DeadLetter"), "x-stream",
+                  "ANIME_DLQ"));
+    json_object_set_new(operations, "anime.dlq",
+                        json_pack("{s:s, s:o, s:s, s:[o], s:s}", "action", "send", "channel",
+                                  ref("channels/", "anime.dlq"), "summary",
+                                  "Events that a consumer gave up on, stored whole.", "messages",
+                                  ref("channels/anime.dlq/messages/", "DeadLetter"),
+                                  "x-published-by", "every worker, for its own consumers"));
 }
 
 static json_t *info(void)
@@ -126,7 +177,12 @@ json_t *asyncapi_document(void)
 {
     json_t *channels = json_object(), *operations = json_object();
     json_t *components =
-        json_pack("{s:{}, s:{s:o}}", "messages", "schemas", "EventHeaders", event_headers());
+        json_pack("{s:{s:{s:s, s:s, s:o, s:{}}}, s:{s:o, s:o, s:o}}", "messages", "Event", "name",
+                  "Event", "summary", "An event as it would be published.", "headers",
+                  ref("components/schemas/", "ValidateHeaders"), "payload", "schemas",
+                  "EventHeaders", asyncapi_headers(ASYNCAPI_EVENT), "DeadLetterHeaders",
+                  asyncapi_headers(ASYNCAPI_DEAD_LETTER), "ValidateHeaders",
+                  asyncapi_headers(ASYNCAPI_VALIDATE));
 
     for (size_t i = 0; i < n_registry_subjects; i++) {
         const struct subject_def *def = &registry_subjects[i];
@@ -137,7 +193,8 @@ json_t *asyncapi_document(void)
         json_object_set_new(channels, def->subject, channel_of(def));
         json_object_set_new(operations, def->subject, operation_of(def));
     }
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o}", "asyncapi", "3.0.0", "info", info(),
+    add_dead_letters(channels, operations, components);
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o}", "asyncapi", "3.0.0", "info", info(),
                      "defaultContentType", "application/protobuf", "channels", channels,
-                     "operations", operations, "components", components);
+                     "operations", operations, "components", components, "x-streams", streams());
 }

@@ -11,3 +11,6 @@ json_t *asyncapi_document(void);
  * messages inside it. */
 struct ProtobufCMessageDescriptor;
 json_t *asyncapi_schema(const struct ProtobufCMessageDescriptor *type);
+/* Schema of the headers of events, of dead letters, of the request contracts.validate. */
+enum asyncapi_headers { ASYNCAPI_EVENT, ASYNCAPI_DEAD_LETTER, ASYNCAPI_VALIDATE };
+json_t *asyncapi_headers(enum asyncapi_headers which);

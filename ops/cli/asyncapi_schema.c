@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "contracts/field.h"
 #include "contracts/json.h"
 #include "contracts/json_names.h"
 #include "ops/cli/asyncapi.h"
+#include "ops/cli/comments.h"
 
 static json_t *integer(double least, double most)
 {
@@ -72,9 +76,26 @@ static json_t *element(const ProtobufCFieldDescriptor *field)
     }
 }
 
-static json_t *member(const ProtobufCFieldDescriptor *field)
+static int by_name(const void *key, const void *row)
+{
+    return strcmp(key, ((const struct comment *)row)->name);
+}
+
+/* Adds what the .proto file says of it; false when it says nothing. */
+static bool describe(json_t *schema, const char *name)
+{
+    const struct comment *row =
+        bsearch(name, proto_comments, n_proto_comments, sizeof(*row), by_name);
+
+    if (row)
+        json_object_set_new(schema, "description", json_string(row->text));
+    return row != NULL;
+}
+
+static json_t *member(const ProtobufCMessageDescriptor *type, const ProtobufCFieldDescriptor *field)
 {
     json_t *schema;
+    char name[256];
 
     if (field->label != PROTOBUF_C_LABEL_REPEATED) {
         schema = element(field);
@@ -86,18 +107,23 @@ static json_t *member(const ProtobufCFieldDescriptor *field)
         schema = json_pack("{s:s, s:o}", "type", "array", "items", element(field));
     }
     json_object_set_new(schema, "x-protobuf-field", json_integer(field->id));
+    snprintf(name, sizeof(name), "%s.%s", type->name, field->name);
+    if (!describe(schema, name) && field->type == PROTOBUF_C_TYPE_ENUM)
+        describe(schema, ((const ProtobufCEnumDescriptor *)field->descriptor)->name);
     return schema;
 }
 
 json_t *asyncapi_schema(const ProtobufCMessageDescriptor *type)
 {
-    json_t *members = json_object();
+    json_t *members = json_object(), *schema;
 
     for (unsigned i = 0; i < type->n_fields; i++) {
         char name[128];
         if (json_name(type->fields[i].name, name, sizeof(name)))
-            json_object_set_new(members, name, member(&type->fields[i]));
+            json_object_set_new(members, name, member(type, &type->fields[i]));
     }
-    return json_pack("{s:s, s:s, s:o, s:b}", "title", type->short_name, "type", "object",
-                     "properties", members, "additionalProperties", 0);
+    schema = json_pack("{s:s, s:s, s:o, s:b}", "title", type->short_name, "type", "object",
+                       "properties", members, "additionalProperties", 0);
+    describe(schema, type->name);
+    return schema;
 }
