@@ -139,8 +139,13 @@ int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_
     bus_inbox(bus, inbox);
     snprintf(reply_to, sizeof(reply_to), "%s.*", inbox);
     s = natsConnection_SubscribeSync(&sub, bus->nc, reply_to);
-    if (s != NATS_OK)
+    if (s != NATS_OK) { /* a caller who looks at errs alone must not read "stored" */
+        for (size_t i = 0; i < n; i++) {
+            errs[i] = ERR_INIT;
+            (void)nats_err_status(&errs[i], s, "publish many");
+        }
         return nats_err_status(err, s, "publish many");
+    }
     for (size_t i = 0; i < n; i++) {
         natsMsg *msg CLEANUP(bus_msgp) = NULL;
 

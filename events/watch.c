@@ -89,7 +89,9 @@ static int ping(struct watch *w, enum dependency dep, struct err *err)
 {
     switch (dep) {
     case DEP_NATS:
-        if (!bus_alive(w->rt->bus, err))
+        if (!bus_alive(w->rt->bus, err) ||
+            (w->rt->ack_bus != NULL && !bus_alive(w->rt->ack_bus, err)) ||
+            (w->rt->request_bus != NULL && !bus_alive(w->rt->request_bus, err)))
             return -1;
         return bus_ping(w->rt->bus, PING_LIMIT_MS, err);
     case DEP_POSTGRES:

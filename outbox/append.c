@@ -82,6 +82,8 @@ static bool header_is_good(const char *name, const char *value)
 
 static int put_header(struct buf *b, const char *name, const char *value, struct err *err)
 {
+    if (value[0] == '\0') /* says nothing, and older clients misread the header behind it */
+        return 0;
     if (!header_is_good(name, value))
         return err_set(err, ERR_REJECT, "header", "outbox", "bad header \"%.60s\"", name);
     if (b->n > 0)

@@ -220,7 +220,16 @@ static int recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, stru
 {
     struct stream_state state;
     if (batch_newest(pg, lane->stream, &lane->batch, err) < 0 ||
-        stream_state(bus, lane->stream, &state, err) < 0 || check_epoch(lane, pg, &state, err) < 0)
+        stream_state(bus, lane->stream, &state, err) < 0)
+        return -1;
+    /* A leader that has taken over may go on between the two looks; judged together they would say
+     * that the stream holds more than the outbox. */
+    const int64_t seen = lane->batch.number;
+    if (batch_newest(pg, lane->stream, &lane->batch, err) < 0)
+        return -1;
+    if (lane->batch.number != seen)
+        return err_set(err, ERR_RETRY, "race", "resume relay", "another relay opened a batch");
+    if (check_epoch(lane, pg, &state, err) < 0)
         return -1;
     lane->stored = 0;
     lane->after = lane->batch.first_id - 1;

@@ -124,6 +124,8 @@ static int parked_row(struct work *w, struct parked *p, struct outbox_row *ret, 
         for (const char *c = p->reason_list[i]; *c; c++)
             buf_putc(&reasons, (*c >= ' ' && *c != ',' && *c < 0x7f) ? *c : '-');
     }
+    if (reasons.n == 0) /* an empty value makes older clients misread the header behind it */
+        buf_puts(&reasons, "flagged");
     p->reasons = arena_strdup(w->arena, buf_view(&reasons));
     buf_deinit(&reasons);
     if (!headers || !id || !p->reasons)

@@ -280,6 +280,8 @@ static int transact_patiently(struct writer *w, struct written written[], size_t
         metric_add(w->redone, 1);
     }
     free(ops);
+    if (result < 0 && is_race(err))
+        err->class = ERR_RETRY; /* 23505 between writers is no fault of the event */
     return result;
 }
 

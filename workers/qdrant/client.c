@@ -79,7 +79,7 @@ static void judge(const struct qdrant *q, struct err *err)
     if (err->class == ERR_UNCERTAIN || (err->class == ERR_REJECT && q->reply.status == 404))
         err->class = ERR_UNAVAILABLE;
     if (err->class == ERR_REJECT && q->reply.status != 400 && q->reply.status != 409 &&
-        q->reply.status != 422)
+        q->reply.status != 413 && q->reply.status != 422)
         err->class = ERR_UNAVAILABLE;
 }
 

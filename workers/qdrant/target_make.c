@@ -145,7 +145,7 @@ static int keep_nsfw(struct sync *s, struct id_set *set, struct err *err)
         const CatalogReply *reply;
         if (source_get(&s->source, &query, s->arena, &reply, err) < 0)
             return -1;
-        for (size_t i = 0; i < reply->n_entries; i++) {
+        for (size_t i = 0; i < reply->n_entries && kept.n < set->n; i++) {
             if (is_nsfw(reply->entries[i]))
                 kept.n += uuid_parse(view_of(reply->entries[i]->id), &kept.ids[kept.n]);
         }
