@@ -311,7 +311,9 @@ def test_misbehaving_qdrant_costs_nothing(chain, spawn):
         chain.qdrant.faults({**fault, "path": "*/points*"})
         events += [anime(round_ * 10 + i) for i in range(10)]
         chain.publish(*events[-10:])
-        eventually(lambda: chain.qdrant.call("GET", "/_front/faults")[1]["rules"][0]["hits"] == fault["times"],
+        # A write that took place in spite of its answer is found done, and not sent a second time.
+        least = 1 if fault["action"] in ("acknowledged", "wait-timeout", "drop-after") else fault["times"]
+        eventually(lambda: chain.qdrant.call("GET", "/_front/faults")[1]["rules"][0]["hits"] >= least,
                    30, f"{fault} was met")
         chain.quiet()
         chain.qdrant.faults()
