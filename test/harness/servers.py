@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -68,6 +69,23 @@ class Postgres(Process):
             shutil.copytree(template, self.data)
             system.own_tree(self.data)
             self.data.chmod(0o700)
+
+    def kill(self):
+        """kill -9 of the whole server: a backend that outlives the postmaster keeps the next one from starting."""
+        backends = []
+        for stat in Path("/proc").glob("[0-9]*/stat") if self.alive() else ():
+            try:
+                if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == self.pid:
+                    backends.append(int(stat.parent.name))
+            except OSError:
+                continue
+        super().kill()
+        for pid in backends:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        system.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in backends), 10, "backends gone")
 
     def sql(self, text, database="postgres", **variables):
         return postgres.psql(self.port, self.PASSWORD, database=database, script=text, variables=variables)
