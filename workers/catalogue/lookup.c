@@ -22,14 +22,6 @@ static int no_memory(struct err *err)
                    "the answer does not fit the arena");
 }
 
-static char *uuid_text(struct arena *arena, struct uuid id)
-{
-    char *text = arena_alloc(arena, UUID_TEXT);
-    if (text)
-        uuid_format(id, text);
-    return text;
-}
-
 int answer_revisions_list(void *context, const struct request *request,
                           ProtobufCMessage **ret_reply, struct err *err)
 {
@@ -64,7 +56,7 @@ int answer_revisions_list(void *context, const struct request *request,
     for (int row = 0; row < n; row++) {
         Revision *r = (Revision *)message_new(&echora__catalog__v1__catalog_revision__descriptor,
                                               request->arena);
-        if (!r || !(r->id = uuid_text(request->arena, pg_get_uuid(rows, row, 0))))
+        if (!r || !(r->id = request_uuid_text(request->arena, pg_get_uuid(rows, row, 0))))
             return no_memory(err);
         r->revision = pg_get_i64(rows, row, 1);
         r->deleted = pg_get_bool(rows, row, 2);
@@ -103,7 +95,7 @@ int answer_xref_resolve(void *context, const struct request *request, ProtobufCM
         XrefEntry *entry = (XrefEntry *)message_new(
             &echora__catalog__v1__catalog_xref_reply__ids_entry__descriptor, request->arena);
         if (!entry || !(entry->key = arena_strdup(request->arena, pg_get_text(rows, row, 0))) ||
-            !(entry->value = uuid_text(request->arena, pg_get_uuid(rows, row, 1))))
+            !(entry->value = request_uuid_text(request->arena, pg_get_uuid(rows, row, 1))))
             return no_memory(err);
         list[row] = entry;
     }

@@ -56,14 +56,6 @@ static int no_memory(struct err *err)
                    "the answer does not fit the arena");
 }
 
-static char *uuid_text(struct arena *arena, struct uuid id)
-{
-    char *text = arena_alloc(arena, UUID_TEXT);
-    if (text)
-        uuid_format(id, text);
-    return text;
-}
-
 static int parse_cursor(const char *text, struct cursor *ret, struct err *err)
 {
     *ret = (struct cursor){.kind = -1};
@@ -161,7 +153,7 @@ static Entry *new_entry(struct reading *r, struct uuid own_id, int64_t revision,
     Entry *entry = (Entry *)message_new(&echora__catalog__v1__catalog_entry__descriptor, r->arena);
     if (!entry)
         return NULL;
-    entry->canonical_id = uuid_text(r->arena, own_id);
+    entry->canonical_id = request_uuid_text(r->arena, own_id);
     if (!entry->canonical_id)
         return NULL;
     entry->revision = revision;

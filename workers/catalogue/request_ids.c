@@ -32,3 +32,11 @@ int request_kind(const char *text, const struct kind **ret, struct err *err)
     *ret = kind;
     return 0;
 }
+
+char *request_uuid_text(struct arena *arena, struct uuid id)
+{
+    char *text = arena_alloc(arena, UUID_TEXT);
+    if (text)
+        uuid_format(id, text);
+    return text;
+}

@@ -27,5 +27,7 @@ struct uuid_list {
 };
 MUST_CHECK int request_ids(char *const texts[], size_t n, size_t most, struct arena *arena,
                            struct uuid_list *ret, struct err *err);
+/* The id as text for a reply, in the arena; NULL when it is full. */
+char *request_uuid_text(struct arena *arena, struct uuid id);
 /* The kind of a request's `kind` text. Code bad-kind (ERR_REJECT). */
 MUST_CHECK int request_kind(const char *text, const struct kind **ret, struct err *err);
