@@ -38,10 +38,7 @@ class House:
     def run(self):
         self.writer = self.spawn("catalogue", env={"ECHORA_LOG_LEVEL": "info"})
 
-        def idle():
-            infos = [self.bus.consumer("ANIME_EVENTS", d) for d in DURABLE.values()]
-            return not any(i.num_pending or i.num_ack_pending for i in infos)
-        eventually(idle, 60, "all events settled")
+        eventually(lambda: self.bus.settled("ANIME_EVENTS", *DURABLE.values()), 60, "all events settled")
         assert self.writer.alive()
         letters = {int(m.headers["Echora-Dlq-Seq"]): m for m in self.bus.messages("ANIME_DLQ")}
         strange = [(h["Echora-Dlq-Code"], h["Echora-Dlq-Class"], h["Echora-Dlq-Reason"]) for h in

@@ -24,7 +24,7 @@ class Chain:
 
     def __init__(self, pg, nats, qdrant, folder):
         self.db = pg.database()
-        self.nats, self.qdrant = nats, qdrant
+        self.nats, self.qdrant, self.bus = nats, qdrant, Bus(nats, "admin")
         self.echora = fleet.Echora(nats=nats, database=self.db, qdrant=qdrant)
         self.echora("streams", "apply", user="admin")
         self.workers = [fleet.Worker(kind, folder, nats=nats, database=self.db, qdrant=qdrant,
@@ -58,11 +58,10 @@ class Chain:
     def settled(self, timeout=240):
         """Every event handled, everything committed relayed and indexed."""
         def done():
-            for stream in ("ANIME_EVENTS", "ANIME_SYNC"):
-                for consumer in self.consumers(stream):
-                    if consumer["num_pending"] or consumer["num_ack_pending"]:
-                        return False
-            return self.db.one("SELECT count(*) FROM outbox") == self.published()
+            if not self.bus.settled("ANIME_EVENTS", *self.consumers("ANIME_EVENTS")):
+                return False
+            return (self.db.one("SELECT count(*) FROM outbox") == self.published()
+                    and self.bus.settled("ANIME_SYNC", *self.consumers("ANIME_SYNC")))
         eventually(done, timeout, "the chain settled")
 
     def account(self):
@@ -72,7 +71,7 @@ class Chain:
         return next(s for a in self.account() for s in a["stream_detail"] if s["name"] == name)
 
     def consumers(self, stream):
-        return self.stream(stream).get("consumer_detail") or []
+        return [consumer["name"] for consumer in self.stream(stream).get("consumer_detail") or []]
 
     def published(self):
         """Messages ever stored by the relay, purges included."""
@@ -85,16 +84,12 @@ class Chain:
     def dead_letters(self):
         """code -> list of headers, read from the stream itself."""
         found = {}
-        bus = self.nats_bus()
-        for message in bus.messages("ANIME_DLQ"):
+        for message in self.bus.messages("ANIME_DLQ"):
             found.setdefault(message.headers["Echora-Dlq-Code"], []).append(message)
-        bus.close()
         return found
 
-    def nats_bus(self):
-        return Bus(self.nats, "admin")
-
     def stop(self):
+        self.bus.close()
         for worker in self.workers:
             if worker.alive():
                 worker.stop()
@@ -145,9 +140,7 @@ def test_reconcile_finds_no_drift(chain):
 def test_second_import_changes_nothing(chain):
     before = chain.counts()
     rows = chain.db.one("SELECT sum(hashtext(a::text)::bigint) FROM anime a")
-    bus = chain.nats_bus()
-    bus.purge("ANIME_EVENTS")  # so that the broker's duplicate window does not do the work
-    bus.close()
+    chain.bus.purge("ANIME_EVENTS")  # so that the broker's duplicate window does not do the work
     chain.echora("import", "manami", manami(), "--wait", "indexed", timeout=300)
     chain.settled()
     assert chain.counts() == before

@@ -352,10 +352,7 @@ def test_refused_and_neighbours_committed(subject, streams, db, spawn):
     created = time.time()
     writer = spawn("catalogue")
 
-    def idle():
-        info = bus.consumer("ANIME_EVENTS", durable)
-        return not info.num_pending and not info.num_ack_pending
-    eventually(idle, 30, "all events settled")
+    eventually(lambda: bus.settled("ANIME_EVENTS", durable), 30, "all events settled")
 
     letters = {int(m.headers["Echora-Dlq-Seq"]): m for m in bus.messages("ANIME_DLQ")}
     told = {seq: m.headers["Echora-Dlq-Code"] for seq, m in letters.items()}

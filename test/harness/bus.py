@@ -67,6 +67,25 @@ class Bus:
     def consumer(self, stream, durable):
         return self.wait(self.js.consumer_info(stream, durable))
 
+    def last(self, stream, subject):
+        """The stream sequence of the subject's last message, 0 when there is none."""
+        async def go():
+            try:
+                return (await self.js.get_last_msg(stream, subject)).seq
+            except nats.js.errors.NotFoundError:
+                return 0
+        return self.wait(go())
+
+    def settled(self, stream, *durables):
+        """Whether each consumer has settled all that its subject holds. What is pending is not enough to tell:
+        the server counts a stored message there a moment after it has acknowledged it."""
+        for durable in durables:
+            info = self.consumer(stream, durable)
+            if info.num_pending or info.num_ack_pending \
+                    or info.delivered.stream_seq < self.last(stream, info.config.filter_subject):
+                return False
+        return True
+
     def message(self, stream, sequence):
         return self.wait(self.js.get_msg(stream, sequence))
 

@@ -50,13 +50,7 @@ class Catalogue:
 
     def settle(self, timeout=20):
         """Until every consumer has settled everything."""
-        def idle():
-            for durable in DURABLES.values():
-                info = self.bus.consumer("ANIME_EVENTS", durable)
-                if info.num_pending or info.num_ack_pending:
-                    return False
-            return True
-        eventually(idle, timeout, "all events settled")
+        eventually(lambda: self.bus.settled("ANIME_EVENTS", *DURABLES.values()), timeout, "all events settled")
 
     def dead_letters(self):
         return [(m.headers["Echora-Dlq-Consumer"], m.headers["Echora-Dlq-Code"])

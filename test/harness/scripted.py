@@ -108,8 +108,7 @@ class Script:
 
     def settled(self, durable=UPDATED):
         """Nothing waits and nothing is held."""
-        info = self.info(durable)
-        return info.num_pending == 0 and info.num_ack_pending == 0
+        return self.bus.settled(STREAM, durable)
 
     def wait_settled(self, durable=UPDATED, timeout=10):
         eventually(lambda: self.settled(durable), timeout, f"{durable} settled")

@@ -12,6 +12,7 @@ import time
 import uuid
 
 import pytest
+from harness.catalogue import DURABLES
 from harness.process import Process, eventually
 from harness.servers import http_get
 from harness.settings import QDRANT_FRONT, VENV
@@ -114,18 +115,10 @@ class Chain:
 
     def quiet(self, timeout=40):
         """Every published event is written, relayed and settled by sync."""
-        def consumers(stream, names):
-            for name in names:
-                info = self.bus.consumer(stream, name)
-                if info.num_pending or info.num_ack_pending:
-                    return False
-            return True
-
         def done():
-            return (consumers("ANIME_EVENTS", ["catalog-enriched", "catalog-updated", "catalog-character-updated",
-                                               "catalog-episode-updated", "catalog-episode-aired"])
+            return (self.bus.settled("ANIME_EVENTS", *DURABLES.values())
                     and self.db.one("SELECT count(*) FROM outbox") == self.bus.stream("ANIME_SYNC").state.last_seq
-                    and consumers("ANIME_SYNC", [f"qdrant-{name}" for name in SYNC]))
+                    and self.bus.settled("ANIME_SYNC", *(f"qdrant-{name}" for name in SYNC)))
         eventually(done, timeout, "all synced")
 
     def dead_letters(self):
@@ -204,10 +197,7 @@ def test_any_order_and_any_repetition_end_alike(chain, spawn):
     for _ in range(2):
         spawn("qdrant", argv=["--fetch-size=7", "--sync-step=5"])
 
-    def settled():
-        infos = [chain.bus.consumer("ANIME_SYNC", f"qdrant-{name}") for name in SYNC]
-        return not any(i.num_pending or i.num_ack_pending for i in infos)
-    eventually(settled, 60, "all synced")
+    eventually(lambda: chain.bus.settled("ANIME_SYNC", *(f"qdrant-{name}" for name in SYNC)), 60, "all synced")
     living = chain.living()
     assert len(living) == 2 * 13
     for event in events.values():
