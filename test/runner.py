@@ -30,6 +30,8 @@ BUILDS = {
     # gcc warns falsely when sanitizers instrument the code, so warnings are the other builds' matter.
     "san": ("build-san", ["-Db_sanitize=address,undefined", "-Db_lundef=false",
                           "--optimization=1"], {}),
+    # Test builds alone: guards can be taken away and processes killed at named points (events/base/fault.h).
+    "faults": ("build-faults", ["--werror", "-Dfaults=true"], {}),
     "fuzz": ("build-fuzz", ["-Dfuzzers=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
              {"CC": "clang"}),
 }
@@ -290,8 +292,12 @@ def suite_e2e(report, args, build_kind):
 
 
 def suite_chaos(report, args, build_kind):
-    for nats in servers(report, args, "chaos"):
-        pytest(report, args, build_kind, "chaos", nats)
+    """Short runs against one nats-server; with --chaos long ones (ECHORA_CHAOS=long) against both."""
+    which = servers(report, args, "chaos")
+    if args.chaos:
+        os.environ["ECHORA_CHAOS"] = "long"
+    for nats in which if args.chaos else which[:1]:
+        pytest(report, args, "faults", "chaos", nats)
 
 
 def suite_bench(report, args, build_kind):
@@ -342,11 +348,11 @@ SUITES = {
     "contract": (suite_contract, ("gcc",), "protos, wire form, JSON, AsyncAPI, evolution"),
     "integration": (suite_integration, ("gcc",), "workers against real servers, both nats-servers"),
     "e2e": (suite_e2e, ("gcc",), "the whole chain; real data when it lies beside the checkout"),
+    "chaos": (suite_chaos, ("faults",), "the oracle after kills and faults, and each guard taken away (--chaos: long)"),
     "tidy": (suite_tidy, ("clang",), "clang builds without a warning; clang-tidy's list"),
     "fuzz": (suite_fuzz, ("fuzz",), f"libFuzzer targets, {FUZZ_SECONDS} s each"),
 }
 EXTRA = {
-    "chaos": (suite_chaos, ("gcc",), "long fault runs (--chaos)"),
     "bench": (suite_bench, ("gcc",), "measurements (--bench)"),
     "build": (suite_build, (), "the builds alone: " + " ".join(BUILDS)),
 }

@@ -9,6 +9,7 @@ TOOLS = STATE / "tools/bin"
 VENV = STATE / "venv"
 QDRANT_FRONT = ROOT / "ops/qdrant-edge/serve.py"
 CI = os.environ.get("CI") == "true"
+LONG = os.environ.get("ECHORA_CHAOS") == "long"  # test/run --chaos
 
 
 def data_folder():
