@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/event_internal.h"
 #include "events/intake.h"
@@ -127,7 +128,8 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
         l->settled[i].not_for_us = true;
         return;
     }
-    if (verdict_is_crash(e->deliveries, (unsigned)l->lane->rt->config->give_up_at)) {
+    if (verdict_is_crash(e->deliveries, (unsigned)l->lane->rt->config->give_up_at) &&
+        !FAULT("crasher-handled-again")) {
         l->verdicts[i].kind = VERDICT_CRASH;
         err_set(&l->verdicts[i].err, ERR_REJECT, "crash", "handle event",
                 "delivered %u times, and no delivery ended with a verdict: its handler crashed, or "
@@ -254,7 +256,7 @@ static bool is_own_trouble(const struct binding *b, struct held *h)
 
     h->failed_alone = h->alone && h->holds > 0 && done != h->done_then ? h->failed_alone + 1 : 0;
     h->done_then = done;
-    return h->failed_alone >= OWN_TROUBLE;
+    return h->failed_alone >= OWN_TROUBLE && !FAULT("own-trouble-held");
 }
 
 static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
@@ -270,18 +272,28 @@ static struct settlement decide(struct loop *l, const struct binding *b, struct 
     return verdict_decide(&own, deliveries, give_up_at, &l->prng);
 }
 
+/* A peer asked for a pause (Retry-After). A peer that asks for more than hold-limit gets that, then
+ * it is asked again. */
+static void pause_source(const struct loop *l, struct source *s, int64_t delay_ms)
+{
+    const int64_t most_ms = l->lane->rt->config->hold_limit_ms;
+
+    s->handle_after_ms = mono_ms() + (delay_ms < most_ms ? delay_ms : most_ms);
+}
+
 /* Keeps an event with progress reports until what it waits for is back. */
 static void hold(struct loop *l, struct source *s, const struct settled *item)
 {
     struct runtime *rt = l->lane->rt;
     struct held *h = item->held;
 
-    intake_clear_suspect(l->in, h);
+    if (!FAULT("held-event-blocks"))
+        intake_clear_suspect(l->in, h);
     h->until_ms = INT64_MAX;
     if (!h->letter_waits) {
         watch_trip(rt->watch, &item->verdict->err);
         if (item->settlement.delay_ms > 0)
-            s->handle_after_ms = mono_ms() + item->settlement.delay_ms;
+            pause_source(l, s, item->settlement.delay_ms);
         note_hold(h);
         h->until_ms =
             h->received_ms + verdict_patience_ms(h->delivery.deliveries, rt->config->hold_limit_ms);

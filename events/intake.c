@@ -237,8 +237,8 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
 {
     unsigned ready = 0;
 
-    if (s->credit > 0 || now_ms < s->not_before_ms || s->n_suspects > 0 ||
-        s->n >= HELD_BATCHES * s->ramp.max)
+    if (s->credit > 0 || now_ms < s->not_before_ms || now_ms < s->handle_after_ms ||
+        s->n_suspects > 0 || s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
     for (const struct held *h = s->head; h != NULL; h = h->next)
         ready += h->not_before_ms <= now_ms;

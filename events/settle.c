@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/deadletter.h"
 #include "events/event_internal.h"
 #include "events/log.h"
@@ -163,7 +164,7 @@ static void note_answer(struct lane *lane, struct binding *b, struct settled *it
     if (err->class == ERR_NONE && ack->duplicate && is_same_stream(lane, b, err) == 0)
         err_set(err, ERR_RETRY, "nats-duplicate", "write dead letter",
                 "the stream %s was made anew", b->stream);
-    if (err->class != ERR_NONE) {
+    if (err->class != ERR_NONE && !FAULT("dead-letter-unconfirmed")) {
         hold_for_letter(lane, b, item, err);
         return;
     }
