@@ -119,7 +119,7 @@ static void show(struct watch *w, enum dependency dep, const char *reason)
     const struct watched *d = &w->deps[dep];
     const bool up = d->up && breaker_allows(&d->breaker);
 
-    metric_set(d->up_metric, d->up ? 1 : 0);
+    metric_set(d->up_metric, (by_trial(dep) ? up : d->up) ? 1 : 0);
     metric_set(d->open_metric, breaker_allows(&d->breaker) ? 0 : 1);
     health_set_dependency(w->rt->health, dep, up, up ? NULL : reason);
 }
