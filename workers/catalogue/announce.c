@@ -19,11 +19,13 @@ int work_say(struct work *w, const struct op *op, struct entity *e, enum announc
 {
     struct announcement *a = e->said;
     e->dirty = true;
-    if (!a || a->op != op) {
+    while (a && a->op != op) /* what follows for members comes after later operations */
+        a = a->before;
+    if (!a) {
         a = arena_zalloc(w->arena, sizeof(*a));
         if (!a)
             return no_memory(err);
-        *a = (struct announcement){.entity = e, .op = op, .kind = kind};
+        *a = (struct announcement){.entity = e, .op = op, .kind = kind, .before = e->said};
         if (!work_add(w, &w->announcements, a))
             return no_memory(err);
         e->said = a;
