@@ -21,7 +21,7 @@ def histories(arena, env):
 
 
 def meeting(arena, env):
-    meet(arena, 150, env)
+    meet(arena, 40, env)
 
 
 def revivals(arena, env):

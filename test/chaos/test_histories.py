@@ -1,12 +1,14 @@
 """Many generated histories: shuffled, doubled and handled by four writers at once, each ends as the oracle says and
 as the same history does in event-time order through one writer. A history that fails is made smaller by itself.
 """
+import contextlib
 import random
 import time
 
 import pytest
 from harness.histories import History
 from harness.history import Recorder
+from harness.process import eventually
 from harness.settings import LONG
 from oracle import Oracle, Wrong, differences
 
@@ -22,8 +24,9 @@ class Arena:
         self.pg_server, self.nats, self.qdrant, self.spawn = pg_server, nats, qdrant, spawn
         self.apply_streams = echora_for(nats=nats)
 
-    def run(self, steps, writers, index=False, env=None):
-        """Each step is sent at once and settled before the next; (recorder, database), all workers gone."""
+    def run(self, steps, writers, index=False, env=None, meet=False):
+        """Each step is sent at once and comes to rest before the next; (recorder, database), all workers gone.
+        With `meet`, nobody may write before two writers are ready to."""
         db = self.pg_server.database()
         self.nats.bus().delete_streams()
         self.apply_streams("streams", "apply", user="admin")
@@ -35,15 +38,25 @@ class Arena:
             worker.wait_ready()
         recorder = Recorder(self.nats, db)
         for step in steps:
-            recorder.send_all(step)
-            recorder.settle(120)
-        recorder.rest(index, timeout=240)
+            with held(db) if meet else contextlib.nullcontext():
+                recorder.send_all(step)
+            recorder.rest(index, timeout=240)
         for worker in workers:
             worker.stop()
         return recorder, db
 
     def check(self, recorder, db, index=False):
         return Oracle(db, recorder.bus, self.qdrant if index else None, most=10**6).check(recorder.inputs)
+
+
+@contextlib.contextmanager
+def held(db):
+    """Keeps new rows out until two writers, which have looked already, wait to write them."""
+    with db.connect(autocommit=False) as connection:
+        connection.execute("LOCK TABLE catalog.anime IN SHARE MODE")
+        yield
+        eventually(lambda: db.one("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = "
+                                  "'catalog.anime'::regclass") >= 2, 20, "two writers about to write")
 
 
 @pytest.fixture

@@ -22,18 +22,20 @@ def arena(pg_server, nats, qdrant, spawn, echora_for):
 
 
 def meet(arena, rounds, env=None):
-    """One new anime under two ids, told of side by side, and an update of each id just as early."""
-    actions = []
+    """One new anime under two ids, told of side by side: two at a time, so that two writers have one of them each, and
+    then all others at once. Updates of each id come just as early."""
+    first, updates = [], []
     for i in range(rounds):
         reference, ids = f"https://example.org/anime/{new_id()}", (new_id(), new_id())
         for n, ident in enumerate(ids):
             fields = {"year": 1990 + i % 40} if n else {"month": "MAY"}
-            actions.append(("anime.enriched", event("AnimeEnrichedEvent", n, anime_id=ident,
+            first.append(("anime.enriched", event("AnimeEnrichedEvent", n, anime_id=ident,
                                                     anime=anime(sources=[reference], **fields))))
         for ident in ids:
-            actions.append(("anime.updated", event("AnimeUpdatedEvent", 5, anime_id=ident, changed_fields=["duration"],
+            updates.append(("anime.updated", event("AnimeUpdatedEvent", 5, anime_id=ident, changed_fields=["duration"],
                                                    anime=wire.classes()["Anime"](duration=i + 1))))
-    recorder, db = arena.run([actions], writers=4, env=env)
+    steps = [*(first[i:i + 4] for i in range(0, 40, 4)), first[40:] + updates]
+    recorder, db = arena.run(steps, writers=4, env=env, meet=True)
     arena.check(recorder, db)
     assert db.one("SELECT count(*) FROM catalog.anime") == db.one("SELECT count(*) FROM catalog.anime_xref") == rounds
     assert db.one("SELECT count(*) FROM catalog.entity_alias") == rounds
@@ -50,7 +52,7 @@ def existence(arena, animes, each, seed, env=None):
             if what < 0.35 or at == 0:
                 e = event("AnimeEnrichedEvent", at, anime_id=ident, anime=anime(year=1990 + at),
                           episodes=[wire.classes()["Episode"](episode_number=at % 3, title=f"at {at}")])
-                actions.append(("anime.enriched", e))
+                first.append(("anime.enriched", e))
             elif what < 0.6:
                 e = event("AnimeUpdatedEvent", at, anime_id=ident, changed_fields=["duration"],
                           anime=wire.classes()["Anime"](duration=at))
