@@ -52,7 +52,7 @@ def existence(arena, animes, each, seed, env=None):
             if what < 0.35 or at == 0:
                 e = event("AnimeEnrichedEvent", at, anime_id=ident, anime=anime(year=1990 + at),
                           episodes=[wire.classes()["Episode"](episode_number=at % 3, title=f"at {at}")])
-                first.append(("anime.enriched", e))
+                actions.append(("anime.enriched", e))
             elif what < 0.6:
                 e = event("AnimeUpdatedEvent", at, anime_id=ident, changed_fields=["duration"],
                           anime=wire.classes()["Anime"](duration=at))
