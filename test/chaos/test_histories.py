@@ -12,7 +12,7 @@ from harness.process import eventually
 from harness.settings import LONG
 from oracle import Oracle, Wrong, differences
 
-HISTORIES = 1000 if LONG else 150     # of one run
+HISTORIES = 1000 if LONG else 300  # of one run
 ROUNDS = 5 if LONG else 1
 SEED = random.randrange(10**9)
 

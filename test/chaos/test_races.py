@@ -23,14 +23,14 @@ def arena(pg_server, nats, qdrant, spawn, echora_for):
 
 def meet(arena, rounds, env=None):
     """One new anime under two ids, told of side by side: two at a time, so that two writers have one of them each, and
-    then all others at once. Updates of each id come just as early."""
+    then all others at once, with an update of each id."""
     first, updates = [], []
     for i in range(rounds):
         reference, ids = f"https://example.org/anime/{new_id()}", (new_id(), new_id())
         for n, ident in enumerate(ids):
             fields = {"year": 1990 + i % 40} if n else {"month": "MAY"}
             first.append(("anime.enriched", event("AnimeEnrichedEvent", n, anime_id=ident,
-                                                    anime=anime(sources=[reference], **fields))))
+                                                  anime=anime(sources=[reference], **fields))))
         for ident in ids:
             updates.append(("anime.updated", event("AnimeUpdatedEvent", 5, anime_id=ident, changed_fields=["duration"],
                                                    anime=wire.classes()["Anime"](duration=i + 1))))
@@ -52,7 +52,7 @@ def existence(arena, animes, each, seed, env=None):
             if what < 0.35 or at == 0:
                 e = event("AnimeEnrichedEvent", at, anime_id=ident, anime=anime(year=1990 + at),
                           episodes=[wire.classes()["Episode"](episode_number=at % 3, title=f"at {at}")])
-                first.append(("anime.enriched", e))
+                actions.append(("anime.enriched", e))
             elif what < 0.6:
                 e = event("AnimeUpdatedEvent", at, anime_id=ident, changed_fields=["duration"],
                           anime=wire.classes()["Anime"](duration=at))
