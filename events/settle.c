@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/deadletter.h"
 #include "events/event_internal.h"
 #include "events/log.h"
@@ -130,6 +131,7 @@ static void publish_letters(struct lane *lane, const struct binding *b, struct l
 
     if (bus_publish_many(lane->bus, l->messages, l->n, l->acks, l->errs, &err) < 0)
         watch_poke(lane->rt->watch);
+    KILL_POINT("before-term");
     for (size_t i = 0; i < l->n; i++) {
         if (l->errs[i].class != ERR_NONE) {
             give_back(lane, b, l->items[i], &l->errs[i], prng);
