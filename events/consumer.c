@@ -372,6 +372,7 @@ static void handle(struct loop *l, struct source *s, size_t n)
     limit_handling(l, n);
     if (k > 0)
         call_handler(l, s->binding, k);
+    KILL_POINT("before-settle");
     settle_all(l, s, n);
     pthread_rwlock_unlock(&rt->alone);
     pthread_mutex_lock(&l->lane->mutex);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/nats_error.h"
 
 enum {
@@ -315,7 +316,9 @@ int pipeline_publish(struct pipeline *p, const struct pipeline_message *message,
     /* Only an answer could tell that it is another stream; the sequence guards the others. */
     if (ask)
         put_line(b, "Nats-Expected-Stream", view_of(p->stream));
-    if (s == NATS_OK)
+    if (s == NATS_OK && FAULT("expected-sequence-omitted"))
+        s = set_headers(p, m, "Unguarded", expected);
+    else if (s == NATS_OK)
         s = set_headers(p, m, "Nats-Expected-Last-Sequence", expected);
     if (s == NATS_OK)
         s = natsConnection_PublishMsg(p->nc, m);

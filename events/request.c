@@ -14,6 +14,7 @@
 #include "contracts/json.h"
 #include "contracts/wire.h"
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/event_internal.h"
 #include "events/log.h"
 #include "events/nats_error.h"
@@ -235,6 +236,7 @@ static void serve(struct desk *desk, const struct served *served, natsMsg *msg)
     arena_reset(desk->arena);
     buf_reset(&desk->reply);
     const bool good = answer(desk, served, &r, json, &err) == 0;
+    KILL_POINT("before-reply");
     const natsStatus s =
         send_reply(desk->lane, natsMsg_GetReply(msg), good ? buf_view(&desk->reply) : VIEW_LIT(""),
                    json, good ? NULL : &err);

@@ -199,6 +199,7 @@ static void publish_letters(struct lane *lane, struct binding *b, struct letters
 
     if (bus_publish_many(lane->bus, l->messages, l->n, l->acks, l->errs, &err) < 0)
         watch_poke(lane->rt->watch);
+    KILL_POINT("before-term");
     for (size_t i = 0; i < l->n; i++) {
         publish_lean(lane, b, l->items[i], arena, &l->acks[i], &l->errs[i]);
         note_answer(lane, b, l->items[i], &l->acks[i], &l->errs[i]);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/log.h"
 #include "events/metrics.h"
 #include "outbox_sql.h"
@@ -57,6 +58,7 @@ int keeper_round(struct pg *pg, const char *schema, int64_t keep_ms, int *ret_em
     *ret_emptied = 0;
     if (empty_slots(pg, schema, keep_ms, ret_emptied, err) < 0)
         return -1;
+    KILL_POINT("slots-emptied");
     return trim_batches(pg, err);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/stream.h"
 #include "outbox/resume.h"
 #include "outbox/shared.h"
@@ -96,6 +97,8 @@ static int check_epoch(struct relay_lane *lane, struct pg *pg, const struct stre
         return -1;
     bool noted = !pg_is_null(r, 0, 0);
     int64_t system = pg_get_i64(r, 0, 2);
+    if (FAULT("epoch-unchecked"))
+        return 0;
     if (noted && lane->batch.number > 0) {
         if (pg_get_i64(r, 0, 0) != system)
             return err_set(err, ERR_FATAL, "epoch-database", "resume relay",
@@ -243,6 +246,8 @@ static int recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, stru
             (resume.stored > 0 && check_first(lane, pg, bus, err) < 0))
             return -1;
         lane->stored = resume.stored;
+        if (FAULT("tail-ignored"))
+            lane->stored = 0, lane->after = lane->batch.first_id - 1;
         if (lane->pipe == NULL) {
             const struct pipeline_options options = {.stream = lane->stream};
             if (pipeline_new(&lane->pipe, bus, &options, err) < 0)
@@ -283,6 +288,7 @@ static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct
             lane->stored++;
         }
     }
+    KILL_POINT("page-published");
     /* The end of the batch is waited for; within it the window is enough. */
     if (r == 0 && lane->stored >= lane->batch.n_rows)
         r = pipeline_finish(lane->pipe, err);
@@ -360,6 +366,7 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
         lane->sequence = pipeline_acked(lane->pipe);
     else if (batch_close(pg, lane->stream, lane->batch.number, err) < 0)
         return -1;
+    KILL_POINT("batch-published");
     show_lag(lane, NULL);
     return 0;
 }
@@ -380,6 +387,9 @@ int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
         if (lane->batch.n_rows == 0)
             return 0;
         lane->after = lane->batch.first_id - 1;
+        if (FAULT("bounds-not-stored") && pg_run(pg, "DELETE FROM outbox_batch", err) < 0)
+            return -1;
+        KILL_POINT("batch-opened");
         metric_add(lane->metrics.batches, 1);
         metric_set(lane->metrics.batch_rows, (double)lane->batch.n_rows);
     }

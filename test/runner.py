@@ -364,7 +364,7 @@ SUITES = {
     "contract": (suite_contract, ("gcc",), "protos, wire form, JSON, AsyncAPI, evolution"),
     "integration": (suite_integration, ("gcc",), "workers against real servers, both nats-servers"),
     "e2e": (suite_e2e, ("gcc",), "the whole chain; real data when it lies beside the checkout"),
-    "chaos": (suite_chaos, ("faults",), "the oracle after kills and faults, and each guard taken away (--chaos: long)"),
+    "chaos": (suite_chaos, ("gcc", "faults"), "the oracle after kills and faults, and each guard taken away (--chaos: long)"),
     "tidy": (suite_tidy, ("clang",), "clang builds without a warning; clang-tidy's list"),
     "fuzz": (suite_fuzz, ("fuzz",), f"libFuzzer targets, {FUZZ_SECONDS} s each"),
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "ops/cli/cli.h"
 #include "ops/cli/migrations.h"
@@ -195,6 +196,7 @@ static int apply_one(struct pg *pg, const struct known *m, int64_t *ret_ms, stru
     if (pg_begin(pg, err) < 0)
         return -1;
     int r = pg_run(pg, m->sql, err);
+    KILL_POINT("inside-migration");
     if (r == 0) {
         *ret_ms = mono_ms() - start;
         struct pg_param params[] = {pg_i64(m->number), pg_text(view_of(m->name)),
@@ -265,6 +267,7 @@ static int run(struct cli *cli, struct err *err)
                            "the connection was lost, and the lock with it; run it again");
         if (apply_one(pg, &plan.rows[i], &ms, err) < 0)
             return -1;
+        KILL_POINT("after-migration");
         say(cli, &plan.rows[i], "applied", ms);
         done++;
     }

@@ -51,6 +51,11 @@ static int gather(struct sync *s, const struct batch *batch, size_t at, struct e
     if (item.kind == N_DOC_KINDS || !uuid_parse(event->entity_id, &item.id))
         return err_set(err, ERR_REJECT, "bad-uuid", "gather entities",
                        "the event names no entity of the index");
+    /* In the middle of a batch it takes a row's place, and the relay, which asks for few
+     * acknowledgements, can't see it (pipeline.h). */
+    if (event_header(event, "Echora-Position") == NULL)
+        return err_set(err, ERR_REJECT, "foreign-message", "gather entities",
+                       "the message is not the relay's");
     size_t index;
     return items_add(&s->items, &item, at, &index, err);
 }

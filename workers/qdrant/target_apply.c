@@ -4,6 +4,7 @@
  * other vectors does nothing and becomes an upsert in the next round. */
 // SPDX-License-Identifier: Apache-2.0
 
+#include "events/base/fault.h"
 #include "events/metrics.h"
 #include "workers/qdrant/target.h"
 
@@ -172,8 +173,12 @@ int targets_apply(struct sync *s, struct target targets[], size_t n, struct err 
             return -1;
         if (plan_round(s, targets, n, round == 0) == 0)
             return 0;
-        if (embed_round(s, targets, n, err) < 0 || write_round(s, targets, n, err) < 0)
+        if (embed_round(s, targets, n, err) < 0)
             return -1;
+        KILL_POINT("after-embed");
+        if (write_round(s, targets, n, err) < 0)
+            return -1;
+        KILL_POINT("after-upsert");
     }
     if (read_marks(s, targets, n, err) < 0)
         return -1;

@@ -1,0 +1,212 @@
+"""What the relay must survive, as functions: test_relays.py runs them as they are, test_guards_relay.py with one
+guard taken away, and then they must fail. Each ends in finish(), which looks at what the stream holds."""
+import itertools
+import random
+import signal
+import time
+import uuid
+
+from harness import outbox
+from harness.process import eventually
+
+SLOTS = 6
+
+
+class Rig:
+    """An outbox, its stream, and relays with planted faults."""
+
+    def __init__(self, db, streams, spawn, faults=""):
+        self.db, self.streams, self.bus, self.spawn, self.faults = db, streams, streams.bus("admin"), spawn, faults
+        self.patience = 3 if faults else 15
+
+    def relay(self, kill="", **settings):
+        env = {"PLANTED_FAULTS": self.faults, "PLANTED_KILL": kill}
+        env.update({f"ECHORA_{name.upper()}": value for name, value in settings.items()})
+        return self.spawn("relay", env=env, wait=False)
+
+    def writer(self, **options):
+        return self.db.connect("echora_catalogue", **options)
+
+    def active(self, *relays):
+        """The one that leads."""
+        return eventually(lambda: next((r for r in relays if r.alive() and "relay is active" in r.text()), None), 10)
+
+    def last_event(self, stream="ANIME_SYNC"):
+        state = self.bus.stream(stream).state
+        return self.bus.message(stream, state.last_seq).headers["Echora-Event-Id"] if state.messages else None
+
+    def restart(self, relay):
+        """Again, without the point at which it died."""
+        relay.env["PLANTED_KILL"] = ""
+        relay.start(wait=False)
+
+    def finish(self):
+        """All that was committed is one message each, in order: when a row that was committed last is there, so
+        must be all before it. A stream that stands still is looked at just the same, for what is wrong in it."""
+        mark = str(uuid.uuid4())
+        self.db.do("INSERT INTO catalog.outbox (stream, subject, entity_id, event_id, headers, payload) "
+                   "VALUES ('ANIME_SYNC', 'anime.synced', gen_random_uuid(), %s, %s, 'last')", mark, outbox.HEADERS)
+        last, moved = None, time.monotonic()
+        while last != mark and time.monotonic() - moved < self.patience:
+            time.sleep(0.02)
+            before, last = last, self.last_event()
+            moved = moved if last == before else time.monotonic()
+        return outbox.check(self.db, self.bus)
+
+
+def killed(relay, point, timeout=15):
+    """Waits until the relay has died at its kill point."""
+    assert eventually(lambda: not relay.alive(), timeout, f"death at {point}")
+    assert relay.child.returncode == -signal.SIGKILL, relay.tail()
+    assert f"killed at {point}" in relay.text()
+
+
+def late_committers(rig, seed=1, steps=60, writers=4):
+    """Transactions open, write, commit and roll back in random order, and batches are cut in between."""
+    rng = random.Random(seed)
+    rig.relay()
+    connections = [rig.writer(autocommit=False) for _ in range(writers)]
+    cuts = itertools.count(writers)
+    with rig.writer() as quick:
+        for _ in range(steps):
+            entity, what = rng.randrange(writers), rng.random()
+            writer = connections[entity]
+            if what < 0.5:
+                for _ in range(rng.choice((1, 1, 2, 30))):
+                    outbox.add(writer, uuid.UUID(int=entity))
+            elif what < 0.65:
+                writer.commit()
+            elif what < 0.7:
+                writer.rollback()
+            else:
+                # A batch ends here: behind this row the stream holds all that is committed.
+                outbox.add(quick, uuid.UUID(int=next(cuts)))
+                newest = str(rig.db.one("SELECT event_id FROM catalog.outbox ORDER BY id DESC LIMIT 1"))
+                eventually(lambda e=newest: rig.last_event() == e, 10, "batch cut")
+    for writer in connections:
+        writer.commit()
+        writer.close()
+    return rig.finish()
+
+
+def killed_at(rig, point, rows=3000):
+    """The relay dies at a named point while it drains; more is committed before it starts again."""
+    with rig.writer() as writer:
+        outbox.fill(writer, rows)
+        relay = rig.relay(kill=point)
+        killed(relay, point.partition(":")[0])
+        outbox.fill(writer, 500)
+        rig.restart(relay)
+        outbox.fill(writer, 500)
+    return rig.finish()
+
+
+def two_drain(rig, rows=40000):
+    """Two relays and a backlog: only one of them may publish."""
+    with rig.writer() as writer:
+        outbox.fill(writer, rows)
+    relays = [rig.relay(), rig.relay()]
+    found = rig.finish()
+    assert all(r.alive() for r in relays)
+    return found
+
+
+def zombie(rig, rows=40000):
+    """The active relay is stopped in the middle of a page, replaced, and woken: nothing it says counts."""
+    with rig.writer() as writer:
+        outbox.fill(writer, rows)
+        first = rig.relay(page_rows=10000)
+        eventually(lambda: outbox.stored(rig.bus) > 1000, 10)
+        first.pause()
+        at = outbox.stored(rig.bus)
+        second = rig.relay()
+        eventually(lambda: outbox.stored(rig.bus) > at + 1000, 15)
+        first.resume()
+        outbox.fill(writer, 1000)
+    assert at < rows
+    found = rig.finish()
+    assert first.alive() and second.alive()
+    return found
+
+
+def refused(rig, relay, code, stored, timeout=10):
+    """The relay ends by itself, says why and where to read on, and has published nothing."""
+    eventually(lambda: not relay.alive() or outbox.stored(rig.bus) != stored, timeout, "refusal")
+    assert outbox.stored(rig.bus) == stored, "published where it had to refuse"
+    assert relay.child.returncode == 8, relay.tail()
+    assert any(line.get("code") == code and "ops/runbooks/relay-refused.md" in line.get("reason", "")
+               for line in relay.logs()), relay.tail()
+
+
+def recreated_stream(rig, echora):
+    """ANIME_SYNC is deleted and made again while the relay is away, after a single batch: no number tells."""
+    with rig.writer() as writer:
+        outbox.fill(writer, 5)
+        relay = rig.relay()
+        eventually(lambda: outbox.stored(rig.bus) == 5)
+        relay.stop()
+        rig.bus.wait(rig.bus.js.delete_stream("ANIME_SYNC"))
+        echora("streams", "apply", user="admin")
+        outbox.fill(writer, 5)
+    relay.start(wait=False)
+    refused(rig, relay, "epoch-stream", 0)
+
+
+def half_day(rig, day, after):
+    """The clock moves on: what was written behind id `after` lies in the day's slot of the ring, and everything is
+    twelve hours older. Returns the last id."""
+    rig.db.do("UPDATE catalog.outbox SET created_at = created_at - interval '12 hours', "
+              "slot = CASE WHEN id > %s THEN %s ELSE slot END", after, day % SLOTS)
+    return rig.db.one("SELECT max(id) FROM catalog.outbox")
+
+
+def rotation(rig, rows=300):
+    """Rows that are not published when their slot is due stay until they are."""
+    with rig.writer() as writer:
+        outbox.fill(writer, rows)
+        relay = rig.relay(kill="batch-opened", keep="1s", housekeeping="100ms")
+        killed(relay, "batch-opened")
+        last = half_day(rig, 0, 0)
+        outbox.fill(writer, rows)
+        half_day(rig, 1, last)
+        ids = rig.db.all("SELECT event_id::text FROM catalog.outbox ORDER BY id")
+        call = rig.db.connect("echora_relay")
+        while call.execute("SELECT ops.outbox_empty_slot('catalog', '1 s')").fetchone()[0]:
+            pass
+        call.close()
+        relay.env["ECHORA_KEEP"] = "48h"
+        rig.restart(relay)
+    rig.finish()
+    found = [m[2]["Echora-Event-Id"] for m in outbox.read_stream(rig.bus, "ANIME_SYNC")][:-1]
+    assert found == [row[0] for row in ids]
+
+
+def kept(rig, stream):
+    return rig.db.one("SELECT count(*) FROM catalog.outbox WHERE stream = %s", stream)
+
+
+def ring(rig, turns=3):
+    """Half days go by, around the ring of slots, with deaths in mid-rotation: nothing is lost, and no more is kept
+    than the newest batches, although a stream that is rarely used has its only rows in the first slot."""
+    relay = rig.relay(keep="1s", housekeeping="100ms", kill="slots-emptied:2")
+    deaths, total, last = 0, 0, 0
+    with rig.writer() as writer:
+        outbox.fill(writer, 3, stream="ANIME_EVENTS", subject="anime.updated")
+        for day in range(turns * SLOTS):
+            for _ in range(3):
+                outbox.fill(writer, 40)
+                total += 40
+                while outbox.stored(rig.bus) < total:
+                    eventually(lambda n=total: outbox.stored(rig.bus) == n or not relay.alive(), 15)
+                    if not relay.alive():
+                        deaths += 1
+                        relay.start(wait=False)
+            last = half_day(rig, day, last)
+        relay.kill()
+        rig.restart(relay)
+        eventually(lambda: kept(rig, "ANIME_SYNC") <= 240, rig.patience, "emptied slots")
+        eventually(lambda: kept(rig, "ANIME_EVENTS") == 0, rig.patience, "emptied slot of the rare stream")
+    positions = [outbox.position(m[2]) for m in outbox.read_stream(rig.bus, "ANIME_SYNC")]
+    assert len(positions) == total and positions == sorted(set(positions))
+    assert outbox.stored(rig.bus, "ANIME_EVENTS") == 3
+    return deaths

@@ -1,0 +1,54 @@
+"""Each guard of the relay taken away: the scenario that relies on it must fail."""
+import pytest
+from harness import outbox
+
+from chaos import relay_scenarios as scenarios
+
+
+@pytest.fixture
+def rig_with(db, streams, spawn):
+    return lambda faults: scenarios.Rig(db, streams, spawn, faults)
+
+
+@pytest.mark.parametrize("fault,scenario,arguments", [
+    # What "id above the last one" would skip: transactions that were open when the batch was cut.
+    ("stragglers-ignored", scenarios.late_committers, {"seed": 1}),
+    ("bounds-not-stored", scenarios.killed_at, {"point": "page-published"}),
+    ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
+    ("expected-sequence-omitted", scenarios.zombie, {}),
+    ("lock-ignored,expected-sequence-omitted", scenarios.two_drain, {}),
+])
+def test_missing_guard_is_seen(rig_with, fault, scenario, arguments):
+    with pytest.raises(AssertionError) as seen:
+        scenario(rig_with(fault), **arguments)
+    print(f"{fault}: {str(seen.value).splitlines()[0]}")
+
+
+def test_missing_epoch_check_is_seen(rig_with, echora):
+    with pytest.raises(AssertionError, match="published where it had to refuse"):
+        scenarios.recreated_stream(rig_with("epoch-unchecked"), echora)
+
+
+@pytest.mark.parametrize("guard,instead,scenario", [
+    # Every row counts as published.
+    ("safe.seen IS NULL OR NOT pg_visible_in_snapshot(o.xid, safe.seen)", "false", scenarios.rotation),
+    # Rows of a closed batch are kept until two more batches have come.
+    ("b.closed_at IS NOT NULL", "false", scenarios.ring),
+])
+def test_rotation_without_its_guard_is_seen(rig_with, db, guard, instead, scenario):
+    """These guards are conditions in ops.outbox_empty_slot, so the fault is planted in the database."""
+    definition = db.one("SELECT pg_get_functiondef('ops.outbox_empty_slot(name, interval)'::regprocedure)")
+    assert definition.count(guard) == 1
+    db.do(definition.replace(guard, instead))
+    with pytest.raises(AssertionError):
+        scenario(rig_with("in-the-database"))
+
+
+def test_lock_alone_is_not_what_fences(rig_with):
+    """Two relays that both believe to lead: the expected sequence keeps the stream right."""
+    rig = rig_with("lock-ignored")
+    with rig.writer() as writer:
+        outbox.fill(writer, 40000)
+    for _ in range(2):
+        rig.relay()
+    rig.finish()
