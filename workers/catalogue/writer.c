@@ -245,6 +245,7 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
         return -1;
     *ret_hint |= rows > 0;
     w->committed++;
+    w->refused += work.refused.n;
     return 0;
 }
 
