@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/event_internal.h"
 #include "events/intake.h"
@@ -114,6 +115,10 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
     if (b->spec->raw)
         return;
+    if (event_check_headers(e, &err) < 0) {
+        l->verdicts[i] = verdict_of_err(&err);
+        return;
+    }
     if (!event_is_for(e, b->spec->durable)) {
         l->verdicts[i].kind = VERDICT_SKIP;
         l->settled[i].not_for_us = true;
@@ -217,11 +222,15 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 
 /* A dependency that answers pings and fails this event again and again: the event may be the cause.
  * Handled alone and less often, it holds up nobody else; what is innocent passes. */
-static void note_hold(struct held *h)
+static void note_hold(struct runtime *rt, struct held *h, const struct err *cause)
 {
     h->holds++;
     if (h->holds < HOLDS_TOGETHER)
         return;
+    if (h->stuck == DEP_NONE && !FAULT("stuck-unseen")) {
+        h->stuck = cause->dependency;
+        watch_stuck(rt->watch, cause);
+    }
     h->alone = true;
     const int64_t pause = (int64_t)h->holds * HOLD_PAUSE_MS;
     h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
@@ -257,7 +266,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
             watch_trip(rt->watch, &item->verdict->err);
             if (item->settlement.delay_ms > 0)
                 s->handle_after_ms = mono_ms() + item->settlement.delay_ms;
-            note_hold(item->held);
+            note_hold(rt, item->held, &item->verdict->err);
             l->held[kept++] = item->held;
             continue;
         }

@@ -344,6 +344,8 @@ struct held *intake_take_older(struct intake *in, struct source *s, int64_t befo
 
 void intake_release(struct intake *in, struct held *h)
 {
+    if (h->stuck != DEP_NONE)
+        watch_unstick(in->lane->rt->watch, h->stuck);
     progress_remove(in->lane->rt->progress, &h->lease);
     if (h->suspect && atomic_fetch_sub(&in->lane->rt->suspects, 1) == 1)
         runtime_wake(in->lane->rt);

@@ -28,6 +28,7 @@ struct held {
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
     unsigned holds;        /* times a dependency's trouble held it back */
     int64_t not_before_ms; /* of an event that is held again and again */
+    enum dependency stuck; /* on which the watch was told that it is stuck; DEP_NONE = it is not */
 };
 
 struct source {

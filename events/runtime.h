@@ -138,6 +138,10 @@ void watch_stop(struct runtime *rt);
 bool watch_allows(struct watch *w);
 /* Opens the breaker of err->dependency. */
 void watch_trip(struct watch *w, const struct err *cause);
+/* An event is stuck on err->dependency, which answers pings and fails it again and again (a full
+ * disk): not ready, with that reason, until as many have come off. watch_unstick: one has. */
+void watch_stuck(struct watch *w, const struct err *cause);
+void watch_unstick(struct watch *w, enum dependency dep);
 /* Something about a connection changed: look now. */
 void watch_poke(struct watch *w);
 /* The breaker that is open, as an ERR_UNAVAILABLE; false when none is. */
