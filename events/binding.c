@@ -11,7 +11,7 @@
 #include "events/runtime.h"
 
 #define ACK_WAIT_DEFAULT_MS 30000
-#define MAX_DELIVER_DEFAULT 10
+#define MAX_DELIVER_DEFAULT 100 /* out of reach: see verdict.h */
 #define MAX_ACK_PENDING_DEFAULT 1000
 #define MEND "run `echora streams apply`"
 
@@ -66,8 +66,7 @@ static const struct metric_def success_def = {"echora_last_success_timestamp_sec
                                               "stream,consumer", NULL};
 static const struct metric_def dlq_failures_def = {
     "echora_dlq_publish_failures_total", METRIC_COUNTER,
-    "Dead letters that could not be stored; their events were given back.", "stream,consumer",
-    NULL};
+    "Dead letters that could not be stored; their events are held.", "stream,consumer", NULL};
 
 static void make_metrics(struct binding *b)
 {
@@ -80,6 +79,7 @@ static void make_metrics(struct binding *b)
         [OUTCOME_HELD] = "held",
         [OUTCOME_REJECT] = "reject",
         [OUTCOME_EXHAUSTED] = "retry-exhausted",
+        [OUTCOME_CRASH] = "crash",
         [OUTCOME_FATAL] = "fatal",
     };
     const char *const labels[] = {b->stream, b->spec->durable};
@@ -165,8 +165,8 @@ static int check_config(struct runtime *rt, struct binding *b, const json_t *con
         return refuse(err, b, "it is a push consumer");
     if (json_array_size(json_object_get(config, "backoff")) > 0)
         return refuse(err, b, "it has a backoff, which replaces the ack wait");
-    if (max_deliver > 0 && max_deliver <= rt->config->give_up_at)
-        return refuse(err, b, "its max deliver is not above give-up-at");
+    if (max_deliver > 0 && max_deliver <= rt->config->give_up_at + CRASH_MARGIN)
+        return refuse(err, b, "its max deliver leaves no room above give-up-at");
     if (ack_wait_ns > 0)
         atomic_store(&b->ack_wait_ms, ack_wait_ns / 1000000);
     if (pending > 0 && pending < 2 * (json_int_t)b->batch_max * rt->config->lanes)

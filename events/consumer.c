@@ -3,8 +3,14 @@
  * Knows tables and verdicts, no worker. Events of one consumer make a batch of whatever has come
  * (no waiting for more), those delivered before are handled one by one when the lane holds nothing
  * else. What a dependency's trouble holds back goes to the front of its queue, kept alive by
- * progress reports, and is handled again when the breaker closes; after hold-limit it is
- * given back for two minutes, so that flapping never reaches the server's max deliver. */
+ * progress reports, and is handled again when the breaker closes; when its patience is over it is
+ * given back for two minutes (verdict.h counts the deliveries). A dead letter that can't be stored
+ * is such a trouble too, of the dead-letter stream: its event stays in hand for as long as it
+ * takes.
+ *
+ * An event whose dependency serves others meanwhile is in trouble of its own: alone again and
+ * again, while others are done with between its tries, it counts as a retry like any other failure.
+ */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <stdio.h>
@@ -25,6 +31,10 @@
 #define HOLDS_TOGETHER 3
 #define HOLD_PAUSE_MS 500
 #define HOLD_PAUSE_MAX_MS 30000
+/* So often it fails alone, while others are done with, until the trouble is its own. */
+#define OWN_TROUBLE 3
+/* What waited longer before its handler starts gets a whole hold-limit for that. */
+#define WAITED_LONG_MS 1000
 /* A batch is cut when its decoded events pass this; one event may be as large as decode-max. */
 #define BATCH_DECODED_SOFT (8u << 20)
 #define HANDLER_ROOM (64u << 20)
@@ -113,18 +123,29 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     l->settled[i] = (struct settled){0};
     start_span(l, i, b);
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
-    if (b->spec->raw)
-        return;
-    if (event_check_headers(e, &err) < 0) {
+    if (!b->spec->raw && event_check_headers(e, &err) < 0) {
         l->verdicts[i] = verdict_of_err(&err);
         return;
     }
-    if (!event_is_for(e, b->spec->durable)) {
+    if (!b->spec->raw && !event_is_for(e, b->spec->durable)) {
         l->verdicts[i].kind = VERDICT_SKIP;
         l->settled[i].not_for_us = true;
         return;
     }
-    if (event_decode(e, (size_t)l->lane->rt->config->decode_max, wall_us(), l->arena, &err) < 0)
+    if (verdict_is_crash(e->deliveries, (unsigned)l->lane->rt->config->give_up_at) &&
+        !FAULT("crasher-handled-again")) {
+        l->verdicts[i].kind = VERDICT_CRASH;
+        err_set(&l->verdicts[i].err, ERR_REJECT, "crash", "handle event",
+                "delivered %u times, and no delivery ended with a verdict: its handler crashed, or "
+                "the process was ended from outside",
+                e->deliveries - 1);
+        return;
+    }
+    if (b->spec->raw)
+        return;
+    /* The broker stored it at stored_us, so it is later than that whatever our clock says. */
+    const int64_t clock = wall_us(), now = clock > e->stored_us ? clock : e->stored_us;
+    if (event_decode(e, (size_t)l->lane->rt->config->decode_max, now, l->arena, &err) < 0)
         l->verdicts[i] = verdict_of_err(&err);
     else {
         char id[UUID_TEXT];
@@ -225,9 +246,9 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 static void note_hold(struct runtime *rt, struct held *h, const struct err *cause)
 {
     h->holds++;
-    if (h->holds < HOLDS_TOGETHER)
+    if (h->holds < HOLDS_TOGETHER && !h->alone)
         return;
-    if (h->stuck == DEP_NONE && !FAULT("stuck-unseen")) {
+    if (h->holds >= HOLDS_TOGETHER && h->stuck == DEP_NONE && !FAULT("stuck-unseen")) {
         h->stuck = cause->dependency;
         watch_stuck(rt->watch, cause);
     }
@@ -236,10 +257,62 @@ static void note_hold(struct runtime *rt, struct held *h, const struct err *caus
     h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
 }
 
+/* Before note_hold: has it failed alone for the last time? */
+static bool is_own_trouble(const struct binding *b, struct held *h)
+{
+    const uint64_t done = atomic_load(&b->done);
+
+    h->failed_alone = h->alone && h->holds > 0 && done != h->done_then ? h->failed_alone + 1 : 0;
+    h->done_then = done;
+    return h->failed_alone >= OWN_TROUBLE && !FAULT("own-trouble-held");
+}
+
+static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
+{
+    const unsigned deliveries = item->held->delivery.deliveries;
+    const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
+    const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
+
+    if (s.action != SETTLE_HOLD || !is_own_trouble(b, item->held))
+        return s;
+    struct verdict own = *item->verdict;
+    own.err.class = ERR_RETRY;
+    return verdict_decide(&own, deliveries, give_up_at, &l->prng);
+}
+
+/* A peer asked for a pause (Retry-After). A peer that asks for more than hold-limit gets that, then
+ * it is asked again. */
+static void pause_source(const struct loop *l, struct source *s, int64_t delay_ms)
+{
+    const int64_t most_ms = l->lane->rt->config->hold_limit_ms;
+
+    s->handle_after_ms = mono_ms() + (delay_ms < most_ms ? delay_ms : most_ms);
+}
+
+/* Keeps an event with progress reports until what it waits for is back. */
+static void hold(struct loop *l, struct source *s, const struct settled *item)
+{
+    struct runtime *rt = l->lane->rt;
+    struct held *h = item->held;
+
+    if (!FAULT("held-event-blocks"))
+        intake_clear_suspect(l->in, h);
+    h->until_ms = INT64_MAX;
+    if (!h->letter_waits) {
+        watch_trip(rt->watch, &item->verdict->err);
+        if (item->settlement.delay_ms > 0)
+            pause_source(l, s, item->settlement.delay_ms);
+        note_hold(rt, h, &item->verdict->err);
+        h->until_ms =
+            h->received_ms + verdict_patience_ms(h->delivery.deliveries, rt->config->hold_limit_ms);
+    }
+    progress_set_end(rt->progress, &h->lease, h->until_ms);
+}
+
 /* Ends every event of the batch but those that wait for a dependency. */
 static void settle_all(struct loop *l, struct source *s, size_t n)
 {
-    const struct binding *b = s->binding;
+    struct binding *b = s->binding;
     struct runtime *rt = l->lane->rt;
     size_t kept = 0;
 
@@ -249,10 +322,10 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->held = l->held[i];
         item->event = &l->events[i];
         item->verdict = &l->verdicts[i];
-        item->settlement = verdict_decide(item->verdict, item->held->delivery.deliveries,
-                                          (unsigned)rt->config->give_up_at, &l->prng);
+        item->held->letter_waits = false;
+        item->settlement = decide(l, b, item);
     }
-    settle_batch(l->lane, b, l->settled, n, l->arena, &l->prng);
+    settle_batch(l->lane, b, l->settled, n, l->arena);
     for (size_t i = 0; i < n; i++) {
         struct settled *item = &l->settled[i];
         const bool good = item->settlement.action == SETTLE_ACK;
@@ -260,13 +333,12 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         log_outcome(b, item, &l->spans[i]);
         span_end(&l->spans[i], good ? NULL : &item->verdict->err);
         metric_add(b->metrics.outcome[item->outcome], 1);
-        if (item->outcome == OUTCOME_DONE)
+        if (item->outcome == OUTCOME_DONE) {
+            atomic_fetch_add(&b->done, 1);
             metric_set(b->metrics.last_success, (double)wall_us() / 1e6);
+        }
         if (item->settlement.action == SETTLE_HOLD) {
-            watch_trip(rt->watch, &item->verdict->err);
-            if (item->settlement.delay_ms > 0)
-                s->handle_after_ms = mono_ms() + item->settlement.delay_ms;
-            note_hold(rt, item->held, &item->verdict->err);
+            hold(l, s, item);
             l->held[kept++] = item->held;
             continue;
         }
@@ -278,18 +350,32 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         intake_put_back(l->in, s, l->held, kept);
 }
 
+/* A handler that hangs must lose its event, one that is slow must not: each handling has hold-limit
+ * for itself, however long the event had waited. */
+static void limit_handling(struct loop *l, size_t n)
+{
+    const struct runtime *rt = l->lane->rt;
+    const int64_t now = mono_ms();
+
+    for (size_t i = 0; i < n; i++) {
+        if (now - l->held[i]->received_ms > WAITED_LONG_MS)
+            progress_set_end(rt->progress, &l->held[i]->lease, now + rt->config->hold_limit_ms);
+    }
+}
+
 static void handle(struct loop *l, struct source *s, size_t n)
 {
     struct runtime *rt = l->lane->rt;
     const bool suspect = l->held[0]->suspect;
     size_t k;
 
-    if (suspect)
+    if (l->held[0]->alone)
         pthread_rwlock_wrlock(&rt->alone);
     else
         pthread_rwlock_rdlock(&rt->alone);
     arena_reset(l->arena);
     n = prepare_all(l, s, n, &k);
+    limit_handling(l, n);
     if (k > 0)
         call_handler(l, s->binding, k);
     settle_all(l, s, n);
@@ -321,15 +407,35 @@ static bool handle_next(struct loop *l, int64_t now)
     return false;
 }
 
-/* Events whose time in hand (hold-limit) is over go back for 2 minutes, whatever they wait for. */
+/* While the dead-letter stream is away: stores one dead letter that waits, if a try is due. */
+static bool handle_letter(struct loop *l)
+{
+    for (size_t i = 0; i < l->in->n; i++) {
+        struct source *s = &l->in->sources[i];
+        struct held *h = intake_take_letter(l->in, s);
+
+        if (h == NULL)
+            continue;
+        if (!watch_try_dead_letter(l->lane->rt->watch)) {
+            intake_put_back(l->in, s, &h, 1);
+            return false;
+        }
+        l->held[0] = h;
+        handle(l, s, 1);
+        watch_tried_dead_letter(l->lane->rt->watch);
+        return true;
+    }
+    return false;
+}
+
+/* Events whose time in hand is over go back for 2 minutes, whatever they wait for. */
 static void give_back_old(struct loop *l, int64_t now)
 {
     for (size_t i = 0; i < l->in->n; i++) {
         struct source *s = &l->in->sources[i];
         struct held *h;
 
-        while ((h = intake_take_older(l->in, s, now - l->lane->rt->config->hold_limit_ms)) !=
-               NULL) {
+        while ((h = intake_take_over(l->in, s, now)) != NULL) {
             log_info("event held too long, given back",
                      LF_STR("consumer", s->binding->spec->durable),
                      LF_I64("seq", (int64_t)h->delivery.stream_sequence));
@@ -401,6 +507,8 @@ static void loop_run(struct loop *l)
             intake_pull(l->in, now);
             if (handle_next(l, now))
                 continue;
+        } else if (!runtime_stopping(rt) && handle_letter(l)) {
+            continue;
         }
         lane_wait_until(l->lane, now + WAIT_MAX_MS);
     }

@@ -135,6 +135,16 @@ static void put_own(struct builder *b, const struct dead_letter *f)
              left < DEAD_LETTER_REASON_MAX ? left : DEAD_LETTER_REASON_MAX);
 }
 
+/* A name that every client can send and read: what a publisher wrote may be anything. */
+static bool is_name(const char *name)
+{
+    for (const char *p = name; *p != '\0'; p++) {
+        if (*p <= 0x20 || *p >= 0x7f || *p == ':')
+            return false;
+    }
+    return *name != '\0';
+}
+
 static void put_original(struct builder *b, const struct dead_letter *f)
 {
     size_t total = DEAD_LETTER_OWN_MAX + 512;
@@ -143,7 +153,8 @@ static void put_original(struct builder *b, const struct dead_letter *f)
         const struct bus_header *h = &f->original[i];
         const size_t size = strlen(h->name) + strlen(h->value) + 4;
 
-        if (dead_letter_strips(h->name) || total + size > DEAD_LETTER_HEADERS_MAX)
+        if (!is_name(h->name) || dead_letter_strips(h->name) ||
+            total + size > DEAD_LETTER_HEADERS_MAX)
             continue;
         total += size;
         put(b, h->name, h->value);

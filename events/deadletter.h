@@ -2,8 +2,8 @@
  *
  * Building is pure; the dead-letter sweeper writes the same identity from the same facts, so there
  * is one dead letter per failure, whoever is first. The Echora-Dlq-* headers stay within 2 KiB
- * together; original headers are kept but for NATS' own and those of an earlier dead letter, up to
- * DEAD_LETTER_HEADERS_MAX (JetStream refuses header blocks of 64 KiB). */
+ * together; original headers are kept but for NATS' own, those of an earlier dead letter and those
+ * whose name is none, up to DEAD_LETTER_HEADERS_MAX (JetStream refuses header blocks of 64 KiB). */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

@@ -100,7 +100,8 @@ static void append(struct source *s, struct held *h)
     s->n_suspects += h->suspect;
 }
 
-static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now)
+static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now,
+                             int64_t hold_limit_ms)
 {
     struct held *h = calloc(1, sizeof(*h));
 
@@ -109,6 +110,7 @@ static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now
     h->msg = msg;
     h->delivery = *d;
     h->received_ms = now;
+    h->until_ms = now + verdict_patience_ms(d->deliveries, hold_limit_ms);
     h->suspect = h->alone = d->deliveries > 1;
     return h;
 }
@@ -122,7 +124,7 @@ static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d
 
     if (s == NULL || in->closing)
         return false;
-    h = held_new(msg, d, now);
+    h = held_new(msg, d, now, in->lane->rt->config->hold_limit_ms);
     if (h == NULL)
         return false; /* comes again after the ack wait */
     s->heard_ms = now;
@@ -135,6 +137,7 @@ static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d
     }
     progress_add(in->lane->rt->progress, &h->lease, natsMsg_GetReply(msg), now,
                  atomic_load(&s->binding->ack_wait_ms));
+    progress_set_end(in->lane->rt->progress, &h->lease, h->until_ms);
     return true;
 }
 
@@ -159,7 +162,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     pthread_cond_signal(&lane->cond);
     pthread_mutex_unlock(&lane->mutex);
     if (back)
-        settle_nak(lane->acks, reply, atomic_load(&lane->rt->nak_delay_ms));
+        settle_nak(lane->acks, reply, runtime_nak_delay_ms(lane->rt, delivery.deliveries));
     if (!kept)
         natsMsg_Destroy(msg);
 }
@@ -234,8 +237,8 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
 {
     unsigned ready = 0;
 
-    if (s->credit > 0 || now_ms < s->not_before_ms || s->n_suspects > 0 ||
-        s->n >= HELD_BATCHES * s->ramp.max)
+    if (s->credit > 0 || now_ms < s->not_before_ms || now_ms < s->handle_after_ms ||
+        s->n_suspects > 0 || s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
     for (const struct held *h = s->head; h != NULL; h = h->next)
         ready += h->not_before_ms <= now_ms;
@@ -324,13 +327,16 @@ void intake_put_back(struct intake *in, struct source *s, struct held *const hel
     pthread_mutex_unlock(&in->lane->mutex);
 }
 
-struct held *intake_take_older(struct intake *in, struct source *s, int64_t before_ms)
+typedef bool held_test_fn(const struct held *h, int64_t now_ms);
+
+static struct held *take_first(struct intake *in, struct source *s, held_test_fn *test,
+                               int64_t now_ms)
 {
     struct held *found = NULL;
 
     pthread_mutex_lock(&in->lane->mutex);
     for (struct held **at = &s->head; *at != NULL && found == NULL; at = &(*at)->next) {
-        if ((*at)->received_ms < before_ms) {
+        if (test(*at, now_ms)) {
             found = *at;
             *at = found->next;
             s->n--;
@@ -342,13 +348,41 @@ struct held *intake_take_older(struct intake *in, struct source *s, int64_t befo
     return found;
 }
 
+static bool is_over(const struct held *h, int64_t now_ms)
+{
+    return h->until_ms <= now_ms;
+}
+
+static bool waits_for_letter(const struct held *h, int64_t now_ms)
+{
+    return h->letter_waits;
+}
+
+struct held *intake_take_over(struct intake *in, struct source *s, int64_t now_ms)
+{
+    return take_first(in, s, is_over, now_ms);
+}
+
+struct held *intake_take_letter(struct intake *in, struct source *s)
+{
+    return take_first(in, s, waits_for_letter, 0);
+}
+
+void intake_clear_suspect(struct intake *in, struct held *h)
+{
+    if (!h->suspect)
+        return;
+    h->suspect = false;
+    if (atomic_fetch_sub(&in->lane->rt->suspects, 1) == 1)
+        runtime_wake(in->lane->rt);
+}
+
 void intake_release(struct intake *in, struct held *h)
 {
     if (h->stuck != DEP_NONE)
         watch_unstick(in->lane->rt->watch, h->stuck);
     progress_remove(in->lane->rt->progress, &h->lease);
-    if (h->suspect && atomic_fetch_sub(&in->lane->rt->suspects, 1) == 1)
-        runtime_wake(in->lane->rt);
+    intake_clear_suspect(in, h);
     natsMsg_Destroy(h->msg);
     free(h);
 }
@@ -356,7 +390,7 @@ void intake_release(struct intake *in, struct held *h)
 bool intake_close(struct intake *in)
 {
     const int64_t until = mono_ms() + CLOSE_WAIT_MS;
-    const int64_t delay = atomic_load(&in->lane->rt->nak_delay_ms);
+    const struct runtime *rt = in->lane->rt;
 
     pthread_mutex_lock(&in->lane->mutex);
     in->closing = true;
@@ -366,8 +400,9 @@ bool intake_close(struct intake *in)
     for (size_t i = 0; i < in->n; i++) {
         struct held *h;
 
-        while ((h = intake_take_older(in, &in->sources[i], INT64_MAX)) != NULL) {
-            settle_nak(in->lane->acks, h->lease.ack_subject, delay);
+        while ((h = intake_take_over(in, &in->sources[i], INT64_MAX)) != NULL) {
+            settle_nak(in->lane->acks, h->lease.ack_subject,
+                       runtime_nak_delay_ms(rt, h->delivery.deliveries));
             intake_release(in, h);
         }
     }

@@ -5,7 +5,7 @@
  * so that events fetched ahead are kept alive while a handler works. One pull per consumer is open
  * at a time; the next is sent when all of it has come, before the batch is handled, so the broker
  * fills the queue meanwhile: a lane holds less than two batches. An event delivered before is a
- * suspect: it stops fetching in the whole process until it has been handled, and sets its
+ * suspect: it stops fetching in the whole process until it has been handled once, and sets its
  * consumer's next fetch to 1 (poison isolation).
  *
  * All functions are for the lane's own thread. */
@@ -26,9 +26,13 @@ struct held {
     int64_t received_ms;
     bool suspect;          /* delivered before */
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
+    bool letter_waits;     /* its dead letter could not be stored */
     unsigned holds;        /* times a dependency's trouble held it back */
+    unsigned failed_alone; /* of these in a row: alone, and others were done with since the last */
+    uint64_t done_then;    /* binding->done when it was held last */
     int64_t not_before_ms; /* of an event that is held again and again */
     enum dependency stuck; /* on which the watch was told that it is stuck; DEP_NONE = it is not */
+    int64_t until_ms;      /* then it goes back, whatever it waits for */
 };
 
 struct source {
@@ -72,7 +76,12 @@ size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_
                    struct held *ret[], size_t max);
 /* Back to the front of the queue, in this order. */
 void intake_put_back(struct intake *in, struct source *s, struct held *const held[], size_t n);
-/* Takes one event that came before the given time; NULL when there is none. */
-struct held *intake_take_older(struct intake *in, struct source *s, int64_t before_ms);
+/* Takes one event whose time in hand is over; NULL when there is none. INT64_MAX takes any. */
+struct held *intake_take_over(struct intake *in, struct source *s, int64_t now_ms);
+/* Takes one event whose dead letter waits to be stored. */
+struct held *intake_take_letter(struct intake *in, struct source *s);
+/* The event has been handled alone and the process lives: it stops fetching no longer. In hand, not
+ * queued. */
+void intake_clear_suspect(struct intake *in, struct held *h);
 /* Ends progress and frees. The event must have been settled. */
 void intake_release(struct intake *in, struct held *h);

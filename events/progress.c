@@ -119,6 +119,17 @@ void progress_add(struct progress *p, struct lease *lease, const char *ack_subje
     pthread_mutex_unlock(&p->mutex);
 }
 
+void progress_set_end(struct progress *p, struct lease *lease, int64_t until_ms)
+{
+    pthread_mutex_lock(&p->mutex);
+    lease->until_ms = until_ms;
+    if (lease->due_ms < until_ms && lease->due_ms < p->wakes_at_ms) {
+        p->wakes_at_ms = lease->due_ms;
+        pthread_cond_signal(&p->cond);
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
 void progress_remove(struct progress *p, struct lease *lease)
 {
     pthread_mutex_lock(&p->mutex);

@@ -31,6 +31,7 @@ enum outcome {
     OUTCOME_HELD,
     OUTCOME_REJECT,
     OUTCOME_EXHAUSTED,
+    OUTCOME_CRASH,
     OUTCOME_FATAL,
     OUTCOME_MAX,
 };
@@ -52,6 +53,7 @@ struct binding {
     unsigned max_ack_pending;
     _Atomic int64_t ack_wait_ms;      /* the server's */
     _Atomic int64_t stream_created_s; /* Unix seconds; part of a dead letter's identity */
+    atomic_ullong done;               /* events done with: what they depend on serves */
     struct consumer_metrics metrics;
 };
 
@@ -92,16 +94,17 @@ struct runtime {
     pthread_rwlock_t alone;
     atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
     atomic_bool stopping;
-    _Atomic int64_t nak_delay_ms; /* of what is given back at the end */
-    int event_fd;                 /* tells main that something ended */
+    int event_fd; /* tells main that something ended */
     pthread_mutex_t fatal_mutex;
-    bool has_fatal;
+    atomic_bool has_fatal;
     struct err fatal;
 };
 
 /* Ends the process in order: fatal NULL = as asked by a signal. The first reason stays. */
 void runtime_stop(struct runtime *rt, const struct err *fatal);
 bool runtime_stopping(const struct runtime *rt);
+/* Nak delay of what is given back unhandled at the end. */
+int64_t runtime_nak_delay_ms(const struct runtime *rt, unsigned deliveries);
 void runtime_wake(struct runtime *rt);
 /* Serving as a whole: all lanes serve. */
 void runtime_note_serving(struct runtime *rt);
@@ -142,9 +145,16 @@ void watch_trip(struct watch *w, const struct err *cause);
  * disk): not ready, with that reason, until as many have come off. watch_unstick: one has. */
 void watch_stuck(struct watch *w, const struct err *cause);
 void watch_unstick(struct watch *w, enum dependency dep);
+/* The dead-letter stream answers no ping, so the held event itself is the test: true when its
+ * breaker is open, a try is due and no other dependency is away. The caller handles one event that
+ * waits for it, then calls watch_tried, which closes the breaker unless the try has tripped it
+ * again. */
+bool watch_try_dead_letter(struct watch *w);
+void watch_tried_dead_letter(struct watch *w);
 /* Something about a connection changed: look now. */
 void watch_poke(struct watch *w);
-/* The breaker that is open, as an ERR_UNAVAILABLE; false when none is. */
+/* The dependency that is away, as an ERR_UNAVAILABLE; false when none is. Requests need no
+ * dead-letter stream. */
 bool watch_trouble(struct watch *w, struct err *ret);
 
 /* worker_options.c */

@@ -4,6 +4,8 @@
 #include "events/verdict.h"
 
 #define EXIT_NAK_MS 30000
+#define LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
+#define DRAIN_PAUSE_MS 1000
 
 /* Delays by delivery; after the last entry the last one stays. No server-side BackOff: it would
  * replace the ack wait by its first step and add itself to every delayed nak. */
@@ -37,7 +39,7 @@ const char *verdict_name(enum verdict_kind kind)
     static const char *const names[] = {
         [VERDICT_UNSET] = "unset", [VERDICT_DONE] = "done",           [VERDICT_SKIP] = "skip",
         [VERDICT_RETRY] = "retry", [VERDICT_UNCERTAIN] = "uncertain", [VERDICT_REJECT] = "reject",
-        [VERDICT_FATAL] = "fatal",
+        [VERDICT_FATAL] = "fatal", [VERDICT_CRASH] = "crash",
     };
     return (unsigned)kind < ARRAY_LEN(names) ? names[kind] : "unset";
 }
@@ -51,6 +53,36 @@ static int64_t retry_delay(const struct err *err, unsigned deliveries, struct pr
     return err->retry_after_ms > delay ? err->retry_after_ms : delay;
 }
 
+/* first_ms, then four times as long each time. */
+static int64_t grown(int64_t first_ms, unsigned steps)
+{
+    int64_t ms = first_ms;
+
+    while (steps-- > 0 && ms < LONGEST_MS)
+        ms *= 4;
+    return ms < LONGEST_MS ? ms : LONGEST_MS;
+}
+
+bool verdict_is_crash(unsigned deliveries, unsigned give_up_at)
+{
+    return deliveries >= give_up_at + CRASH_MARGIN;
+}
+
+int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms)
+{
+    return grown(hold_limit_ms, deliveries > 0 ? deliveries - 1 : 0);
+}
+
+int64_t verdict_exit_delay_ms(unsigned deliveries)
+{
+    return grown(EXIT_NAK_MS, deliveries > 0 ? deliveries - 1 : 0);
+}
+
+int64_t verdict_drain_delay_ms(unsigned deliveries)
+{
+    return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3);
+}
+
 struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
                                  struct prng *prng)
 {
@@ -61,7 +93,10 @@ struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, u
     case VERDICT_REJECT:
         return (struct settlement){.action = SETTLE_DEAD_LETTER, .dead_letter_class = "reject"};
     case VERDICT_FATAL:
-        return (struct settlement){.action = SETTLE_EXIT, .delay_ms = EXIT_NAK_MS};
+        return (struct settlement){.action = SETTLE_EXIT,
+                                   .delay_ms = verdict_exit_delay_ms(deliveries)};
+    case VERDICT_CRASH:
+        return (struct settlement){.action = SETTLE_DEAD_LETTER, .dead_letter_class = "crash"};
     case VERDICT_UNSET:
     case VERDICT_RETRY:
     case VERDICT_UNCERTAIN:

@@ -1,7 +1,23 @@
 /* Verdicts: what a handler says of an event, and what becomes of it (spec dead-letters.md).
  *
  * verdict_decide is pure and is the only place where a verdict turns into ack, nak, dead letter,
- * hold or exit. */
+ * hold or exit.
+ *
+ * The budget of deliveries. JetStream counts every delivery, whatever ended it, and tells nobody
+ * why; at its max deliver it drops the event for good. So deliveries that end for another reason
+ * than the event itself must be rare, and the worker must act long before the server:
+ *   - a retry verdict counts; from delivery give-up-at (5) on it is a dead letter;
+ *   - an outage spends none while it lasts: the breaker is open, nothing is fetched, and what is in
+ *     hand is kept. Flapping (answered pings, failed events) ends a delivery after the event's
+ *     patience of 5 min * 4^(d-1) and 2 min more: an hour spends 2, a day 4, the 7 days that
+ * streams keep events 6;
+ *   - a fatal exit gives back for 30 s * 4^(d-1): restarts without end spend 4 in an hour, 7 in a
+ *     day, 8 in 7 days;
+ *   - a dead letter that can't be stored is held without limit and spends none;
+ *   - each orderly end and each kill of the process spends one of what it had in hand.
+ * What reaches delivery give-up-at + CRASH_MARGIN (10) all the same has ended its process again and
+ * again: a dead letter of class crash, written before it is handled once more. The server's max
+ * deliver (100) is out of reach of all this. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -16,6 +32,7 @@ enum verdict_kind {
     VERDICT_UNCERTAIN,
     VERDICT_REJECT,
     VERDICT_FATAL,
+    VERDICT_CRASH, /* the runtime's own: delivered too often without any of the others */
 };
 
 struct verdict {
@@ -30,16 +47,29 @@ const char *verdict_name(enum verdict_kind kind);
 enum settle_action {
     SETTLE_ACK,
     SETTLE_NAK,         /* with delay_ms */
-    SETTLE_DEAD_LETTER, /* publish it, await the ack, then term; nak when that fails */
+    SETTLE_DEAD_LETTER, /* publish it, await the ack, then term; held when that fails */
     SETTLE_HOLD,        /* a dependency is in trouble: keep with progress until it is back */
-    SETTLE_EXIT,        /* nak with 30 s, leave the process */
+    SETTLE_EXIT,        /* nak with delay_ms, leave the process */
 };
 struct settlement {
     enum settle_action action;
     int64_t delay_ms;
-    const char *dead_letter_class; /* "reject" or "retry-exhausted" */
+    const char *dead_letter_class; /* "reject", "retry-exhausted" or "crash" */
 };
 /* deliveries counts from 1; give_up_at is 5 by default. Delays: 1 s, 5 s, 30 s, 2 min, full jitter,
  * or the error's retry_after_ms when that is longer. */
 struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
                                  struct prng *prng);
+
+/* Deliveries that may end without a verdict on the event, beyond give_up_at. */
+#define CRASH_MARGIN 5
+/* From this delivery on the event is not handled again: VERDICT_CRASH. */
+bool verdict_is_crash(unsigned deliveries, unsigned give_up_at);
+/* How long an event is kept in hand from its arrival, while what it waits for is away:
+ * hold_limit_ms for the first delivery, four times as long for each further one, at most 14 days.
+ */
+int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms);
+/* Nak delay of an event that goes back for a trouble which is not its own: after a fatal exit. */
+int64_t verdict_exit_delay_ms(unsigned deliveries);
+/* The same at an orderly end: at once, with a pause from the third delivery on. */
+int64_t verdict_drain_delay_ms(unsigned deliveries);

@@ -6,7 +6,11 @@
  * a ping is answered, and wakes the lanes. Readiness is what the last ping said, so it is false
  * within one interval and one ping's limit after a death (together below 2 s), and stays false
  * while events are stuck: a full disk answers pings. Until every dependency has answered once
- * nothing is fetched. */
+ * nothing is fetched.
+ *
+ * The dead-letter stream is the exception: only storing tells whether it stores, so the lane that
+ * holds a dead letter tries it when the breaker says so. An open breaker of it means that some lane
+ * holds one, for such an event is never given back but at the end of the process. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <stdio.h>
@@ -57,6 +61,14 @@ static const struct metric_def open_def = {"echora_breaker_open", METRIC_GAUGE,
                                            "dependency", NULL};
 static const struct metric_def reconnects_def = {"echora_nats_connects_total", METRIC_COUNTER,
                                                  "Connections made to nats-server.", "", NULL};
+
+/* No ping can tell: an empty publish would be stored, and a full stream says so only when it
+ * stores.
+ */
+static bool by_trial(enum dependency dep)
+{
+    return dep == DEP_DEAD_LETTERS;
+}
 
 static int ping_pg(struct watch *w, struct err *err)
 {
@@ -193,7 +205,7 @@ static void check_all(struct watch *w, int64_t *ret_next)
         bool now_due;
 
         pthread_mutex_lock(&w->mutex);
-        now_due = w->deps[dep].needed && due(&w->deps[dep], mono_ms(), ret_next);
+        now_due = w->deps[dep].needed && !by_trial(dep) && due(&w->deps[dep], mono_ms(), ret_next);
         pthread_mutex_unlock(&w->mutex);
         if (!now_due)
             continue;
@@ -304,7 +316,7 @@ bool watch_trouble(struct watch *w, struct err *ret)
     for (enum dependency dep = DEP_NATS; dep < DEP_MAX && !found; dep++) {
         const struct watched *d = &w->deps[dep];
 
-        found = d->needed && (!d->known || !breaker_allows(&d->breaker));
+        found = d->needed && !by_trial(dep) && (!d->known || !breaker_allows(&d->breaker));
         if (found)
             err_set_dep(ret, ERR_UNAVAILABLE, dep, "dependency-away", dependency_name(dep),
                         "%s does not answer", dependency_name(dep));
@@ -326,6 +338,7 @@ void watch_trip(struct watch *w, const struct err *cause)
          */
         d->needed = true;
         d->known = true;
+        d->up = by_trial(cause->dependency);
         d->up_metric = metric_series(&up_def, (const char *[]){dependency_name(cause->dependency)});
         d->open_metric =
             metric_series(&open_def, (const char *[]){dependency_name(cause->dependency)});
@@ -336,6 +349,10 @@ void watch_trip(struct watch *w, const struct err *cause)
         opened = true;
         w->poked = true;
         pthread_cond_signal(&w->cond);
+    } else if (by_trial(cause->dependency)) {
+        if (d->breaker.state == BREAKER_HALF_OPEN)
+            breaker_probed(&d->breaker, mono_ms(), false);
+        show(w, cause->dependency, cause->text);
     }
     pthread_mutex_unlock(&w->mutex);
     if (opened)
@@ -366,6 +383,37 @@ void watch_unstick(struct watch *w, enum dependency dep)
     if (d->stuck == 0 && d->up && breaker_allows(&d->breaker))
         show(w, dep, NULL);
     pthread_mutex_unlock(&w->mutex);
+}
+
+bool watch_try_dead_letter(struct watch *w)
+{
+    struct err ignored = ERR_INIT;
+    bool due;
+
+    if (watch_trouble(w, &ignored))
+        return false;
+    pthread_mutex_lock(&w->mutex);
+    due = breaker_probe_due(&w->deps[DEP_DEAD_LETTERS].breaker, mono_ms());
+    pthread_mutex_unlock(&w->mutex);
+    return due;
+}
+
+void watch_tried_dead_letter(struct watch *w)
+{
+    struct watched *d = &w->deps[DEP_DEAD_LETTERS];
+    bool closed;
+
+    pthread_mutex_lock(&w->mutex);
+    closed = d->breaker.state == BREAKER_HALF_OPEN;
+    if (closed) {
+        breaker_probed(&d->breaker, mono_ms(), true);
+        show(w, DEP_DEAD_LETTERS, NULL);
+    }
+    pthread_mutex_unlock(&w->mutex);
+    if (closed) {
+        log_info("dead letters are stored again, fetching goes on");
+        runtime_wake(w->rt);
+    }
 }
 
 void watch_poke(struct watch *w)

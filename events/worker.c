@@ -26,11 +26,16 @@
 #include "events/trace.h"
 
 #define RUN_PAUSE_MS 250
-#define FATAL_NAK_MS 30000
 
 bool runtime_stopping(const struct runtime *rt)
 {
     return atomic_load(&rt->stopping);
+}
+
+int64_t runtime_nak_delay_ms(const struct runtime *rt, unsigned deliveries)
+{
+    return atomic_load(&rt->has_fatal) ? verdict_exit_delay_ms(deliveries)
+                                       : verdict_drain_delay_ms(deliveries);
 }
 
 void runtime_wake(struct runtime *rt)
@@ -49,10 +54,9 @@ static void tell_main(struct runtime *rt)
 void runtime_stop(struct runtime *rt, const struct err *fatal)
 {
     pthread_mutex_lock(&rt->fatal_mutex);
-    if (fatal != NULL && !rt->has_fatal && !atomic_load(&rt->stopping)) {
-        rt->has_fatal = true;
+    if (fatal != NULL && !atomic_load(&rt->has_fatal) && !atomic_load(&rt->stopping)) {
         rt->fatal = *fatal;
-        atomic_store(&rt->nak_delay_ms, FATAL_NAK_MS);
+        atomic_store(&rt->has_fatal, true);
         log_error("cannot serve, leaving", LF_STR("code", fatal->code), LF_STR("op", fatal->op),
                   LF_STR("reason", fatal->text));
     }
@@ -357,7 +361,7 @@ static int run_worker(const struct worker_spec *spec, const struct worker_config
         log_warn("forced to stop", LF_I64("events_in_hand", progress_count(rt.progress)));
         _exit(EXIT_CODE_FORCED); /* style: allow _exit, lanes still run */
     }
-    if (rt.has_fatal)
+    if (atomic_load(&rt.has_fatal))
         code = exit_code_of(&rt.fatal);
     close_all(&rt);
     log_info("stopped", LF_I64("exit_code", code));

@@ -92,8 +92,9 @@ const struct option worker_option_rows[] = {
      .min = 1,
      .max = 100,
      .placeholder = "N",
-     .help = "Delivery at which a failing event becomes a dead letter; below the consumer's max "
-             "deliver."},
+     .help =
+         "Delivery at which a failing event becomes a dead letter; five later one that never got "
+         "a verdict does."},
     {.name = "hold-limit",
      .kind = OPT_DURATION,
      .offset = AT(hold_limit_ms),
@@ -101,8 +102,8 @@ const struct option worker_option_rows[] = {
      .min = 1000,
      .max = 3600000,
      .placeholder = "TIME",
-     .help = "Longest time that an event is kept in hand with progress reports; then it goes back "
-             "for 2 minutes."},
+     .help = "Longest time that an event is kept in hand with progress reports, four times as long "
+             "for each further delivery; then it goes back for 2 minutes."},
 };
 const size_t n_worker_option_rows = ARRAY_LEN(worker_option_rows);
 

@@ -104,9 +104,10 @@ const char *err_class_name(enum err_class class)
 const char *dependency_name(enum dependency dep)
 {
     static const char *const names[DEP_MAX] = {
-        [DEP_NONE] = "none",           [DEP_NATS] = "nats",           [DEP_POSTGRES] = "postgres",
-        [DEP_QDRANT] = "qdrant",       [DEP_EMBEDDING] = "embedding", [DEP_REDIS] = "redis",
-        [DEP_CATALOGUE] = "catalogue",
+        [DEP_NONE] = "none",           [DEP_NATS] = "nats",
+        [DEP_POSTGRES] = "postgres",   [DEP_QDRANT] = "qdrant",
+        [DEP_EMBEDDING] = "embedding", [DEP_REDIS] = "redis",
+        [DEP_CATALOGUE] = "catalogue", [DEP_DEAD_LETTERS] = "dead-letter-stream",
     };
     return (unsigned)dep < DEP_MAX ? names[dep] : "unknown";
 }

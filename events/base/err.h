@@ -31,7 +31,8 @@ enum dependency {
     DEP_QDRANT,
     DEP_EMBEDDING,
     DEP_REDIS,
-    DEP_CATALOGUE, /* another worker, by request */
+    DEP_CATALOGUE,    /* another worker, by request */
+    DEP_DEAD_LETTERS, /* the stream that keeps dead letters */
     DEP_MAX,
 };
 

@@ -3,7 +3,7 @@
 
 #define NANOS INT64_C(1000000000)
 #define DEFAULT_ACK_WAIT_MS 30000
-#define DEFAULT_MAX_DELIVER 10
+#define DEFAULT_MAX_DELIVER 100
 #define DEFAULT_MAX_ACK_PENDING 1000
 /* Of one stream; a unit test of the registry holds it to fewer. */
 #define MAX_SUBJECTS 64

@@ -116,10 +116,11 @@ static void consumers_table(void)
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
 
-    printf("\n## Consumers\n\nDurable, pull, explicit ack. The worker gives up at delivery 5; the "
-           "server's own limit stands behind it.\n\n"
-           "| consumer | stream | reads | worker | ack wait | max deliver |\n"
-           "|---|---|---|---|---|---|\n");
+    printf(
+        "\n## Consumers\n\nDurable, pull, explicit ack. The worker gives up at delivery 5, on an "
+        "event that crashes it at delivery 10; the server's own limit stands behind it.\n\n"
+        "| consumer | stream | reads | worker | ack wait | max deliver |\n"
+        "|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < n; i++) {
         json_t *config = provision_consumer(&consumers[i]);
         printf("| `%s` | `%s` | `%s` | %s | %lld s | %lld |\n", consumers[i].spec->durable,

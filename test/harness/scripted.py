@@ -63,15 +63,18 @@ class Script:
         system.own(self.journal)
         self.flag = folder / "dependency"
         self.bring_back()
+        self.add_events(ack_wait)
+        self.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+
+    def add_events(self, ack_wait=30.0):
         self.bus.add_stream(STREAM, ["anime.enriched", "anime.updated", "anime.episode.aired",
                                      "character.updated", "episode.updated"],
                             max_msg_size=8 * 1024 * 1024 - 65536)
-        self.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
         for durable in SUBJECT:
             self.add_consumer(durable, ack_wait)
 
-    def add_consumer(self, durable, ack_wait=30.0, **more):
-        self.bus.add_consumer(STREAM, durable, ack_policy="explicit", ack_wait=ack_wait, max_deliver=10,
+    def add_consumer(self, durable, ack_wait=30.0, max_deliver=100, **more):
+        self.bus.add_consumer(STREAM, durable, ack_policy="explicit", ack_wait=ack_wait, max_deliver=max_deliver,
                               filter_subject=SUBJECT[durable], max_ack_pending=1000, **more)
 
     @property

@@ -4,8 +4,10 @@ import gzip
 import http.server
 import json
 import os
+import random
 import re
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 from harness.process import eventually, steady
 from harness.scripted import CHARACTER, STREAM, UPDATED, Script, event, field
+from harness.settings import LONG
 
 
 @pytest.fixture
@@ -240,29 +243,123 @@ def test_large_event_passes(script, worker):
     script.wait_settled()
 
 
-def test_event_is_given_back_when_its_dead_letter_cannot_be_stored(script, worker):
-    """Better twice than never: no term without the broker's word."""
-    script.bus.wait(script.bus.js.delete_stream("ANIME_DLQ"))
+def dlq_missing(bus):
+    bus.wait(bus.js.delete_stream("ANIME_DLQ"))
+    return lambda: bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+
+
+def dlq_full(bus):
+    bus.wait(bus.js.delete_stream("ANIME_DLQ"))
+    bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], max_msgs=2, discard="new")
+    for _ in range(2):
+        bus.publish("anime.dlq.other")
+    return lambda: bus.purge("ANIME_DLQ")
+
+
+def dlq_refused(bus):
+    """The subject lies in another stream than the letter names."""
+    bus.wait(bus.js.delete_stream("ANIME_DLQ"))
+    bus.add_stream("OTHER", ["anime.dlq.>"])
+
+    def mend():
+        bus.wait(bus.js.delete_stream("OTHER"))
+        bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+    return mend
+
+
+@pytest.mark.parametrize("break_dlq", [dlq_missing, dlq_full, dlq_refused])
+def test_dead_letter_that_cannot_be_stored_is_held(script, worker, break_dlq):
+    """However long it takes (here: thrice the hold-limit), it spends no delivery; then it is stored once."""
+    mend = break_dlq(script.bus)
+    process = worker("--hold-limit=2s")
+    script.publish("reject", "reject")
+    eventually(lambda: process.metric("echora_breaker_open", dependency="dead-letter-stream") == 1, 8, "breaker open")
+    eventually(lambda: not process.is_ready(), 2, "not ready")
+    status, text = process.http("/readyz")
+    assert status == 503 and "dead-letter-stream" in text and "ANIME_DLQ" in text
+    pulls = process.metric("echora_pulls_total", consumer=UPDATED)
+    steady(lambda: process.metric("echora_pulls_total", consumer=UPDATED) == pulls, 6, "nothing is fetched")
+    done = script.publish(*["done"] * 3)
+    steady(lambda: script.lines(source="done") == [], 1, "nothing is handled")
+    mend()
+    eventually(lambda: len(script.dead_letters()) == 2, 12, "dead letters")
+    script.wait_settled()
+    assert [line.seq for line in script.lines(source="done")] == done
+    assert [d.headers["Echora-Dlq-Deliveries"] for d in script.dead_letters()] == ["1", "1"]
+    process.wait_ready(5)
+    steady(lambda: len(script.dead_letters()) == 2, 1, "stored once")
+
+
+def test_dead_letter_held_at_the_end_comes_again(script, worker):
+    mend = dlq_missing(script.bus)
     process = worker()
     script.publish("reject")
-    eventually(lambda: process.metric("echora_dlq_publish_failures_total") >= 1, 8, "failure counted")
-    assert script.info().num_ack_pending == 1
-    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
-    eventually(lambda: len(script.dead_letters()) == 1, 40, "dead letter")
+    eventually(lambda: not process.is_ready(), 8, "held")
+    assert process.stop() == 0
+    mend()
+    worker()
+    eventually(lambda: len(script.dead_letters()) == 1, 10, "dead letter")
     script.wait_settled()
 
 
-def test_refused_dead_letter_of_a_full_stream(nats, folder, spawn):
-    script = Script(nats, folder)
+def test_dead_letter_too_large_for_its_stream_goes_without_its_payload(script, worker):
+    """Refused for ever: rather a record without the bytes (the stream still has them) than none."""
     script.bus.wait(script.bus.js.delete_stream("ANIME_DLQ"))
-    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], max_msgs=1, discard="new")
-    process = spawn("scripted", env=script.env)
-    script.publish("reject", "reject")
-    eventually(lambda: process.metric("echora_dlq_publish_failures_total") >= 1, 8, "failure counted")
-    assert len(script.dead_letters()) == 1
-    script.bus.purge("ANIME_DLQ")
-    eventually(lambda: len(script.dead_letters()) == 1, 20, "the other one")
+    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True, max_msg_size=3000)
+    worker()
+    large, many = field(8, b"x" * 4000), {"X-Large": "y" * 4000}
+    script.bus.publish("anime.updated", event("reject") + large)
+    script.bus.publish("anime.updated", event("reject"), headers=many)
+    script.publish("done")
+    eventually(lambda: len(script.dead_letters()) == 2, 10, "dead letters")
     script.wait_settled()
+    letters = {d.headers["Echora-Dlq-Seq"]: d for d in script.dead_letters()}
+    assert letters["1"].data == b"" and "without original headers and payload" in letters["1"].headers[
+        "Echora-Dlq-Reason"]
+    assert letters["2"].data != b"" and "X-Large" not in letters["2"].headers
+    assert "identity-conflict" == letters["1"].headers["Echora-Dlq-Code"]
+
+
+def test_events_at_every_limit_become_dead_letters(script, worker):
+    """The largest message that a stream takes, and the largest header block that JetStream takes."""
+    worker()
+    padding = field(8, b"x" * (8 * 1024 * 1024 - 65536 - 400))
+    largest = event("reject") + padding
+    script.bus.publish("anime.updated", largest)
+    script.bus.publish("anime.updated", event("reject"), headers={f"X-{i}": "y" * 8000 for i in range(8)})
+    eventually(lambda: len(script.dead_letters()) == 2, 15, "dead letters")
+    script.wait_settled()
+    first, second = script.dead_letters()
+    assert first.data == largest
+    kept = [name for name in second.headers if name.startswith("X-")]
+    assert 6 <= len(kept) < 8 and second.headers["Echora-Dlq-Reason"] == "the script wants reject"
+
+
+def raw_publish(nats, subject, header_block, payload):
+    """As a client that checks nothing would."""
+    with socket.create_connection(("127.0.0.1", nats.port), 5) as s:
+        file = s.makefile("rb")
+        file.readline()
+        connect = {"user": "admin", "pass": nats.passwords["admin"], "headers": True, "verbose": False,
+                   "no_responders": True}
+        s.sendall(b"CONNECT %s\r\nHPUB %s %d %d\r\n%s%s\r\nPING\r\n" % (
+            json.dumps(connect).encode(), subject.encode(), len(header_block), len(header_block) + len(payload),
+            header_block, payload))
+        while (line := file.readline()) != b"PONG\r\n":
+            assert line and not line.startswith(b"-ERR"), line
+
+
+@pytest.mark.parametrize("lines", [b"X Y: 1\r\nX-Good: kept\r\n", b": nameless\r\nX-Good: kept\r\n",
+                                   b"no colon\r\nX-Good: kept\r\n", b"na\xc3\xafve: \xff\x01\r\nX-Good: kept\r\n",
+                                   b"X\nNats-Rollup: all\r\n", b"X-A: a\nb\r\n"])
+def test_headers_that_cannot_be_repeated(script, worker, nats, lines):
+    process = worker()
+    raw_publish(nats, "anime.updated", b"NATS/1.0\r\n" + lines + b"\r\n", event("reject"))
+    script.publish("done")
+    eventually(lambda: len(script.dead_letters()) == 1, 10, "dead letter")
+    script.wait_settled()
+    assert script.dead_letters()[0].headers["Echora-Dlq-Code"] == "identity-conflict"
+    assert process.is_ready()
 
 
 def test_raw_wildcard_consumer(nats, folder, spawn):
@@ -360,7 +457,110 @@ def test_event_that_fails_its_dependency_holds_up_nobody(script, worker):
     assert {line.deliveries for line in script.lines()} == {1}
 
 
+def test_trouble_of_one_event_is_its_own(script, worker):
+    """Its dependency serves all others: it counts as a retry, and while it waits, redelivered and alone, the others
+    are fetched and handled."""
+    worker("--give-up-at=2")
+    (bad,) = script.publish("unavailable")
+    sent = []
+
+    def ended():
+        sent.extend(script.publish("done"))
+        return script.dead_letters()
+    eventually(ended, 60, "dead letter")
+    script.wait_settled()
+    (letter,) = script.dead_letters()
+    assert (letter.headers["Echora-Dlq-Seq"], letter.headers["Echora-Dlq-Class"]) == (str(bad), "retry-exhausted")
+    assert letter.headers["Echora-Dlq-Deliveries"] == "2" and letter.headers["Echora-Dlq-Code"] == "http-connect"
+    lines = script.lines()
+    second = [i for i, line in enumerate(lines) if line.seq == bad and line.deliveries == 2]
+    assert len(second) >= 3
+    assert any(line.source == "done" for line in lines[second[0]:second[-1]]), "others pass between its tries"
+    assert sorted(line.seq for line in lines if line.source == "done") == sent
+
+
+def test_handler_beyond_hold_limit_loses_its_event_to_a_second_try(nats, folder, spawn):
+    """Reports end, the event comes again while the first handling still runs: twice, never less."""
+    script = Script(nats, folder, ack_wait=1.0)
+    spawn("scripted", env=script.env, argv=["--hold-limit=1s"])
+    (slow,) = script.publish("slow:4000")
+    script.wait_lines(1)
+    done = script.publish(*["done"] * 3)
+    script.wait_settled(timeout=30)
+    assert {line.seq for line in script.lines()} == {slow, *done}
+    assert len(script.lines(seq=slow)) >= 2
+    assert script.dead_letters() == []
+
+
+def test_full_window_of_unacknowledged_events(nats, folder, spawn):
+    script = Script(nats, folder)
+    script.bus.wait(script.bus.js.delete_consumer(STREAM, UPDATED))
+    script.bus.add_consumer(STREAM, UPDATED, ack_policy="explicit", filter_subject="anime.updated", max_deliver=100,
+                            max_ack_pending=3)
+    process = spawn("scripted", env=script.env, argv=["--lanes=2"])
+    sequences = script.publish(*["retry-once", "done", "skip"] * 8)
+    script.wait_settled(timeout=30)
+    assert {line.seq for line in script.lines()} == set(sequences)
+    assert process.is_ready() and script.dead_letters() == []
+
+
 # Crashes
+
+def supervise(process, until, timeout, what):
+    """Restarts the process whenever it has ended, until the condition is true."""
+    def look():
+        if not process.alive():
+            process.start(wait=False)
+        return until()
+    eventually(look, timeout, what)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_crasher_ends_as_a_dead_letter(nats, folder, spawn, lanes):
+    """Nobody but the worker itself writes it, before the event is handled once more; give-up-at 1 for a short test."""
+    script = Script(nats, folder, ack_wait=1.0)
+    process = spawn("scripted", env=script.env, argv=["--give-up-at=1", f"--lanes={lanes}"])
+    done = script.publish(*["done"] * 20)
+    (bad,) = script.publish("crash")
+    done += script.publish(*["done"] * 20)
+    supervise(process, script.dead_letters, 60, "dead letter")
+    supervise(process, script.settled, 20, "all settled")
+    (letter,) = script.dead_letters()
+    headers = letter.headers
+    assert (headers["Echora-Dlq-Class"], headers["Echora-Dlq-Code"]) == ("crash", "crash")
+    assert (headers["Echora-Dlq-Seq"], headers["Echora-Dlq-Deliveries"]) == (str(bad), "6")
+    assert len(script.lines(source="crash")) == 5
+    assert {line.seq for line in script.lines(source="done")} == set(done)
+    assert process.alive() and process.metric("echora_messages_processed_total", consumer=UPDATED, outcome="crash") == 1
+
+
+def test_crasher_while_dead_letters_cannot_be_stored(nats, folder, spawn):
+    """Held like any other dead letter: not handled, not lost."""
+    script = Script(nats, folder, ack_wait=1.0)
+    mend = dlq_missing(script.bus)
+    process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
+    script.publish("crash")
+    supervise(process, lambda: process.alive() and process.metric("echora_dlq_publish_failures_total") >= 1, 60, "held")
+    steady(lambda: len(script.lines()) == 5 and process.alive(), 3, "not handled again")
+    mend()
+    eventually(lambda: len(script.dead_letters()) == 1, 10, "dead letter")
+    script.wait_settled()
+
+
+def test_fatal_loop_dead_letters_nothing(script, worker):
+    """A supervisor that restarts at once: the event waits longer each time, and no restart spends a delivery."""
+    process = worker()
+    script.publish("fatal")
+    restarts = 0
+    for _ in range(5):
+        if process.alive():
+            steady(process.alive, 0.5, "serves")
+        else:
+            process.start(wait=False)
+            restarts += 1
+    assert restarts >= 1 and len(script.lines()) == 1
+    assert script.dead_letters() == [] and script.info().num_ack_pending == 1
+
 
 def test_killed_in_the_middle_of_a_batch(nats, folder, spawn):
     """kill -9 with a batch in hand: every event is handled again, none is lost."""
@@ -417,6 +617,25 @@ def test_drain_finishes_the_batch_and_gives_the_rest_back(script, worker):
     assert not script.lines(pid=second.pid, source="slow:1500")
 
 
+def test_drain_with_redeliveries_in_hand(nats, folder, spawn):
+    """Three orderly ends in a row while redelivered events wait to be handled alone: each comes to its end later."""
+    script = Script(nats, folder, ack_wait=1.0)
+    first = spawn("scripted", env=script.env)
+    sequences = script.publish(*["done"] * 50)
+    script.wait_settled()
+    sequences += script.publish(*["slow:300"] * 12)
+    script.wait_lines(1, source="slow:300")
+    first.kill()
+    for _ in range(3):
+        process = spawn("scripted", env=script.env)
+        script.wait_lines(1, pid=process.pid, timeout=15)
+        assert process.stop() == 0
+    spawn("scripted", env=script.env)
+    script.wait_settled(timeout=30)
+    assert {line.seq for line in script.lines()} == set(sequences)
+    assert script.dead_letters() == []
+
+
 def test_second_signal_forces(script, worker):
     process = worker()
     script.publish("slow:20000")
@@ -470,6 +689,39 @@ def test_deleted_consumer_is_noticed(script, worker):
     assert "echora streams apply" in process.text()
 
 
+def test_deleted_stream_is_noticed(script, worker):
+    process = worker()
+    script.bus.wait(script.bus.js.delete_stream(STREAM))
+    assert process.wait(25) == 4
+    assert "echora streams apply" in process.text()
+
+
+def test_consumer_made_anew_is_served(script, worker):
+    process = worker()
+    before = script.publish(*["done"] * 5)
+    script.wait_settled()
+    script.bus.wait(script.bus.js.delete_consumer(STREAM, UPDATED))
+    script.add_consumer(UPDATED)
+    after = script.publish(*["done"] * 5)
+    eventually(lambda: {line.seq for line in script.lines()} == {*before, *after} and script.settled(), 25, "all again")
+    assert process.alive()
+
+
+def test_stream_made_anew_has_dead_letters_of_its_own(script, worker):
+    """Same consumer, same sequence: only the stream's creation time tells the two failures apart."""
+    process = worker()
+    script.publish("reject")
+    eventually(lambda: len(script.dead_letters()) == 1, what="dead letter")
+    script.wait_settled()
+    script.bus.wait(script.bus.js.delete_stream(STREAM))
+    script.add_events()
+    script.publish("reject")
+    eventually(lambda: len(script.dead_letters()) == 2, 30, "dead letter of the new stream")
+    script.wait_settled()
+    ids = [d.headers["Nats-Msg-Id"] for d in script.dead_letters()]
+    assert len(set(ids)) == 2 and process.alive()
+
+
 def test_wrong_password(nats, folder, spawn):
     script = Script(nats, folder)
     process = spawn("scripted", env=dict(script.env, ECHORA_NATS_USER="relay"), wait=False)
@@ -494,6 +746,22 @@ def test_nats_away_at_start_and_later(script, worker, nats):
     assert time.monotonic() - began < 5
     eventually(lambda: script.publish("done"), 5, "published")
     script.wait_lines(1)
+
+
+def test_nats_killed_with_pulls_open_and_events_in_hand(script, worker, nats):
+    """Acknowledgements and pulls are lost with the server; nothing else is."""
+    process = worker("--lanes=2")
+    sequences = script.publish(*["done"] * 60)
+    script.wait_settled()
+    for _ in range(2):
+        sequences += script.publish("slow:1000", *["slow:20"] * 20)
+        script.wait_lines(len(set(sequences)) - 18)
+        nats.server.kill()
+        nats.server.start()
+        process.wait_ready(10)
+    eventually(lambda: {line.seq for line in script.lines()} == set(sequences), 60, "all handled")
+    script.wait_settled(timeout=60)
+    assert script.dead_letters() == []
 
 
 def test_silent_nats_makes_unready(script, worker, nats):
@@ -640,3 +908,36 @@ def test_ready_quickly_and_cheap_when_idle(script, worker):
     time.sleep(12)
     used = process.cpu_seconds() - before
     assert used * 5 <= (1.0 if san else 0.1) + 0.05, f"{used} CPU s in 12 s"
+
+
+def descriptors(process):
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def test_memory_and_descriptors_stay_flat(script, worker):
+    """Full speed with every verdict that leaves the process alive; what it holds after a third it holds at the end."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    process = worker("--lanes=2", env={"ECHORA_LOG_LEVEL": "error"})
+
+    async def send(sources):
+        for source in sources:
+            await script.bus.nc.publish("anime.updated", event(source))
+        await script.bus.nc.flush(10)
+
+    def load(seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            script.bus.wait(send(rng.choices(["done", "skip", "retry-once", "reject"], [90, 6, 3, 1], k=1000)), 30)
+            eventually(lambda: script.info().num_pending < 2000, 60, "keeps up")
+
+    seconds = 60 if LONG else 9
+    load(seconds / 3)
+    memory, files = process.memory(), descriptors(process)
+    load(seconds * 2 / 3)
+    script.wait_settled(timeout=60)
+    assert abs(descriptors(process) - files) <= 2
+    if "san" not in os.environ.get("ECHORA_BUILD", ""):
+        assert process.memory() - memory < 6 * 1024 * 1024
+    print(f"{events_processed(process, 'done'):.0f} done, {memory >> 10} KiB then, {process.memory() >> 10} KiB now")

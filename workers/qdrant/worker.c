@@ -287,7 +287,7 @@ static int answer_reconcile(void *ctx, const struct request *request, ProtobufCM
 #define CONSUMER(durable_, subject_)                                                               \
     {                                                                                              \
         .durable = (durable_), .subject = (subject_), .handle = handle, .ack_wait_ms = 30000,      \
-        .max_deliver = 10, .max_ack_pending = 1024                                                 \
+        .max_ack_pending = 1024                                                                    \
     }
 static const struct consumer_spec consumers[] = {
     CONSUMER("qdrant-anime-created", "anime.created"),

@@ -78,6 +78,31 @@ static void test_headers(void)
     CHECK(m.payload.p == f.payload.p);
 }
 
+/* A publisher's header whose name no client may send would make the dead letter impossible. */
+static void test_impossible_names_are_left_out(void)
+{
+    static const struct bus_header original[] = {
+        {"", "empty"},
+        {"X Y", "space"},
+        {"a:b", "colon"},
+        {"X\n", "control"},
+        {"na\xc3\xafve", "not ASCII"},
+        {"X-Good", "kept"},
+    };
+    struct arena *arena CLEANUP(arena_freep) = arena_new(1 << 20);
+    struct dead_letter f = facts();
+    struct bus_message m = {0};
+    struct err err = ERR_INIT;
+
+    REQUIRE(dead_letter_build(&f, arena, &m, &err) == 0);
+    const size_t own = m.n_headers;
+    f.original = original;
+    f.n_original = ARRAY_LEN(original);
+    REQUIRE(dead_letter_build(&f, arena, &m, &err) == 0);
+    CHECK_EQ_INT(m.n_headers, own + 1);
+    CHECK_STR(header(&m, "X-Good"), "kept");
+}
+
 static void test_parking(void)
 {
     struct arena *arena CLEANUP(arena_freep) = arena_new(1 << 20);
@@ -180,6 +205,7 @@ static void test_full_arena(void)
 int main(void)
 {
     RUN(test_headers);
+    RUN(test_impossible_names_are_left_out);
     RUN(test_parking);
     RUN(test_bounds);
     RUN(test_original_headers_are_capped);

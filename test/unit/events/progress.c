@@ -68,9 +68,31 @@ static void test_limit(void)
     CHECK(progress_stop(NULL) == NULL);
 }
 
+/* The end moves both ways, and wakes a thread that had nothing left to report. */
+static void test_moved_end(void)
+{
+    struct progress *p = NULL;
+    struct lease a = {0}, b = {0};
+    struct err err = ERR_INIT;
+
+    sent_a = sent_b = 0;
+    REQUIRE(progress_start(&p, LIMIT_MS, count, NULL, &err) == 0);
+    progress_add(p, &a, "a", mono_ms() - LIMIT_MS, 30);
+    progress_add(p, &b, "b", mono_ms(), 30);
+    progress_set_end(p, &b, mono_ms());
+    progress_set_end(p, &a, INT64_MAX);
+    sleep_ms(100);
+    CHECK(sent_a >= 1);
+    CHECK_EQ_INT(sent_b, 0);
+    progress_remove(p, &a);
+    progress_remove(p, &b);
+    progress_stop(p);
+}
+
 int main(void)
 {
     RUN(test_pace_and_removal);
     RUN(test_limit);
+    RUN(test_moved_end);
     return check_result();
 }

@@ -61,10 +61,12 @@ static void test_kinds_without_error(void)
 
     prng_seed(&prng, 7);
     const struct verdict done = {.kind = VERDICT_DONE}, skip = {.kind = VERDICT_SKIP};
-    const struct verdict unset = {.kind = VERDICT_UNSET};
+    const struct verdict unset = {.kind = VERDICT_UNSET}, crash = {.kind = VERDICT_CRASH};
 
     CHECK_EQ_INT(verdict_decide(&done, 9, GIVE_UP, &prng).action, SETTLE_ACK);
     CHECK_EQ_INT(verdict_decide(&skip, 1, GIVE_UP, &prng).action, SETTLE_ACK);
+    CHECK_EQ_INT(verdict_decide(&crash, 10, GIVE_UP, &prng).action, SETTLE_DEAD_LETTER);
+    CHECK_STR(verdict_decide(&crash, 10, GIVE_UP, &prng).dead_letter_class, "crash");
     CHECK_EQ_INT(verdict_decide(&unset, 1, GIVE_UP, &prng).action, SETTLE_NAK);
     CHECK_EQ_INT(verdict_decide(&unset, 5, GIVE_UP, &prng).action, SETTLE_DEAD_LETTER);
 }
@@ -107,6 +109,47 @@ static void test_retry_after_is_honoured(void)
     CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &prng).delay_ms, 3000);
 }
 
+/* Deliveries that a trouble of so many minutes spends, when each lasts `first` minutes at first and
+ * four times as long each time, and pauses between them last `pause`. */
+static unsigned spent(int64_t minutes, int64_t (*lasts_ms)(unsigned), int64_t pause_ms)
+{
+    unsigned d = 1;
+
+    for (int64_t at = lasts_ms(d) + pause_ms; at < minutes * 60000;)
+        at += lasts_ms(++d) + pause_ms;
+    return d;
+}
+
+static int64_t patience(unsigned d)
+{
+    return verdict_patience_ms(d, 300000);
+}
+
+/* What verdict.h says of the budget, and that no trouble within the streams' 7 days ends as a
+ * crash.
+ */
+static void test_budget(void)
+{
+    static const int64_t hour = 60, day = 24 * hour, week = 7 * day;
+
+    CHECK_EQ_INT(patience(1), 300000);
+    CHECK_EQ_INT(patience(2), 1200000);
+    CHECK_EQ_INT(patience(99), 14ll * 24 * 3600000);
+    CHECK_EQ_INT(verdict_exit_delay_ms(1), 30000);
+    CHECK_EQ_INT(verdict_exit_delay_ms(3), 480000);
+    CHECK_EQ_INT(verdict_drain_delay_ms(1), 0);
+    CHECK_EQ_INT(verdict_drain_delay_ms(2), 0);
+    CHECK_EQ_INT(verdict_drain_delay_ms(4), 4000);
+    CHECK_EQ_INT(spent(hour, patience, 120000), 3);
+    CHECK_EQ_INT(spent(day, patience, 120000), 5);
+    CHECK_EQ_INT(spent(week, patience, 120000), 7);
+    CHECK_EQ_INT(spent(hour, verdict_exit_delay_ms, 0), 5);
+    CHECK_EQ_INT(spent(day, verdict_exit_delay_ms, 0), 7);
+    CHECK_EQ_INT(spent(week, verdict_exit_delay_ms, 0), 8);
+    CHECK(!verdict_is_crash(9, GIVE_UP));
+    CHECK(verdict_is_crash(10, GIVE_UP));
+}
+
 static void test_names(void)
 {
     CHECK_STR(verdict_name(VERDICT_DONE), "done");
@@ -120,6 +163,7 @@ int main(void)
     RUN(test_kinds_without_error);
     RUN(test_pace);
     RUN(test_retry_after_is_honoured);
+    RUN(test_budget);
     RUN(test_names);
     return check_result();
 }

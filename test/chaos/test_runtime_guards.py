@@ -1,0 +1,82 @@
+"""The runtime's guards against loss: each scenario holds, and turns red when its guard is taken away."""
+import time
+
+import pytest
+from harness.process import eventually
+from harness.scripted import Script
+
+
+def watched(condition, seconds):
+    """Whether it becomes true in time; the scenarios then assert on what they see."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def unstorable_dead_letter(nats, folder, spawn, fault=""):
+    """The dead-letter stream is missing: the event must stay with its consumer until the letter is stored."""
+    script = Script(nats, folder)
+    script.bus.wait(script.bus.js.delete_stream("ANIME_DLQ"))
+    process = spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault))
+    script.publish("reject")
+    watched(lambda: not process.is_ready(), 5)
+    assert script.info().num_ack_pending == 1, "the event is nobody's any more"
+    script.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+    eventually(script.dead_letters, 12, "dead letter")
+    script.wait_settled()
+
+
+def crasher(nats, folder, spawn, fault=""):
+    """Five deliveries end in a crash; the sixth (give-up-at 1) is no longer handled."""
+    script = Script(nats, folder, ack_wait=1.0)
+    process = spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault), argv=["--give-up-at=1"])
+    script.publish("crash")
+
+    def ended():
+        if not process.alive():
+            process.start(wait=False)
+        return script.dead_letters() or len(script.lines()) > 5
+    eventually(ended, 60, "an end")
+    assert len(script.lines()) == 5, "handled again"
+    assert [d.headers["Echora-Dlq-Class"] for d in script.dead_letters()] == ["crash"]
+    script.wait_settled()
+
+
+def trouble_of_one_event(nats, folder, spawn, fault=""):
+    """Its dependency serves all others: given back, redelivered, a dead letter; others are handled meanwhile."""
+    script = Script(nats, folder)
+    process = spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault), argv=["--give-up-at=2"])
+    (bad,) = script.publish("unavailable")
+    sent = []
+
+    def look():
+        sent.extend(script.publish("done"))
+        return script.dead_letters()
+    watched(look, 25)
+    lines = script.lines()
+    tries = [i for i, line in enumerate(lines) if line.seq == bad]
+    second = [i for i in tries if lines[i].deliveries == 2]
+    assert len(tries) <= 20 and second, "held together with a dependency that serves"
+    assert [line for line in lines[second[0]:] if line.source == "done"], "nothing is handled beside it"
+    assert [d.headers["Echora-Dlq-Class"] for d in script.dead_letters()] == ["retry-exhausted"]
+    script.wait_settled()
+    assert process.is_ready()
+
+
+@pytest.mark.parametrize("scenario", [unstorable_dead_letter, crasher, trouble_of_one_event])
+def test_nothing_is_lost(scenario, nats, folder, spawn):
+    scenario(nats, folder, spawn)
+
+
+@pytest.mark.parametrize("scenario, fault", [
+    (unstorable_dead_letter, "dead-letter-unconfirmed"),
+    (crasher, "crasher-handled-again"),
+    (trouble_of_one_event, "own-trouble-held"),
+    (trouble_of_one_event, "held-event-blocks"),
+])
+def test_without_its_guard_it_is_red(scenario, fault, nats, folder, spawn):
+    with pytest.raises(AssertionError):
+        scenario(nats, folder, spawn, fault)
