@@ -123,7 +123,7 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     l->settled[i] = (struct settled){0};
     start_span(l, i, b);
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
-    if (!b->spec->raw && event_check_headers(e, &err) < 0) {
+    if (!b->spec->raw && event_check_headers(e, l->held[i]->parsed, &err) < 0) {
         l->verdicts[i] = verdict_of_err(&err);
         return;
     }

@@ -26,6 +26,7 @@ struct held {
     int64_t received_ms;
     bool suspect;          /* delivered before */
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
+    bool parsed;           /* its headers could be read */
     bool letter_waits;     /* its dead letter could not be stored */
     unsigned holds;        /* times a dependency's trouble held it back */
     unsigned failed_alone; /* of these in a row: alone, and others were done with since the last */

@@ -344,12 +344,14 @@ def test_no_nats_connection_left(own_nats, spawn, db, qdrant, echora_for):
     fleet = Fleet(spawn, own_nats, db, qdrant)
     fleet.events(10)
     fleet.recorder.rest()
-    with reconfigured(own_nats.server, "max_connections: 1"):
-        writer = fleet.workers["catalogue"]
-        writer.kill()
-        eventually(lambda: fleet.watch() or not writer.is_ready(), 10)
+    writer, server = fleet.workers["catalogue"], own_nats.server
+    writer.kill()
+    eventually(lambda: not any("catalogue" in (c.get("name") or "") for c in server.get("/connz")["connections"]), 5,
+               "its connections are gone")
+    with reconfigured(server, f"max_connections: {server.get('/varz')['connections']}"):
+        fleet.events(10)
+        fleet.watch()
         steady(lambda: fleet.watch() or not writer.is_ready(), 2, "not ready")
-    fleet.events(10)
     fleet.drained()
 
 
@@ -422,7 +424,7 @@ def test_no_memory_left_in_a_writer(fleet):
     fleet.events(10)
     fleet.recorder.rest()
     writer = fleet.workers["catalogue"]
-    with limit_of(writer, "as", writer.memory("VmSize") + (1 << 20)):
+    with limit_of(writer, "data", writer.memory("VmData") + (1 << 20)):
         for n in range(3):
             fleet.at += 1
             fleet.recorder.enriched(new_id(), anime(synopsis="y" * (3 << 20)), at=fleet.at)

@@ -101,6 +101,7 @@ static int publish(struct bus *bus, const PGresult *r, struct arena *arena,
     for (int i = 0; i < n; i++) {
         if (errs[i].class != ERR_NONE) {
             *err = errs[i];
+            err->class = ERR_RETRY; /* a full ANIME_DLQ is no reason to stop fetching */
             continue;
         }
         pg_array_text(consumers, pg_get_text(r, i, 0));
