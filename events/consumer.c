@@ -257,6 +257,14 @@ static void note_hold(struct runtime *rt, struct held *h, const struct err *caus
     h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
 }
 
+/* A disk may be full for one event and not for the next, which needs no new page; no event is to
+ * blame for it, nor for connections that ran out. */
+static bool is_full(const struct err *err)
+{
+    return (strcmp(err->code, "pg-53100") == 0 || strcmp(err->code, "pg-53300") == 0) &&
+           !FAULT("full-is-own-trouble");
+}
+
 /* Before note_hold: has it failed alone for the last time? */
 static bool is_own_trouble(const struct binding *b, struct held *h)
 {
@@ -273,7 +281,7 @@ static struct settlement decide(struct loop *l, const struct binding *b, struct 
     const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
     const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
 
-    if (s.action != SETTLE_HOLD || !is_own_trouble(b, item->held))
+    if (s.action != SETTLE_HOLD || is_full(&item->verdict->err) || !is_own_trouble(b, item->held))
         return s;
     struct verdict own = *item->verdict;
     own.err.class = ERR_RETRY;

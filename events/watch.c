@@ -35,7 +35,7 @@ struct watched {
     unsigned late;                 /* pings in a row without an answer in time */
     unsigned stuck;                /* events that it fails, though it answers pings */
     char stuck_reason[400];
-    int64_t next_ms;               /* of the next ping while the breaker is closed */
+    int64_t next_ms; /* of the next ping while the breaker is closed */
     struct breaker breaker;
     struct metric *up_metric, *open_metric;
 };
@@ -125,10 +125,7 @@ static void show(struct watch *w, enum dependency dep, const char *reason)
 
     metric_set(d->up_metric, d->up ? 1 : 0);
     metric_set(d->open_metric, breaker_allows(&d->breaker) ? 0 : 1);
-    health_set_dependency(w->rt->health, dep, up,
-                          up        ? NULL
-                          : answers ? d->stuck_reason
-                                    : reason);
+    health_set_dependency(w->rt->health, dep, up, up ? NULL : answers ? d->stuck_reason : reason);
 }
 
 static bool is_late(const struct err *err)

@@ -76,10 +76,10 @@ static int show_streams(struct screen *s, struct err *err)
         if (chain_stream(s->cli, (*def)->name, &state, err) < 0)
             return -1;
         unsigned full = chain_stream_full(&state);
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:i}", "name", (*def)->name, "messages",
-                            (json_int_t)state.messages, "bytes", (json_int_t)state.bytes, "last",
-                            (json_int_t)state.last, "full_percent", (int)full));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:i}", "name", (*def)->name,
+                                              "messages", (json_int_t)state.messages, "bytes",
+                                              (json_int_t)state.bytes, "last",
+                                              (json_int_t)state.last, "full_percent", (int)full));
         if (plain(s))
             printf("%-20s %10" PRIu64 " %10.1f %10" PRIu64 " %s%5u%%%s\n", (*def)->name,
                    state.messages, (double)state.bytes / 1048576, state.last,

@@ -2,7 +2,8 @@
 --
 -- Advisory locks: whoever holds the writer's or the relay's stops the writer or the relay. Large objects and logical
 -- messages: a reader could fill the disk with them. Each role keeps the lock functions that its worker calls, in a key
--- space of its own. Without the right to change this (a managed server) it stays as it is, and a notice says so.
+-- space of its own. What PostgreSQL lets nobody take away: a role may change its own password and settings (the next
+-- ops/provision sets them back), NOTIFY, and keep a snapshot open. Without the right to change this (a managed server) it stays as it is, and a notice says so.
 DO $$
 DECLARE
     f record;
