@@ -7,12 +7,12 @@
  * why; at its max deliver it drops the event for good. So deliveries that end for another reason
  * than the event itself must be rare, and the worker must act long before the server:
  *   - a retry verdict counts; from delivery give-up-at (5) on it is a dead letter;
- *   - an outage spends none while it lasts: the breaker is open, nothing is fetched, and what is in
- *     hand is kept. Flapping (answered pings, failed events) ends a delivery after the event's
- *     patience of 5 min * 4^(d-1) and 2 min more: an hour spends 2, a day 4, the 7 days that
- * streams keep events 6;
- *   - a fatal exit gives back for 30 s * 4^(d-1): restarts without end spend 4 in an hour, 7 in a
- *     day, 8 in 7 days;
+ *   - an outage of any length spends one: the breaker is open and nothing is fetched; what was in
+ *     hand is kept for its patience, 5 min * 4^(d-1) for delivery d, then goes back by 2 min and is
+ *     not delivered before the outage is over. Flapping (answered pings, failed events) ends one
+ *     delivery per patience: 2 in an hour, 4 in a day, 6 in the 7 days that streams keep events;
+ *   - a fatal exit gives back by 30 s * 4^(d-1): restarts without end spend 4 in an hour, 6 in a
+ *     day, 7 in 7 days;
  *   - a dead letter that can't be stored is held without limit and spends none;
  *   - each orderly end and each kill of the process spends one of what it had in hand.
  * What reaches delivery give-up-at + CRASH_MARGIN (10) all the same has ended its process again and

@@ -123,7 +123,7 @@ static void show(struct watch *w, enum dependency dep, const char *reason)
     const bool answers = d->up && breaker_allows(&d->breaker);
     const bool up = answers && d->stuck == 0;
 
-    metric_set(d->up_metric, d->up ? 1 : 0);
+    metric_set(d->up_metric, (by_trial(dep) ? up : d->up) ? 1 : 0);
     metric_set(d->open_metric, breaker_allows(&d->breaker) ? 0 : 1);
     health_set_dependency(w->rt->health, dep, up, up ? NULL : answers ? d->stuck_reason : reason);
 }
