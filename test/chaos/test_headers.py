@@ -8,7 +8,6 @@ import socket
 
 import pytest
 
-from harness.process import eventually
 from harness.scripted import SUBJECT, UPDATED, Script, event
 
 ONLY_OTHER = b"Echora-Replay-For: qdrant-anime-synced\r\n"

@@ -100,8 +100,8 @@ COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},
            ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"}}
 TRY = {"SELECT": "SELECT {column} FROM {table} LIMIT 0", "UPDATE": "UPDATE {table} SET {column} = DEFAULT WHERE false",
-       "INSERT": "INSERT INTO {table} ({column}) SELECT NULL::{type} WHERE false", "DELETE": "DELETE FROM {table} WHERE false",
-       "TRUNCATE": "TRUNCATE {table}"}
+       "INSERT": "INSERT INTO {table} ({column}) SELECT NULL::{type} WHERE false",
+       "DELETE": "DELETE FROM {table} WHERE false", "TRUNCATE": "TRUNCATE {table}"}
 
 
 def succeeds(connection, sql):
@@ -137,8 +137,8 @@ def test_tables(db, role):
     for table, *column in db.all("""
             SELECT n.nspname || '.' || c.relname, quote_ident(a.attname), format_type(a.atttypid, NULL) FROM pg_class c
               JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
-             WHERE n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm')
-               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
+             WHERE n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
+               AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
         columns.setdefault(table, []).append(column)
     assert len(columns) > 50 and set(WRITER) | set(RELAY) <= set(columns)
     wrong = []
@@ -155,18 +155,22 @@ def test_tables(db, role):
 
 
 NOBODY = [
-    "CREATE TABLE catalog.mine ()", "CREATE TABLE ops.mine ()", "CREATE TABLE public.mine ()", "CREATE TEMP TABLE mine ()",
+    "CREATE TABLE catalog.mine ()", "CREATE TABLE ops.mine ()", "CREATE TABLE public.mine ()",
+    "CREATE TEMP TABLE mine ()",
     "CREATE SCHEMA mine", "CREATE FUNCTION catalog.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
     "CREATE VIEW catalog.mine AS SELECT 1", "ALTER TABLE catalog.anime ADD mine int", "DROP TABLE catalog.anime",
     "CREATE INDEX ON catalog.anime (title)", "COMMENT ON TABLE catalog.anime IS 'mine'",
     "ALTER TABLE catalog.anime DISABLE TRIGGER ALL", "LOCK TABLE catalog.anime_type IN ACCESS EXCLUSIVE MODE",
     "CREATE ROLE mine", "CREATE DATABASE mine", "CREATE EXTENSION dblink",
-    "SET ROLE echora_owner", "SET ROLE postgres", "SET SESSION AUTHORIZATION echora_owner", "ALTER SYSTEM SET log_statement = 'none'",
+    "SET ROLE echora_owner", "SET ROLE postgres", "SET SESSION AUTHORIZATION echora_owner",
+    "ALTER SYSTEM SET log_statement = 'none'",
     "ALTER ROLE echora_owner PASSWORD 'x'", "ALTER ROLE CURRENT_USER SUPERUSER", "ALTER ROLE CURRENT_USER CREATEROLE",
     "SET session_replication_role = replica", "SET log_statement = 'none'",
     "COPY (SELECT 1) TO PROGRAM 'true'", "COPY (SELECT 1) TO '/tmp/mine'", "SELECT pg_read_file('/etc/passwd')",
-    "SELECT pg_ls_dir('/')", "SELECT pg_stat_file('/etc/passwd')", "SELECT lo_import('/etc/passwd')", "SELECT lo_create(0)",
-    "SELECT lo_from_bytea(0, 'x')", "SELECT pg_logical_emit_message(false, 'a', 'b')", "SELECT rolpassword FROM pg_authid",
+    "SELECT pg_ls_dir('/')", "SELECT pg_stat_file('/etc/passwd')", "SELECT lo_import('/etc/passwd')",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')", "SELECT pg_logical_emit_message(false, 'a', 'b')",
+    "SELECT rolpassword FROM pg_authid",
     "SELECT passwd FROM pg_shadow", "SELECT pg_reload_conf()", "SELECT pg_switch_wal()", "SELECT pg_promote()",
     "SELECT setval('catalog.revision_seq', 1)", "CALL ops.outbox_accept('catalog', 'ANIME_SYNC', 0)",
     "CALL ops.outbox_create('catalog', '{A}', 'echora_reader', 'echora_reader')",
@@ -180,7 +184,8 @@ OWN = {
     "SELECT pg_advisory_xact_lock_shared(1)": {"echora_catalogue"},
     "SELECT ops.outbox_empty_slot('catalog', '1 day')": {"echora_relay"},
     "SELECT pg_try_advisory_lock(1, 2)": {"echora_relay"},
-    "SELECT pg_advisory_lock(1)": set(), "SELECT pg_advisory_lock(1, 2)": set(), "SELECT pg_try_advisory_lock(1)": set(),
+    "SELECT pg_advisory_lock(1)": set(), "SELECT pg_advisory_lock(1, 2)": set(),
+    "SELECT pg_try_advisory_lock(1)": set(),
     "SELECT pg_advisory_lock_shared(1, 2)": set(), "SELECT pg_try_advisory_xact_lock(1, 2)": set(),
 }
 
