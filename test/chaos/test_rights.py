@@ -138,7 +138,8 @@ def test_tables(db, role):
             SELECT n.nspname || '.' || c.relname, quote_ident(a.attname), format_type(a.atttypid, NULL) FROM pg_class c
               JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
              WHERE n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema'
-               AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
+               AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0
+               AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
         columns.setdefault(table, []).append(column)
     assert len(columns) > 50 and set(WRITER) | set(RELAY) <= set(columns)
     wrong = []
