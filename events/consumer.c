@@ -123,6 +123,10 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     l->settled[i] = (struct settled){0};
     start_span(l, i, b);
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
+    if (!b->spec->raw && event_check_headers(e, l->held[i]->parsed, &err) < 0) {
+        l->verdicts[i] = verdict_of_err(&err);
+        return;
+    }
     if (!b->spec->raw && !event_is_for(e, b->spec->durable)) {
         l->verdicts[i].kind = VERDICT_SKIP;
         l->settled[i].not_for_us = true;
@@ -241,14 +245,26 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 
 /* A dependency that answers pings and fails this event again and again: the event may be the cause.
  * Handled alone and less often, it holds up nobody else; what is innocent passes. */
-static void note_hold(struct held *h)
+static void note_hold(struct runtime *rt, struct held *h, const struct err *cause)
 {
     h->holds++;
     if (h->holds < HOLDS_TOGETHER && !h->alone)
         return;
+    if (h->holds >= HOLDS_TOGETHER && h->stuck == DEP_NONE && !FAULT("stuck-unseen")) {
+        h->stuck = cause->dependency;
+        watch_stuck(rt->watch, cause);
+    }
     h->alone = true;
     const int64_t pause = (int64_t)h->holds * HOLD_PAUSE_MS;
     h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
+}
+
+/* A disk may be full for one event and not for the next, which needs no new page; no event is to
+ * blame for it, nor for connections that ran out. */
+static bool is_full(const struct err *err)
+{
+    return (strcmp(err->code, "pg-53100") == 0 || strcmp(err->code, "pg-53300") == 0) &&
+           !FAULT("full-is-own-trouble");
 }
 
 /* Before note_hold: has it failed alone for the last time? */
@@ -267,7 +283,7 @@ static struct settlement decide(struct loop *l, const struct binding *b, struct 
     const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
     const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
 
-    if (s.action != SETTLE_HOLD || !is_own_trouble(b, item->held))
+    if (s.action != SETTLE_HOLD || is_full(&item->verdict->err) || !is_own_trouble(b, item->held))
         return s;
     struct verdict own = *item->verdict;
     own.err.class = ERR_RETRY;
@@ -296,7 +312,7 @@ static void hold(struct loop *l, struct source *s, const struct settled *item)
         watch_trip(rt->watch, &item->verdict->err);
         if (item->settlement.delay_ms > 0)
             pause_source(l, s, item->settlement.delay_ms);
-        note_hold(h);
+        note_hold(rt, h, &item->verdict->err);
         h->until_ms =
             h->received_ms + verdict_patience_ms(h->delivery.deliveries, rt->config->hold_limit_ms);
     }

@@ -6,6 +6,7 @@
 
 #include "contracts/validate.h"
 #include "contracts/wire.h"
+#include "events/base/fault.h"
 
 const char *native_header(const void *native, const char *name)
 {
@@ -49,6 +50,51 @@ size_t event_headers(const struct event *event, struct arena *arena, const struc
     free(keys);
     *ret = out;
     return n;
+}
+
+/* A value that is a header line of ours, or one behind a header of ours that knows no colon. */
+static bool is_misread(struct view name, struct view value)
+{
+    const bool own = view_is(name, "Echora-Replay-For") || view_is(name, "Echora-Review");
+
+    if (memchr(name.p, '\n', name.n) != NULL || memchr(value.p, '\n', value.n) != NULL)
+        return true;
+    return (own || view_starts_with(value, "Echora-")) && memchr(value.p, ':', value.n) != NULL;
+}
+
+bool native_headers_parse(const void *native)
+{
+    const char *ignored;
+    const natsStatus s = natsMsgHeader_Get((natsMsg *)native, "Status", &ignored);
+
+    return s == NATS_OK || s == NATS_NOT_FOUND || s == NATS_NO_MEMORY;
+}
+
+int event_check_headers(const struct event *e, bool parsed, struct err *err)
+{
+    /* nats.c parses headers on first use, hence no const. */
+    natsMsg *msg = (natsMsg *)e->native;
+    const char **keys = NULL;
+    int n_keys = 0;
+    bool bad = !parsed;
+
+    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
+        n_keys = 0;
+    for (int k = 0; k < n_keys && !bad; k++) {
+        const char **values = NULL;
+        int n_values = 0;
+
+        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
+            continue;
+        for (int v = 0; v < n_values && !bad; v++)
+            bad = is_misread(view_of(keys[k]), view_of(values[v]));
+        free(values);
+    }
+    free(keys);
+    if (bad && !FAULT("headers-unchecked"))
+        return err_set(err, ERR_REJECT, "unreadable-header", "read headers",
+                       "a header is malformed or has an empty value, which may hide others");
+    return 0;
 }
 
 void event_take(struct event *e, const struct subject_def *def, const void *native,

@@ -13,6 +13,13 @@ const char *native_header(const void *native, const char *name);
  * a natsMsg that must outlive the event. */
 void event_take(struct event *e, const struct subject_def *def, const void *native,
                 const struct delivery *delivery);
+/* Has nats.c parse the headers; false when it can't, after which it finds none. It says so once:
+ * to be called before anything else that looks for a header. */
+bool native_headers_parse(const void *native);
+/* ERR_REJECT unreadable-header when what the headers say of the event (Echora-...) can't be told:
+ * they did not parse, or a line was taken for another's value. nats.c before 3.11 takes the line
+ * behind an empty value for that value, and does not parse an empty one that is the last. */
+MUST_CHECK int event_check_headers(const struct event *e, bool parsed, struct err *err);
 /* The trace that a publisher (or the outbox) put into the headers; false when there is none. */
 bool event_parent(const struct event *e, struct trace_context *ret);
 /* Decodes into the arena, validates, reads id, time and entity from the message: a publisher that

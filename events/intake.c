@@ -116,7 +116,7 @@ static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now
 }
 
 /* Under the lock. False: the message is not kept. */
-static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d)
+static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d, bool parsed)
 {
     struct source *s = source_of_consumer(in, d->consumer);
     const int64_t now = mono_ms();
@@ -127,6 +127,7 @@ static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d
     h = held_new(msg, d, now, in->lane->rt->config->hold_limit_ms);
     if (h == NULL)
         return false; /* comes again after the ack wait */
+    h->parsed = parsed;
     s->heard_ms = now;
     s->silent = s->refused = 0;
     s->credit -= s->credit > 0;
@@ -146,6 +147,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 {
     struct intake *in = closure;
     struct lane *lane = in->lane;
+    const bool parsed = native_headers_parse(msg);
     const char *status = native_header(msg, "Status");
     const char *reply = natsMsg_GetReply(msg);
     struct delivery delivery;
@@ -153,7 +155,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 
     pthread_mutex_lock(&lane->mutex);
     if (reply != NULL && delivery_parse(view_of(reply), &delivery)) {
-        kept = take_event(in, msg, &delivery);
+        kept = take_event(in, msg, &delivery, parsed);
         back = !kept && in->closing;
     } else if (status != NULL && natsMsg_GetDataLength(msg) == 0) {
         take_status(in, msg, status);
@@ -379,6 +381,8 @@ void intake_clear_suspect(struct intake *in, struct held *h)
 
 void intake_release(struct intake *in, struct held *h)
 {
+    if (h->stuck != DEP_NONE)
+        watch_unstick(in->lane->rt->watch, h->stuck);
     progress_remove(in->lane->rt->progress, &h->lease);
     intake_clear_suspect(in, h);
     natsMsg_Destroy(h->msg);

@@ -26,11 +26,13 @@ struct held {
     int64_t received_ms;
     bool suspect;          /* delivered before */
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
+    bool parsed;           /* its headers could be read */
     bool letter_waits;     /* its dead letter could not be stored */
     unsigned holds;        /* times a dependency's trouble held it back */
     unsigned failed_alone; /* of these in a row: alone, and others were done with since the last */
     uint64_t done_then;    /* binding->done when it was held last */
     int64_t not_before_ms; /* of an event that is held again and again */
+    enum dependency stuck; /* on which the watch was told that it is stuck; DEP_NONE = it is not */
     int64_t until_ms;      /* then it goes back, whatever it waits for */
 };
 

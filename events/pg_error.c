@@ -4,6 +4,8 @@
 
 #include "events/pg_error.h"
 
+#include "events/base/fault.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +43,8 @@ enum err_class pg_sqlstate_class(const char *sqlstate)
 {
     if (sqlstate == NULL || strlen(sqlstate) != 5)
         return ERR_UNAVAILABLE;
+    if (strncmp(sqlstate, "53", 2) == 0 && FAULT("pg-full-rejects"))
+        return ERR_REJECT;
     for (size_t i = 0; i < ARRAY_LEN(table); i++)
         if (strncmp(sqlstate, table[i].state, strlen(table[i].state)) == 0)
             return table[i].class;

@@ -141,6 +141,10 @@ void watch_stop(struct runtime *rt);
 bool watch_allows(struct watch *w);
 /* Opens the breaker of err->dependency. */
 void watch_trip(struct watch *w, const struct err *cause);
+/* An event is stuck on err->dependency, which answers pings and fails it again and again (a full
+ * disk): not ready, with that reason, until as many have come off. watch_unstick: one has. */
+void watch_stuck(struct watch *w, const struct err *cause);
+void watch_unstick(struct watch *w, enum dependency dep);
 /* The dead-letter stream answers no ping, so the held event itself is the test: true when its
  * breaker is open, a try is due and no other dependency is away. The caller handles one event that
  * waits for it, then calls watch_tried, which closes the breaker unless the try has tripped it

@@ -4,8 +4,9 @@
  * It is the only one that probes, so a broken dependency gets one ping at a time from a process and
  * never an event. A lane that runs into trouble opens the breaker at once; the watch closes it when
  * a ping is answered, and wakes the lanes. Readiness is what the last ping said, so it is false
- * within one interval and one ping's limit after a death (together below 2 s). Until every
- * dependency has answered once nothing is fetched.
+ * within one interval and one ping's limit after a death (together below 2 s), and stays false
+ * while events are stuck: a full disk answers pings. Until every dependency has answered once
+ * nothing is fetched.
  *
  * The dead-letter stream is the exception: only storing tells whether it stores, so the lane that
  * holds a dead letter tries it when the breaker says so. An open breaker of it means that some lane
@@ -32,7 +33,9 @@
 struct watched {
     bool needed, asked, known, up; /* known: it answered at least once */
     unsigned late;                 /* pings in a row without an answer in time */
-    int64_t next_ms;               /* of the next ping while the breaker is closed */
+    unsigned stuck;                /* events that it fails, though it answers pings */
+    char stuck_reason[400];
+    int64_t next_ms; /* of the next ping while the breaker is closed */
     struct breaker breaker;
     struct metric *up_metric, *open_metric;
 };
@@ -117,11 +120,12 @@ static int ping(struct watch *w, enum dependency dep, struct err *err)
 static void show(struct watch *w, enum dependency dep, const char *reason)
 {
     const struct watched *d = &w->deps[dep];
-    const bool up = d->up && breaker_allows(&d->breaker);
+    const bool answers = d->up && breaker_allows(&d->breaker);
+    const bool up = answers && d->stuck == 0;
 
     metric_set(d->up_metric, (by_trial(dep) ? up : d->up) ? 1 : 0);
     metric_set(d->open_metric, breaker_allows(&d->breaker) ? 0 : 1);
-    health_set_dependency(w->rt->health, dep, up, up ? NULL : reason);
+    health_set_dependency(w->rt->health, dep, up, up ? NULL : answers ? d->stuck_reason : reason);
 }
 
 static bool is_late(const struct err *err)
@@ -353,6 +357,29 @@ void watch_trip(struct watch *w, const struct err *cause)
                  LF_STR("dependency", dependency_name(cause->dependency)),
                  LF_STR("code", cause->code), LF_STR("op", cause->op),
                  LF_STR("reason", cause->text));
+}
+
+void watch_stuck(struct watch *w, const struct err *cause)
+{
+    struct watched *d = &w->deps[cause->dependency];
+
+    pthread_mutex_lock(&w->mutex);
+    d->stuck++;
+    snprintf(d->stuck_reason, sizeof(d->stuck_reason), "events are stuck: %s: %s", cause->code,
+             cause->text);
+    show(w, cause->dependency, cause->text);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+void watch_unstick(struct watch *w, enum dependency dep)
+{
+    struct watched *d = &w->deps[dep];
+
+    pthread_mutex_lock(&w->mutex);
+    d->stuck -= d->stuck > 0;
+    if (d->stuck == 0 && d->up && breaker_allows(&d->breaker))
+        show(w, dep, NULL);
+    pthread_mutex_unlock(&w->mutex);
 }
 
 bool watch_try_dead_letter(struct watch *w)

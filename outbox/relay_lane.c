@@ -280,8 +280,9 @@ static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct
             .payload = pg_get_bytea(page, i, PAGE_PAYLOAD),
         };
         /* The first of a batch is answered too: a message that somebody else slipped in while we
-         * were idle would take its place, and let the second one in. */
-        bool ask = lane->stored == 0 || i == n - 1;
+         * were idle would take its place, and let the second one in. And the first after a failure:
+         * behind a message that a full stream refused all others only have the wrong sequence. */
+        bool ask = lane->stored == 0 || (i == 0 && lane->failures > 0) || i == n - 1;
         r = pipeline_publish(lane->pipe, &message, ask, err);
         if (r == 0) {
             lane->after = id;

@@ -85,7 +85,10 @@ MUST_CHECK int chain_lag(struct cli *cli, struct chain_lag *ret, struct err *err
 
 struct chain_stream {
     uint64_t messages, bytes, first, last;
+    uint64_t max_messages, max_bytes; /* of a stream that refuses when it is full; 0 = no limit */
 };
+/* Percent of the limit that is nearer, 0 to 100. */
+unsigned chain_stream_full(const struct chain_stream *stream);
 MUST_CHECK int chain_stream(struct cli *cli, const char *stream, struct chain_stream *ret,
                             struct err *err);
 struct chain_consumer {

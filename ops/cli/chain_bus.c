@@ -105,6 +105,26 @@ int chain_message(struct cli *cli, const char *stream, uint64_t sequence, struct
     return 0;
 }
 
+/* A limit of the configuration, 0 when there is none. */
+static uint64_t limit(const json_t *config, const char *name)
+{
+    json_int_t value = json_integer_value(json_object_get(config, name));
+
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+unsigned chain_stream_full(const struct chain_stream *stream)
+{
+    double bytes = 0, messages = 0;
+
+    if (stream->max_bytes)
+        bytes = (double)stream->bytes / (double)stream->max_bytes;
+    if (stream->max_messages)
+        messages = (double)stream->messages / (double)stream->max_messages;
+    double most = bytes > messages ? bytes : messages;
+    return most >= 1 ? 100 : (unsigned)(most * 100);
+}
+
 int chain_stream(struct cli *cli, const char *stream, struct chain_stream *ret, struct err *err)
 {
     json_t *reply = NULL;
@@ -119,6 +139,12 @@ int chain_stream(struct cli *cli, const char *stream, struct chain_stream *ret, 
                                  .bytes = number(state, "bytes"),
                                  .first = number(state, "first_seq"),
                                  .last = number(state, "last_seq")};
+    const json_t *config = json_object_get(reply, "config");
+    const char *discard = json_string_value(json_object_get(config, "discard"));
+    if (discard && strcmp(discard, "new") == 0) {
+        ret->max_messages = limit(config, "max_msgs");
+        ret->max_bytes = limit(config, "max_bytes");
+    }
     json_decref(reply);
     return 0;
 }

@@ -15,6 +15,7 @@
 #include "ops/sql.h"
 
 #define DEAD_SHOWN 200
+#define FULL_WARN 90 /* percent */
 #define MAX_CODES 16
 
 struct status_options {
@@ -69,18 +70,21 @@ static int show_streams(struct screen *s, struct err *err)
     json_t *list = json_array();
 
     json_object_set_new(s->document, "streams", list);
-    head(s, "STREAM                 MESSAGES        MiB       LAST");
+    head(s, "STREAM                 MESSAGES        MiB       LAST   FULL");
     for (const struct stream_def *const *def = registry_streams; *def; def++) {
         struct chain_stream state;
         if (chain_stream(s->cli, (*def)->name, &state, err) < 0)
             return -1;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:I, s:I, s:I}", "name", (*def)->name, "messages",
-                                        (json_int_t)state.messages, "bytes",
-                                        (json_int_t)state.bytes, "last", (json_int_t)state.last));
+        unsigned full = chain_stream_full(&state);
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:i}", "name", (*def)->name,
+                                              "messages", (json_int_t)state.messages, "bytes",
+                                              (json_int_t)state.bytes, "last",
+                                              (json_int_t)state.last, "full_percent", (int)full));
         if (plain(s))
-            printf("%-20s %10" PRIu64 " %10.1f %10" PRIu64 "\n", (*def)->name, state.messages,
-                   (double)state.bytes / 1048576, state.last);
+            printf("%-20s %10" PRIu64 " %10.1f %10" PRIu64 " %s%5u%%%s\n", (*def)->name,
+                   state.messages, (double)state.bytes / 1048576, state.last,
+                   paint(s->cli->color, full >= FULL_WARN ? PAINT_RED : PAINT_GREEN), full,
+                   paint_end(s->cli->color));
     }
     return 0;
 }
@@ -240,14 +244,15 @@ static void show_workers(struct screen *s, const char *workers)
         if (one.n == 0)
             continue;
         worker_ask(s->cli, one, &w);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "address", w.address,
-                                              "worker", w.name, "ready", w.ready, "down", w.down));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s, s:s}", "address", w.address,
+                                              "worker", w.name, "ready", w.ready, "down", w.down,
+                                              "reason", w.reason));
         if (plain(s))
-            printf("%sworker%s        %-12s %s%s%s%s%s\n", paint(s->cli->color, PAINT_BOLD),
+            printf("%sworker%s        %-12s %s%s%s%s%s%s%s\n", paint(s->cli->color, PAINT_BOLD),
                    paint_end(s->cli->color), *w.name ? w.name : w.address,
                    paint(s->cli->color, w.ready ? PAINT_GREEN : PAINT_RED),
                    w.ready ? "ready" : "not ready", paint_end(s->cli->color),
-                   *w.down ? ", breaker open: " : "", w.down);
+                   *w.down ? ", breaker open: " : "", w.down, *w.reason ? ", " : "", w.reason);
     }
 }
 

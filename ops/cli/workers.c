@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/workers.h"
 
+#include <jansson.h>
+
 #define METRICS_MAX (4u << 20)
 #define ASK_MS 1000
 
@@ -34,6 +36,22 @@ static void read_metrics(struct view text, struct worker_state *ret)
     }
 }
 
+static void read_reasons(struct view text, struct worker_state *ret)
+{
+    json_auto_t *body = json_loadb(text.p, text.n, 0, NULL);
+    const json_t *missing = json_object_get(body, "missing"), *one;
+    size_t i;
+
+    json_array_foreach(missing, i, one)
+    {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        const char *reason = json_string_value(json_object_get(one, "reason"));
+        size_t n = strlen(ret->reason);
+        (void)snprintf(ret->reason + n, sizeof(ret->reason) - n, "%s%s: %s", n ? ", " : "",
+                       name ? name : "?", reason ? reason : "?");
+    }
+}
+
 void worker_ask(struct cli *cli, struct view address, struct worker_state *ret)
 {
     struct err err = ERR_INIT;
@@ -56,6 +74,8 @@ void worker_ask(struct cli *cli, struct view address, struct worker_state *ret)
     http_reply_init(&reply, METRICS_MAX);
     if (http && http_call(http, "GET", "/readyz", NULL, (struct view){0}, &reply, &err) == 0)
         ret->ready = true;
+    else
+        read_reasons(buf_view(&reply.body), ret);
     if (http && http_call(http, "GET", "/metrics", NULL, (struct view){0}, &reply, &err) == 0)
         read_metrics(buf_view(&reply.body), ret);
     else

@@ -91,6 +91,7 @@ def create_database(port, superuser_password, name="echora", template=None, **op
              script=f"CREATE DATABASE {name} OWNER echora_owner TEMPLATE {template or 'template0'};")
     psql(port, superuser_password, **options, files=[system.ROOT / "ops/postgres/database.sql"],
          variables={"database": name})
+    psql(port, superuser_password, **options, database=name, files=[system.ROOT / "ops/postgres/functions.sql"])
 
 
 def migration_files():

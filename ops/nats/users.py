@@ -8,7 +8,11 @@ NATS wildcards are whole tokens, so subjects are listed. A user is a row of USER
   get        streams it may read single messages from
   api        JetStream API subjects beyond these
   people     a person or somebody else's program: may use the ordinary inbox `_INBOX.>`
-Every user has an inbox of its own, `_INBOX_<user>.>`, which nobody else may read. `serves` of a request
+Every user has an inbox of its own, `_INBOX_<user>.>`, which nobody else may read; workers and `echora` use nothing
+else. `_INBOX.>` is there because clients of any language use it unasked: who may read it can read the answers to all
+who use it (acknowledgements, answers to requests), though forge none. For answers that others must not see use
+`nats --inbox-prefix _INBOX_<user>`. People who share a user share its inbox: give each a user of their own where that
+matters. `serves` of a request
 needs the right to answer, given as the inboxes of all users: allow_responses would remember every
 delivered event of the same user and walk that list at each delivery.
 """

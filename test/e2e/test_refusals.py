@@ -37,6 +37,7 @@ PLACES = {"Anime": ("anime", "title_japanese", "anime"), "Character": ("characte
 # Codes of class reject that no event on these subjects can meet, each with the reason.
 NOT_BY_AN_EVENT = {
     "too-deep": "no message of these subjects is recursive (test below)",
+    "unreadable-header": "of the headers, not of the message (chaos/test_headers.py)",
     "header": "headers of outbox rows, which the writer makes itself",
     "unknown-entity": "class expired: an update that waited 7 days, not refused on arrival",
     "bad-reference": "a source that is no reference stays an ordinary value; requests only",

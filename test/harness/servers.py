@@ -174,7 +174,7 @@ class Nats(Process):
             self.secret_files[user] = self.folder / f"nats-{user}"
             system.write_private(self.secret_files[user], password + "\n")
         self.store = self.folder / f"{name}-store"
-        self.store.mkdir()
+        self.store.mkdir(exist_ok=True)  # a test may have mounted something there
         system.own(self.store)
         conf = self.folder / f"{name}.conf"
         system.write_private(conf, users.config(self.port, self.store, self.passwords, self.monitor))

@@ -290,6 +290,51 @@ def test_updates_wait_for_their_entity(catalogue, writer):
     assert [s for s, _ in catalogue.outbox()] == ["anime.created", "anime.synced", "anime.synced", "character.synced"]
 
 
+def test_a_waiting_update_that_is_refused_is_a_dead_letter_at_once(catalogue, writer):
+    """Its entity comes and would not have it: the rule's own code, no trace in the inbox, so that a replay counts."""
+    late, other, db = new_id(), new_id(), catalogue.db
+    Anime = wire.classes()["Anime"]
+    shared, own = "https://anidb.net/anime/5", "https://anidb.net/anime/6"
+    bad = catalogue.updated(late, ["year", "sources"], Anime(year=1999, sources=[shared]), at=10, **{"X-Mine": "1"})
+    catalogue.updated(late, ["month"], Anime(month="JUNE"), at=11)
+    catalogue.settle()
+    catalogue.enriched(other, anime(sources=[shared]))
+    catalogue.settle()
+    assert catalogue.dead_letters() == []
+    catalogue.enriched(late, anime(sources=[own], year=1990))
+    catalogue.settle()
+    eventually(catalogue.dead_letters, 10, "the refused update's dead letter")
+    (letter,) = catalogue.bus.messages("ANIME_DLQ")
+    assert letter.subject == "anime.dlq.catalog-updated" and letter.data == bad.SerializeToString()
+    want = {"Code": "identity-conflict", "Class": "reject", "Entity": late, "Seq": "1", "Stream": "ANIME_EVENTS"}
+    assert {k: letter.headers[f"Echora-Dlq-{k}"] for k in want} == want and letter.headers["X-Mine"] == "1"
+    reason = letter.headers["Echora-Dlq-Reason"]
+    assert late in reason and other in reason
+    # Its neighbour was applied, nothing of it was.
+    eventually(lambda: db.one("SELECT count(*) FROM catalog.pending_update") == 0, 5, "forgotten")
+    assert db.all("SELECT year, month FROM catalog.anime WHERE id = %s", late) == [(1990, "JUNE")]
+    assert db.one("SELECT count(*) FROM catalog.inbox WHERE event_id = %s", bad.event_id) == 0
+    # A person merges the two, the letter is replayed: now it is applied.
+    request = json.dumps({"animeId": other, "mergeInto": late, "actor": "t", "reason": "same"}).encode()
+    catalogue.bus.request("catalog.anime.delete", request, headers={"Content-Type": "application/json"})
+    catalogue.publish("anime.updated", bad)
+    catalogue.settle()
+    assert db.one("SELECT year FROM catalog.anime WHERE id = %s", late) == 1999
+    assert len(catalogue.dead_letters()) == 1
+
+
+def test_a_waiting_update_that_cannot_be_read_is_a_dead_letter_at_once(catalogue, writer):
+    """Stored by a release that knew more, read by one that does not."""
+    anime_id = new_id()
+    e = catalogue.updated(anime_id, ["year"], wire.classes()["Anime"](year=1999))
+    catalogue.settle()
+    catalogue.db.do("UPDATE catalog.pending_update SET payload = '\\xffff'")
+    catalogue.enriched(anime_id, anime())
+    eventually(lambda: catalogue.dead_letters() == [("catalog-updated", "decode")], 10, "dead letter")
+    eventually(lambda: catalogue.db.one("SELECT count(*) FROM catalog.inbox WHERE event_id = %s", e.event_id) == 0, 5,
+               "forgotten")
+
+
 def test_risky_updates_are_parked(catalogue, writer):
     anime_id = new_id()
     catalogue.enriched(anime_id, anime(title="Right", episode_count=12, tags=["a", "b", "c", "d"]))

@@ -23,5 +23,6 @@ struct catalogue {
     const struct catalogue_config *config;
     /* Chores of lane 0, monotonic. */
     int64_t next_sweep_ms, next_busy_sweep_ms, next_maintenance_ms, next_expiry_ms;
-    uint64_t swept_at; /* writer.committed at the last sweep */
+    uint64_t swept_at;   /* writer.committed at the last sweep */
+    uint64_t expired_at; /* writer.refused when waiting updates were last looked through */
 };

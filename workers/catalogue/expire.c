@@ -6,6 +6,7 @@
 
 #include "contracts/registry.h"
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/deadletter.h"
 #include "events/stream.h"
 #include "workers/catalogue/expire.h"
@@ -50,6 +51,7 @@ static int build(const PGresult *r, int row, const char *stream, int64_t created
                  struct arena *arena, struct bus_message *ret, struct err *err)
 {
     char *entity = arena_alloc(arena, UUID_TEXT);
+    bool refused = !pg_is_null(r, row, 9);
     struct dead_letter facts = {
         .stream = stream,
         .stream_created_s = created_s,
@@ -57,15 +59,16 @@ static int build(const PGresult *r, int row, const char *stream, int64_t created
         .subject = arena_strdup(arena, pg_get_text(r, row, 1)),
         .sequence = (uint64_t)pg_get_i64(r, row, 4),
         .deliveries = 1,
-        .class = "expired",
-        .code = "unknown-entity",
-        .reason = "the entity did not appear while the update waited",
+        .class = refused ? "reject" : "expired",
+        .code = refused ? arena_strdup(arena, pg_get_text(r, row, 9)) : "unknown-entity",
+        .reason = refused ? arena_strdup(arena, pg_get_text(r, row, 10))
+                          : "the entity did not appear while the update waited",
         .first_seen_us = pg_get_timestamp_us(r, row, 5),
         .failed_at_us = wall_us(),
         .worker = "echora-catalogue",
         .payload = pg_get_bytea(r, row, 3),
     };
-    if (!entity || !facts.consumer || !facts.subject ||
+    if (!entity || !facts.consumer || !facts.subject || !facts.code || !facts.reason ||
         !headers_of(pg_get_text(r, row, 2), arena, &facts))
         return no_memory(err);
     uuid_format(pg_get_uuid(r, row, 8), entity);
@@ -98,6 +101,7 @@ static int publish(struct bus *bus, const PGresult *r, struct arena *arena,
     for (int i = 0; i < n; i++) {
         if (errs[i].class != ERR_NONE) {
             *err = errs[i];
+            err->class = ERR_RETRY; /* a full ANIME_DLQ is no reason to stop fetching */
             continue;
         }
         pg_array_text(consumers, pg_get_text(r, i, 0));
@@ -111,16 +115,23 @@ static int expire_page(struct pg *pg, struct bus *bus, int64_t keep_ms, struct a
 {
     CLEANUP(pg_clearp) PGresult *r = NULL;
     struct pg_param keep = pg_i64(keep_ms);
-    if (pg_query(pg, &sql_expired_pending, &keep, 1, &r, err) < 0)
+    if (pg_query(pg, &sql_refused_pending, NULL, 0, &r, err) < 0)
         return -1;
+    if (PQntuples(r) == 0) {
+        pg_clearp(&r);
+        if (pg_query(pg, &sql_expired_pending, &keep, 1, &r, err) < 0)
+            return -1;
+    }
     if (PQntuples(r) == 0)
         return 0;
     CLEANUP(pg_array_deinit) struct pg_array consumers;
     CLEANUP(pg_array_deinit) struct pg_array ids;
     pg_array_init(&consumers, PG_TEXTS, ARRAY_BYTES);
     pg_array_init(&ids, PG_UUIDS, ARRAY_BYTES);
+    KILL_POINT("before-pending-letters");
     if (publish(bus, r, arena, &consumers, &ids, err) < 0)
         return -1;
+    KILL_POINT("before-forget-pending");
     struct pg_param params[] = {pg_array_param(&consumers), pg_array_param(&ids)};
     return pg_query(pg, &sql_forget_pending, params, 2, NULL, err) < 0 ? -1 : ids.n;
 }

@@ -34,7 +34,17 @@ static const char *pending_header(struct view json, const char *name, struct are
     return NULL;
 }
 
-/* The stored event as an operation; NULL with err untouched when it can't be one any more. */
+static int refuse(struct work *w, const char *consumer, struct clock clock, const struct err *why,
+                  struct err *err)
+{
+    struct refused *refused = arena_alloc(w->arena, sizeof(*refused));
+    if (!refused)
+        return no_memory(err);
+    *refused = (struct refused){consumer, clock.event, clock.time_us, *why};
+    return work_add(w, &w->refused, refused) ? 0 : no_memory(err);
+}
+
+/* The stored event as an operation; NULL and refused when it can't be one any more. */
 static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret, struct err *err)
 {
     const struct subject_def *def = registry_subject(pg_get_text(r, row, 1));
@@ -52,8 +62,10 @@ static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret
     if (!def || !def->message ||
         wire_decode(def->message, (struct bytes){payload, stored.n}, WIRE_DECODE_MAX_DEFAULT,
                     w->arena, &message, &bad) < 0 ||
-        op_init(op, def, message, w->arena, &bad) < 0)
-        return arena_overflowed(w->arena) ? no_memory(err) : 0;
+        op_init(op, def, message, w->arena, &bad) < 0) {
+        const struct clock clock = {pg_get_timestamp_us(r, row, 8), pg_get_uuid(r, row, 7)};
+        return arena_overflowed(w->arena) ? no_memory(err) : refuse(w, consumer, clock, &bad, err);
+    }
     op->risk_flag = pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena);
     op->consumer = consumer;
     op->payload = (struct bytes){payload, stored.n};
@@ -73,7 +85,7 @@ static int take(struct work *w, struct pg_array *ids, struct list *ret_ops, stru
     if (pg_query(w->pg, &sql_take_pending, &param, 1, &r, err) < 0)
         return -1;
     for (int row = 0; row < PQntuples(r); row++) {
-        struct op *op;
+        struct op *op = NULL;
         if (op_of_row(w, r, row, &op, err) < 0)
             return -1;
         if (op && !work_add(w, ret_ops, op))
@@ -104,8 +116,13 @@ int pending_apply(struct work *w, struct err *err)
             return 0;
         if (load_ops(w, (struct op *const *)ops.p, ops.n, err) < 0)
             return -1;
-        for (size_t i = 0; i < ops.n; i++)
+        for (size_t i = 0; i < ops.n; i++) {
+            const struct op *op = ops.p[i];
             if (work_apply(w, ops.p[i], err) < 0)
                 return -1;
+            if (op->outcome == OUTCOME_REJECTED &&
+                refuse(w, op->consumer, op->clock, &op->err, err) < 0)
+                return -1;
+        }
     }
 }

@@ -406,6 +406,22 @@ static int store_pending(struct work *w, struct err *err)
     return c.a[0].n ? run(w, &sql_insert_pending, &c, NULL, err) : 0;
 }
 
+static int store_refused(struct work *w, struct err *err)
+{
+    CLEANUP(columns_deinit)
+    struct columns c = COLUMNS(PG_TEXTS, PG_UUIDS, PG_TIMESTAMPS, PG_TEXTS, PG_TEXTS);
+    for (size_t i = 0; i < w->refused.n; i++) {
+        const struct refused *refused = w->refused.p[i];
+        struct pg_array *a = c.a;
+        pg_array_text(a++, view_of(refused->consumer));
+        pg_array_uuid(a++, refused->event);
+        pg_array_timestamp(a++, refused->time_us);
+        pg_array_text(a++, view_of(refused->err.code));
+        pg_array_text(a++, view_of(refused->err.text));
+    }
+    return run_all(w, &sql_refuse_pending, &c, "waiting update", err);
+}
+
 static int store_parked(struct work *w, const struct parked *p, struct err *err)
 {
     CLEANUP(columns_deinit) struct columns c = COLUMNS(PG_TEXTS, PG_TEXTS);
@@ -443,7 +459,7 @@ int store_outcomes(struct store *s, struct work *w, struct err *err)
     for (size_t i = 0; i < w->parked.n; i++)
         if (store_parked(w, w->parked.p[i], err) < 0)
             return -1;
-    if (store_pending(w, err) < 0)
+    if (store_pending(w, err) < 0 || store_refused(w, err) < 0)
         return -1;
     return store_inbox(w, err);
 }

@@ -69,6 +69,13 @@ struct parked {
     const char **reason_list;
     size_t n_reasons;
 };
+/* A waiting update whose entity has come and would not have it. */
+struct refused {
+    const char *consumer;
+    struct uuid event;
+    int64_t time_us;
+    struct err err; /* of class ERR_REJECT */
+};
 /* Members whose revisions follow from a change of their anime, looked up when all are applied. */
 enum follow_kind { FOLLOW_NSFW, FOLLOW_REVIVED, FOLLOW_DELETED };
 struct follow {
@@ -94,6 +101,7 @@ struct work {
     struct list refs;
     struct list casts;
     struct list parked;
+    struct list refused; /* waiting updates that become dead letters */
     struct list follows;
     struct list merges; /* struct entity: those whose merged_into was set now */
     struct list ops;    /* every operation applied, pending ones included */

@@ -105,13 +105,15 @@ static int tick(void *context, struct err *err)
             return -1;
         c->next_maintenance_ms = now + MAINTAIN_EVERY_MS;
     }
-    if (now >= c->next_expiry_ms) {
+    /* What this lane refused is known at once, what others did within a minute. */
+    if (now >= c->next_expiry_ms || c->expired_at != c->writer.refused) {
         c->next_expiry_ms = now + FAILED_PAUSE_MS;
+        c->expired_at = c->writer.refused;
         int n = expire_pending(c->pg, c->bus, c->config->pending_keep_ms, err);
         if (n < 0)
             return -1;
         if (n > 0)
-            log_info("updates expired, their entities never came", LF_I64("updates", n));
+            log_info("waiting updates became dead letters", LF_I64("updates", n));
         int64_t pause = c->config->pending_keep_ms / 4;
         c->next_expiry_ms = n > 0 ? now : now + (pause < EXPIRE_EVERY_MS ? pause : EXPIRE_EVERY_MS);
     }

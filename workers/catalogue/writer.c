@@ -253,6 +253,7 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
     KILL_POINT("after-commit");
     *ret_hint |= rows > 0;
     w->committed++;
+    w->refused += work.refused.n;
     return 0;
 }
 

@@ -23,6 +23,7 @@ struct writer {
     unsigned generation;   /* of the connection that has our settings */
     uint64_t transactions; /* on that connection */
     uint64_t committed;    /* transactions that wrote something */
+    uint64_t refused;      /* waiting updates that were refused; dead letters are due */
     struct metric *redone, *halved, *outcomes[OUTCOME_REJECTED + 1], *duplicates;
 };
 
