@@ -220,13 +220,15 @@ def memory_folder():
 
 
 def pytests(report, args, build_kind, suite, servers):
-    """Runs of test/<suite>, one for each nats-server, side by side: most of their time is spent waiting."""
+    """Runs of test/<suite>, one for each nats-server, or one in two halves: side by side, for most of their time is
+    spent waiting."""
+    halves = 2 if len(servers) == 1 and not args.name else 0
     with ThreadPoolExecutor() as pool:
-        for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats), servers):
+        for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats, halves), servers):
             finish()
 
 
-def pytest(report, args, build_kind, suite, nats="current"):
+def pytest(report, args, build_kind, suite, nats, halves):
     """One pytest run of test/<suite> against one nats-server; returns what reports its results."""
     folder = ROOT / "test" / suite
     san = " --san" if build_kind == "san" else ""
@@ -248,10 +250,14 @@ def pytest(report, args, build_kind, suite, nats="current"):
         env.update(SANITIZERS)
 
     def watch(line):
-        if re.match(r"\S+::.* (PASSED|FAILED|ERROR|SKIPPED)", line):
-            report.progress(f"{label}: {line.strip().removeprefix('test/')}")
-    code, text = call([str(PYTHON), "-m", "pytest", "-v", "--tb=short", "-o", "console_output_style=classic",
-                       f"--junitxml={xml}", *select, target], f"{suite}-{nats}-{build_kind}.log", env, watch)
+        found = re.search(r"test/(\S+::.*)", line)
+        if found and re.search(r"\b(PASSED|FAILED|ERROR|SKIPPED)\b", line):
+            report.progress(f"{label}: {found.group(1)}")
+    # Each half has servers of its own, so a file's tests stay together. -rP: what passing tests printed is kept too.
+    split = ["-n", str(halves), "--dist", "loadfile"] if halves else []
+    code, text = call([str(PYTHON), "-m", "pytest", "-v", "--tb=short", "-rP", "-o", "console_output_style=classic",
+                       "--durations=25", f"--junitxml={xml}", *split, *select, target],
+                      f"{suite}-{nats}-{build_kind}.log", env, watch)
 
     def results():
         if code == 5:  # nothing selected

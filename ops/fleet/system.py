@@ -5,6 +5,7 @@ servers run as the account ECHORA_RUN_AS, else `echora` when there is one, else 
 """
 import os
 import pwd
+import random
 import secrets
 import shutil
 import socket
@@ -74,13 +75,14 @@ def reachable(path):
 
 
 def free_port(preferred=0):
-    """A free TCP port of the loopback address: the preferred one when nobody listens there."""
-    for port in ([preferred, 0] if preferred else [0]):
+    """A free TCP port of the loopback address: the preferred one when nobody listens there, else one below those
+    that the kernel gives to outgoing connections, so that none of them takes it before its server starts."""
+    for port in [preferred or random.randint(20000, 32000), *(random.randint(20000, 32000) for _ in range(100))]:
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
-                return s.getsockname()[1]
+                return port
             except OSError:
                 continue
     raise SystemExit("no free port on 127.0.0.1")
