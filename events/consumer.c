@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/event_internal.h"
 #include "events/intake.h"
@@ -172,6 +173,8 @@ static void call_handler(struct loop *l, const struct binding *b, size_t k)
                           .arena = l->arena};
     const int64_t began = mono_us(), now = wall_us();
 
+    for (size_t i = 0; i < k && FAULT("ack-before-handle"); i++)
+        settle_ack(l->lane->acks, l->held[i]->lease.ack_subject);
     for (size_t i = 0; i < k; i++)
         metric_observe(b->metrics.age_seconds, (double)(now - l->events[i].stored_us) / 1e6);
     /* A single event's trace is the thread's; several have none in common. */

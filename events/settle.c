@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/deadletter.h"
 #include "events/event_internal.h"
 #include "events/log.h"
@@ -131,7 +132,7 @@ static void publish_letters(struct lane *lane, const struct binding *b, struct l
     if (bus_publish_many(lane->bus, l->messages, l->n, l->acks, l->errs, &err) < 0)
         watch_poke(lane->rt->watch);
     for (size_t i = 0; i < l->n; i++) {
-        if (l->errs[i].class != ERR_NONE) {
+        if (l->errs[i].class != ERR_NONE && !FAULT("dead-letter-unconfirmed")) {
             give_back(lane, b, l->items[i], &l->errs[i], prng);
             continue;
         }

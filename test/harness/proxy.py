@@ -31,16 +31,16 @@ class Rule:
         self.action, self.match, self.after = action, match, after
         self.until, self.answer, self.times, self.skip = until, answer, times, skip
         self.hits = 0  # requests that it acted on
-        self.lost = 0  # answers that were seen and kept back
+        self.answers = 0  # answers to them that came here, for whomever
         self.held = b""
         self.released = threading.Event()
 
     def wait(self, hits=1, timeout=20):
         eventually(lambda: self.hits >= hits, timeout, f"{self.action} of {self.match!r}")
 
-    def wait_lost(self, answers=1, timeout=20):
-        """Until the server has answered what the client never learns of."""
-        eventually(lambda: self.lost >= answers, timeout, f"answer to {self.match!r} lost")
+    def wait_answer(self, answers=1, timeout=20):
+        """Until the server has answered a request that it acted on."""
+        eventually(lambda: self.answers >= answers, timeout, f"answer to {self.match!r}")
 
     def wait_http(self, timeout=20):
         """Until a whole HTTP request is held."""
@@ -65,9 +65,10 @@ class Link:
         self.server.settimeout(None)
         for end in (self.client, self.server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.losing = None  # the rule that keeps answers back
-        self.sent = b""     # the end of what the client sent, for matches over the edge of two reads
-        self.armed = set()  # rules whose `after` was sent
+        self.losing = None    # the rule that keeps answers back
+        self.released = None  # the rule whose request went on after all
+        self.sent = b""       # the end of what the client sent, for matches over the edge of two reads
+        self.armed = set()    # rules whose `after` was sent
         self.closed = False
         self.limit = proxy.draw_limits()
         for pump in (self.pump_up, self.pump_down):
@@ -163,6 +164,7 @@ class Link:
                 rule.released.wait()
             rule.held += more
         self.client.settimeout(None)
+        self.released = rule
         return rule.held
 
     def pump_down(self):
@@ -175,13 +177,16 @@ class Link:
                 if self.losing.answer:
                     self.client.sendall(self.losing.answer)
                 self.close(reset=not self.losing.answer)
-                self.losing.lost += 1
+                self.losing.answers += 1
                 return
             try:
                 if not gone and not self.forward(data, self.client, "down"):
                     return
             except OSError:
                 gone = True  # the server may still read what was held for it
+            if self.released:
+                self.released.answers += 1
+                self.released = None
         if not self.closed:
             self.client.shutdown(socket.SHUT_WR)
 
@@ -209,6 +214,10 @@ class Proxy:
         with self.lock:
             self.rules.append(rule)
         return rule
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
 
     def cut_after(self, most, seed=0):
         """Each new connection ends after 1 to `most` bytes, in a direction drawn as well; half of them by a reset."""
@@ -271,8 +280,10 @@ class Proxy:
                 client.close()
 
     def close(self):
+        """What is held never arrives."""
         self.refuse()
-        for rule in self.rules:
-            rule.release()
+        rules = self.rules
         self.heal()
         self.cut()
+        for rule in rules:
+            rule.release()

@@ -89,7 +89,7 @@ def test_lost_and_replaced_answers(server, proxy):
     rule = proxied.plan("lose-answer", b"put", until=b"PUT")
     with pytest.raises(ConnectionResetError):
         ask(connect(proxied), b"put")
-    rule.wait_lost()
+    rule.wait_answer()
     assert server.got == b"put"
     proxied.plan("lose-answer", b"get", answer=b"500")
     client = connect(proxied)
