@@ -4,9 +4,9 @@ A scenario makes the bad moment certain, not likely: the proxy holds a write bac
 goes on, and then the old write arrives. The oracle is content: points against PostgreSQL and what was published.
 """
 import pytest
-from harness.chain import Chain, anime, ident
+from harness.chain import Chain, anime, changed, ident
 from harness.process import eventually
-from harness.provider import MODEL, Provider, vector
+from harness.provider import MODEL, Provider, check_vectors
 
 UPSERT = b"PUT /collections/anime_database_v1/points?"
 PAYLOAD = b"POST /collections/anime_database_v1/points/batch?"
@@ -25,10 +25,6 @@ class Rig(Chain):
         proxied = self.proxy(self.qdrant)
         return self.spawn("qdrant", argv=argv, env={"ECHORA_QDRANT_URL": proxied.url,
                                                     "PLANTED_FAULTS": self.fault}), proxied
-
-    def change(self, **fields):
-        """Publishes an update of the one anime."""
-        self.publish({"animeId": ONE, "changedFields": list(fields), "anime": fields}, subject="anime.updated")
 
     def died_writing(self, what):
         """Lets a worker take what is published next and die with its write on the way; returns the held write."""
@@ -54,10 +50,6 @@ def rig(request, db, streams, qdrant, proxy, spawn, echora):
     return lambda fault: Rig(fault, proxy, db, streams, qdrant, spawn, echora)
 
 
-def changed(event, **fields):
-    return {**event, "anime": {**event["anime"], **fields}}
-
-
 def late_upsert(rig):
     """An upsert of an old state arrives after a newer one."""
     event = anime(1)
@@ -65,7 +57,7 @@ def late_upsert(rig):
     rig.publish(event)
     die()
     rig.worker()
-    rig.change(tags=["newer"])
+    rig.change(1, tags=["newer"])
     rig.holds(tags=["newer"])
     rig.arrive(rule)
     rig.check([changed(event, tags=["newer"])])
@@ -91,11 +83,11 @@ def late_payload(rig):
     rig.publish(event)
     rig.quiet()
     rule = proxied.plan("hold", PAYLOAD)
-    rig.change(year=2001)
+    rig.change(1, year=2001)
     rule.wait_http()
     worker.kill()
     rig.worker()
-    rig.change(status="ANIME_STATUS_FINISHED")
+    rig.change(1, status="ANIME_STATUS_FINISHED")
     rig.holds(status="FINISHED")
     rig.arrive(rule)
     rig.check([changed(event, year=2001, status="ANIME_STATUS_FINISHED")])
@@ -110,12 +102,12 @@ def payload_meets_other_vectors(rig):
     rig.quiet()
     before = rig.points(vectors=True)[ONE][1]["dense"]
     between = by_first.plan("hold", UPSERT)
-    rig.change(tags=["between"])
+    rig.change(1, tags=["between"])
     between.wait_http()
     first.kill()
     _, by_second = rig.worker()
     back = by_second.plan("hold", PAYLOAD)
-    rig.change(tags=event["anime"]["tags"])
+    rig.change(1, tags=event["anime"]["tags"])
     back.wait_http()
     rig.arrive(between)
     rig.holds(tags=["between"])
@@ -141,7 +133,7 @@ def catalogue_of_yesterday(rig):
     rig.publish(event)
     eventually(lambda: rig.bus.stream("ANIME_SYNC").state.last_seq == 1, 20, "relayed")
     old, = rig.db.all("SELECT year, revision FROM catalog.anime")
-    rig.change(year=2024)
+    rig.change(1, year=2024)
     eventually(lambda: rig.bus.stream("ANIME_SYNC").state.last_seq == 2, 20, "relayed")
     new, = rig.db.all("SELECT year, revision FROM catalog.anime")
     rig.db.do("UPDATE catalog.anime SET year = %s, revision = %s", *old)
@@ -164,18 +156,6 @@ def death_before_the_write(rig):
     rig.check([anime(1)])
 
 
-def vectors_follow(rig, events, provider):
-    """Each point has the vector of its own text, or says that it has none."""
-    points = rig.points(vectors=True)
-    for event in events:
-        payload, vectors = points[event["animeId"]]
-        text = "\n".join([event["anime"]["title"], *event["anime"]["tags"], *event["anime"]["genres"]])
-        if payload["emb"] == "pending":
-            assert "dense" not in vectors
-        else:
-            assert vectors["dense"] == pytest.approx(vector(text), abs=1e-6)
-
-
 def vector_out_of_range(rig):
     """The embedding provider's numbers pass what any vector may hold."""
     provider = Provider()
@@ -186,7 +166,7 @@ def vector_out_of_range(rig):
         rig.publish(*events)
         rig.quiet()
         assert set(rig.points()) == {e["animeId"] for e in events}
-        vectors_follow(rig, events, provider)
+        check_vectors(rig.points(vectors=True), events)
     finally:
         provider.close()
 
@@ -209,7 +189,7 @@ def provider_comes_back(rig):
             return not enqueued
         eventually(repaired, 30, "nothing left to repair")
         rig.check(events, MODEL)
-        vectors_follow(rig, events, provider)
+        check_vectors(rig.points(vectors=True), events)
     finally:
         provider.close()
 

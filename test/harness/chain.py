@@ -38,6 +38,11 @@ TEXTS = {"anime": [("title", "title"), ("title", "titleEnglish"), ("title", "tit
                      ("synopsis", "synopsis")]}
 
 
+def changed(event, **fields):
+    """The event with other fields of its anime, for what must be stored after an update."""
+    return {**event, "anime": {**event["anime"], **fields}}
+
+
 def emb(kind, thing, model="hash/1"):
     text = model
     for field, name in TEXTS[kind]:
@@ -102,6 +107,11 @@ class Chain:
             offset = reply["result"]["next_page_offset"]
             if offset is None:
                 return found
+
+    def change(self, i, **fields):
+        """Publishes an update of one anime; returns what its line of publish says."""
+        return self.publish({"animeId": ident(1, i), "changedFields": list(fields), "anime": fields},
+                            subject="anime.updated")
 
     def living(self):
         return {i: p for i, p in self.points().items() if not p.get("deleted")}

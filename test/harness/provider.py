@@ -22,6 +22,17 @@ def vector(text):
     return [v / length for v in values(text)]
 
 
+def check_vectors(points, events):
+    """Each point (id -> payload, vectors) has the vector of its own text, or says that it has none."""
+    for event in events:
+        payload, vectors = points[event["animeId"]]
+        text = "\n".join([event["anime"]["title"], *event["anime"]["tags"], *event["anime"]["genres"]])
+        if payload["emb"] == "pending":
+            assert "dense" not in vectors
+        else:
+            assert max(abs(a - b) for a, b in zip(vectors["dense"], vector(text), strict=True)) < 1e-6, text
+
+
 def tampered(mode, body):
     """The reply's text, wrong in one way."""
     first = body["data"][0]
