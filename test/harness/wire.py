@@ -49,6 +49,9 @@ READS = {
                      (10, "members", "CatalogEntry", 1), (11, "next_members", "string", 0)],
     "CatalogGetReply": [(1, "entries", "CatalogEntry", 1), (2, "missing", "string", 1), (3, "unread", "string", 1)],
 }
+# What the five messages of ANIME_SYNC have in common.
+SYNC = {"EntityEvent": [(1, "event_id", "string", 0), (2, "timestamp", "google.protobuf.Timestamp", 0),
+                        (3, "entity_id", "string", 0), (4, "changed_fields", "string", 1), (6, "revision", "int64", 0)]}
 OPTIONAL = 2
 
 
@@ -120,7 +123,7 @@ def classes():
         builder.enum(name, members)
     for row in rows("fields.csv"):
         builder.field(row["message"], int(row["number"]), row["field"], row["type"], row["presence"])
-    for name, fields in {**ENVELOPES, **READS}.items():
+    for name, fields in {**ENVELOPES, **READS, **SYNC}.items():
         for number, field, type_name, how in fields:
             builder.field(name, number, field, type_name, ("singular", "repeated", "optional")[how])
     pool = descriptor_pool.DescriptorPool()
