@@ -69,7 +69,7 @@ def late_upsert_of_the_dead(rig):
     rig.publish(anime(1))
     die()
     rig.worker()
-    rig.ask("catalog.anime.delete", animeId=ONE, reason="test", actor="test")
+    rig.delete(1)
     eventually(lambda: rig.bus.last("ANIME_SYNC", "anime.deleted") > 0
                and rig.bus.settled("ANIME_SYNC", "qdrant-anime-deleted"), 20, "deletion settled")
     rig.arrive(rule)

@@ -108,7 +108,7 @@ def test_writes_that_arrive_after_their_time(chain, by_proxy):
     chain.publish(anime(1), anime(2))
     chain.quiet()
     chain.change(1, tags=["newer"])
-    chain.ask("catalog.anime.delete", animeId=ident(1, 2), reason="test", actor="test")
+    chain.delete(2)
     chain.quiet()
     for rule in late:
         assert rule.hits == 1

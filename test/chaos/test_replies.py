@@ -3,6 +3,7 @@
 The proxy lets the request through and keeps the answer back, so that the loss is certain. What the clients' own
 tests see of single calls (test_pg.py, test_runtime.py, test_relay.py) is not repeated here: this is the chain.
 """
+import json
 import os
 import signal
 import time
@@ -90,12 +91,10 @@ def test_lost_commit_reply_of_a_request(chain, spawn, postgres, db):
     c.publish(anime(1), anime(2))
     c.quiet()
     postgres.plan("lose-answer", COMMIT, after=uuid.UUID(ONE).bytes, until=COMMITTED)
-    body = b'{"animeId":"%s","reason":"test","actor":"test"}' % ONE.encode()
-    json = {"Content-Type": "application/json"}
-    reply = c.streams.bus("operator").request("catalog.anime.delete", body, headers=json)
+    reply = c.streams.bus("operator").request("catalog.anime.delete", json.dumps(c.deletion(1)).encode(),
+                                              headers={"Content-Type": "application/json"})
     assert reply.headers["Echora-Error-Class"] == "uncertain"
-    again = c.ask("catalog.anime.delete", animeId=ONE, reason="test", actor="test")
-    assert again["alreadyDeleted"] is True
+    assert c.delete(1)["alreadyDeleted"] is True
     c.quiet()
     c.check([anime(2)])
     assert c.db.one("SELECT count(*) FROM outbox WHERE subject = 'anime.deleted'") == 1
@@ -175,11 +174,11 @@ def test_lost_replies_to_an_operator(chain, spawn, bus_by):
     c.quiet()
     rule = bus_by.plan("cut", b"HPUB _INBOX_operator")
     with pytest.raises(Exception, match="(?i)timeout|^$"):
-        c.streams.bus("operator").request("catalog.anime.delete", b'{"animeId":"%s","reason":"r","actor":"a"}'
-                                          % ONE.encode(), timeout=1, headers={"Content-Type": "application/json"})
+        c.streams.bus("operator").request("catalog.anime.delete", json.dumps(c.deletion(1)).encode(), timeout=1,
+                                          headers={"Content-Type": "application/json"})
     rule.wait()
     eventually(c.catalogue.is_ready, 10, "connected again")
-    assert c.ask("catalog.anime.delete", animeId=ONE, reason="r", actor="a")["alreadyDeleted"] is True
+    assert c.delete(1)["alreadyDeleted"] is True
     c.quiet()
     c.check([anime(2)])
     assert c.db.one("SELECT count(*) FROM outbox WHERE subject = 'anime.deleted'") == 1
