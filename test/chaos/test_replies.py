@@ -147,9 +147,11 @@ def test_lost_dead_letter(chain, bus_by, streams):
     dead_letter_lost(chain, bus_by, streams, "cut")
 
 
-def test_dead_letter_that_nobody_confirmed(chain, bus_by, streams):
+@pytest.mark.parametrize("action, fault", [("cut", "dead-letter-unconfirmed"),
+                                           ("lose-answer", "dead-letter-without-id")])
+def test_dead_letter_without_its_guard(chain, bus_by, streams, action, fault):
     with pytest.raises(AssertionError):
-        dead_letter_lost(chain, bus_by, streams, "cut", "dead-letter-unconfirmed")
+        dead_letter_lost(chain, bus_by, streams, action, fault)
 
 
 # --- a request -----------------------------------------------------------------------------------------
@@ -207,6 +209,28 @@ def test_lost_acks_and_deliveries(chain, spawn, bus_by, nats_server, proxy):
     print("acknowledgements lost:", [r.hits for r in acks], "deliveries lost:", [r.answers for r in pulls])
     c.check([changed(event, year=2001 + i) for i, event in enumerate(events)])
     assert c.db.one("SELECT count(*) FROM outbox") == 12
+
+
+def reconnected_in_mid_pull(chain, bus_by, fault=""):
+    """The connection ends while a pull is open; the server forgets the pull with it."""
+    c = chain(catalogue={**nats_by(bus_by), "PLANTED_FAULTS": fault})
+    c.publish(anime(1))
+    eventually(lambda: c.bus.settled("ANIME_EVENTS", "catalog-enriched"), 10, "settled")
+    bus_by.cut()
+    c.publish(anime(2))
+    # Well below the pull's own end and the ack wait: only a new pull can bring it.
+    eventually(lambda: c.db.one("SELECT count(*) FROM catalog.anime") == 2, 8, "the second anime")
+
+
+# A forgotten pull is noticed by its silence too, some seconds later: only without both is the event left where it is.
+@pytest.mark.parametrize("fault", ["", "silence-ignored", *(["pulls-kept"] if LONG else [])])
+def test_reconnect_in_mid_pull(chain, bus_by, fault):
+    reconnected_in_mid_pull(chain, bus_by, fault)
+
+
+def test_forgotten_pull_that_nobody_misses(chain, bus_by):
+    with pytest.raises(AssertionError):
+        reconnected_in_mid_pull(chain, bus_by, "pulls-kept,silence-ignored")
 
 
 def test_ack_of_a_delivery_that_was_given_to_another(chain, spawn, qdrant, proxy):
