@@ -61,18 +61,26 @@ class Link:
 
     def __init__(self, proxy, client):
         self.proxy, self.client = proxy, client
-        self.server = socket.create_connection(("127.0.0.1", proxy.target), 5)
-        self.server.settimeout(None)
-        for end in (self.client, self.server):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.losing = None    # the rule that keeps answers back
         self.released = None  # the rule whose request went on after all
         self.sent = b""       # the end of what the client sent, for matches over the edge of two reads
         self.armed = set()    # rules whose `after` was sent
-        self.closed = False
+        self.closed = self.holding = False
+        self.server_left = False  # while a request was held
         self.limit = proxy.draw_limits()
-        for pump in (self.pump_up, self.pump_down):
-            threading.Thread(target=self.guarded, args=(pump,), daemon=True).start()
+        self.connect()
+        self.start(self.pump_up)
+
+    def connect(self):
+        self.server_left = False
+        self.server = socket.create_connection(("127.0.0.1", self.proxy.target), 5)
+        self.server.settimeout(None)
+        self.server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.start(self.pump_down)
+
+    def start(self, pump):
+        threading.Thread(target=self.guarded, args=(pump,), daemon=True).start()
 
     def guarded(self, pump):
         try:
@@ -152,6 +160,7 @@ class Link:
     def hold(self, rule, data):
         """Takes what comes until the release, as a client that dies may take back what nobody has read."""
         rule.held = data
+        self.holding = True
         self.client.settimeout(0.02)
         while not rule.released.is_set():
             try:
@@ -164,7 +173,9 @@ class Link:
                 rule.released.wait()
             rule.held += more
         self.client.settimeout(None)
-        self.released = rule
+        self.released, self.holding = rule, False
+        if self.server_left:
+            self.connect()
         return rule.held
 
     def pump_down(self):
@@ -187,7 +198,9 @@ class Link:
             if self.released:
                 self.released.answers += 1
                 self.released = None
-        if not self.closed:
+        if self.holding:
+            self.server_left = True
+        elif not self.closed:
             self.client.shutdown(socket.SHUT_WR)
 
 
