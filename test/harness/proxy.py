@@ -144,7 +144,7 @@ class Link:
 
     def pump_up(self):
         while data := self.client.recv(65536):
-            rule = self.fitting(data)
+            rule = None if self.losing else self.fitting(data)
             if rule and rule.action == "cut":
                 self.close(reset=True)
                 return
