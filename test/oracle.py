@@ -160,10 +160,12 @@ class Oracle:
                     for key in waiting ^ {key for key, waits in expected.inbox.items() if waits})
 
     def outbox(self, tables):
-        rows = {str(event): (ident, subject, str(entity), headers, bytes(payload))
-                for ident, event, subject, entity, headers, payload in self.db.all(
-                    "SELECT id, event_id, subject, entity_id, headers, payload FROM catalog.outbox "
-                    "WHERE stream = 'ANIME_SYNC' ORDER BY id")}
+        rows = {}
+        for event, *row in self.db.all("SELECT event_id::text, id, subject, entity_id::text, headers, payload "
+                                       "FROM catalog.outbox WHERE stream = 'ANIME_SYNC' ORDER BY id"):
+            if event in rows:
+                yield f"outbox rows {rows[event][0]} and {row[0]}: both are event {event}"
+            rows[event] = row
         last, told, covers = {}, {}, {}
         for sequence, subject, headers, payload in read_stream(self.bus, "ANIME_SYNC"):
             what = f"ANIME_SYNC {sequence} {subject}"
@@ -172,19 +174,20 @@ class Oracle:
                 yield f"{what}: of no outbox row, or a second time"
                 continue
             ident, row_subject, entity, row_headers, row_payload = row
-            if (subject, payload) != (row_subject, row_payload) \
+            if (subject, payload) != (row_subject, bytes(row_payload)) \
                     or any(headers.get(n) != v for n, v in (line.split(": ", 1) for line in row_headers.split("\n"))):
                 yield f"{what}: differs from outbox row {ident}"
-            message = wire.classes()["EntityEvent"].FromString(row_payload)
+            message = wire.classes()["EntityEvent"].FromString(bytes(row_payload))
+            key = tables.keys.get(entity, entity)
             if last.get(entity, 0) >= ident:
-                yield f"{what}: outbox row {ident} of {entity} came late"
+                yield f"{what}: outbox row {ident} of {key} came late"
             # Drift repair tells a revision again.
             if told.get(entity, 0) >= message.revision + ("Echora-Repair" in headers):
-                yield f"{what}: revision of {entity} did not rise"
+                yield f"{what}: revision of {key} did not rise"
             last[entity], told[entity] = ident, message.revision
             if subject in ("anime.created", "anime.deleted"):
                 covers[entity] = message.revision
-        yield from (f"outbox row {row[0]} {row[1]} {row[2]}: in no message" for row in rows.values())
+        yield from (f"outbox row {row[0]} {row[1]} {tables.keys.get(row[2], row[2])}: in no message" for row in rows.values())
         for ident, entity in tables.entities.items():
             if told.get(ident) != entity["revision"] and not any(
                     told.get(ident, 0) < entity["revision"] > covers.get(a, entity["revision"])

@@ -1,4 +1,5 @@
 """Publishes to a fleet, remembers what went in, and waits until it is at rest: input of the oracle (test/oracle.py)."""
+import asyncio
 import json
 from datetime import datetime, timezone
 
@@ -34,6 +35,34 @@ class Recorder(Catalogue):
         if not code:
             self.inputs.append((subject, body, None))
         return code
+
+    def send_all(self, actions, at_once=128, timeout=120):
+        """Publishes (subject, message) pairs and asks (verb, anime id, at) triples, many at a time. What is
+        restored before its anime came is asked for again until it is there."""
+        self.inputs += [(a[0], a[1].SerializeToString(), None) for a in actions if len(a) == 2]
+        slots = asyncio.Semaphore(at_once)
+
+        async def send(number, action):
+            async with slots:
+                if len(action) == 2:
+                    await self.bus.js.publish(action[0], action[1].SerializeToString(), timeout=30,
+                                              headers={"Nats-Msg-Id": f"all{number}"})
+                    return
+            verb, anime_id, at = action
+            body, code = json.dumps({"animeId": anime_id, "asOf": moment(at)}).encode(), "not-found"
+            while code == "not-found":
+                reply = await self.bus.nc.request(f"catalog.anime.{verb}", body, timeout=30,
+                                                  headers={"Content-Type": "application/json"})
+                code = (reply.headers or {}).get("Nats-Service-Error-Code")
+                await asyncio.sleep(0.02 if code == "not-found" else 0)
+            assert code in (None, "superseded"), (action, code)
+            self.inputs.append((f"catalog.anime.{verb}", body, None))
+
+        async def go():
+            first = self.sent
+            self.sent += len(actions)
+            await asyncio.gather(*(send(first + i, action) for i, action in enumerate(actions)))
+        self.bus.wait(go(), timeout)
 
     def relayed(self):
         last = self.db.one("SELECT max(id) FROM catalog.outbox WHERE stream = 'ANIME_SYNC'")

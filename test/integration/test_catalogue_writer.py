@@ -375,6 +375,24 @@ def test_members_follow_nsfw(catalogue, writer):
     assert wire_synced(db, "episode.synced") == ["nsfw"]
 
 
+def test_one_row_per_event_and_entity(catalogue, spawn):
+    """An event changes an episode and, by nsfw, all members; another one of its batch changes that episode, too."""
+    worker = spawn("catalogue")
+    anime_id, Episode = new_id(), wire.classes()["Episode"]
+    catalogue.enriched(anime_id, anime(), episodes=[Episode(episode_number=1, title="One")])
+    catalogue.settle()
+    worker.stop()
+    for _ in range(8):  # batches grow from one event to eight
+        catalogue.enriched(new_id(), anime())
+    for at, title in enumerate(("Two", "Three"), 1):
+        catalogue.enriched(anime_id, anime(nsfw=True), at=at, episodes=[Episode(episode_number=1, title=title)])
+    spawn("catalogue")
+    catalogue.settle()
+    subjects = [s for s, entity in catalogue.outbox() if s != "anime.created"]
+    assert sorted(subjects) == ["anime.synced", "episode.synced", "episode.synced"]
+    assert catalogue.db.one("SELECT count(*) - count(DISTINCT event_id) FROM catalog.outbox") == 0
+
+
 def test_characters_are_matched(catalogue, writer):
     """By reference, else id, else name within the anime; a character of two anime is one row."""
     one, two = new_id(), new_id()

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "workers/catalogue/announce.h"
 #include "workers/catalogue/types.h"
 
@@ -18,11 +19,13 @@ int work_say(struct work *w, const struct op *op, struct entity *e, enum announc
 {
     struct announcement *a = e->said;
     e->dirty = true;
-    if (!a || a->op != op) {
+    while (a && a->op != op) /* what follows for members comes after later operations */
+        a = a->before;
+    if (!a) {
         a = arena_zalloc(w->arena, sizeof(*a));
         if (!a)
             return no_memory(err);
-        *a = (struct announcement){.entity = e, .op = op, .kind = kind};
+        *a = (struct announcement){.entity = e, .op = op, .kind = kind, .before = e->said};
         if (!work_add(w, &w->announcements, a))
             return no_memory(err);
         e->said = a;
@@ -166,5 +169,5 @@ int announce_all(struct work *w, struct outbox *outbox, size_t *ret_rows, struct
         if (parked_row(w, w->parked.p[i], &rows[n++], err) < 0)
             return -1;
     *ret_rows = n;
-    return n ? outbox_append(outbox, w->pg, rows, n, err) : 0;
+    return n && !FAULT("outbox-omitted") ? outbox_append(outbox, w->pg, rows, n, err) : 0;
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "contracts/field.h"
+#include "events/base/fault.h"
 #include "outbox/append.h"
 #include "workers/catalogue/types.h"
 #include "workers/catalogue/work.h"
@@ -81,7 +82,7 @@ static enum found add_refs(struct work *w, const struct thing *t, struct entity 
 
 static enum found add_alias(struct work *w, const struct thing *t, struct entity *e)
 {
-    if (!t->has_id || work_by_id(w, t->kind, t->id) == e)
+    if (!t->has_id || work_by_id(w, t->kind, t->id) == e || FAULT("alias-forgotten"))
         return FOUND;
     struct new_alias *a = arena_alloc(w->arena, sizeof(*a));
     if (!a)

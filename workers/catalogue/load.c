@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "contracts/json.h"
+#include "events/base/fault.h"
 #include "workers/catalogue/column.h"
 #include "workers/catalogue/load.h"
 #include "workers/catalogue/sql.h"
@@ -77,7 +78,11 @@ int load_ids(struct work *w, enum entity_kind kind, const struct uuid ids[], siz
         return 0;
     CLEANUP(pg_clearp) PGresult *r = NULL;
     struct pg_param param = pg_array_param(&array);
+    if (FAULT("rows-unlocked") && pg_run(w->pg, "SAVEPOINT before_locks", err) < 0)
+        return -1;
     if (pg_query(w->pg, load_statements[kind], &param, 1, &r, err) < 0)
+        return -1;
+    if (FAULT("rows-unlocked") && pg_run(w->pg, "ROLLBACK TO before_locks", err) < 0)
         return -1;
     for (int row = 0; row < PQntuples(r); row++) {
         struct entity *e;

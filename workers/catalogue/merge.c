@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "contracts/field.h"
+#include "events/base/fault.h"
 #include "workers/catalogue/merge.h"
 
 #define EXISTS_NAME "@exists"
@@ -49,13 +50,20 @@ uint64_t merge_mask_listed(const struct kind *kind, char *const names[], size_t 
     return mask & kind_stored_mask(kind);
 }
 
+static bool is_newer(struct clock at, struct clock have)
+{
+    if (FAULT("clock-reversed") && have.time_us != CLOCK_NEVER)
+        return clock_cmp(at, have) < 0;
+    return clock_cmp(at, have) > 0;
+}
+
 uint64_t merge_would_change(const struct fields *to, const ProtobufCMessage *from, uint64_t mask,
                             struct clock at)
 {
     uint64_t changes = 0;
     for (unsigned i = 0; i < to->kind->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &to->kind->message->fields[i];
-        if (mask & field_bit((int)i) && clock_cmp(at, to->clocks[i]) > 0 &&
+        if (mask & field_bit((int)i) && is_newer(at, to->clocks[i]) &&
             !field_equal(to->message, from, field))
             changes |= field_bit((int)i);
     }
@@ -67,7 +75,7 @@ void merge_fields(struct fields *to, const ProtobufCMessage *from, uint64_t mask
 {
     uint64_t changes = merge_would_change(to, from, mask, at);
     for (unsigned i = 0; i < to->kind->n_fields; i++) {
-        if (!(mask & field_bit((int)i)) || clock_cmp(at, to->clocks[i]) <= 0)
+        if (!(mask & field_bit((int)i)) || !is_newer(at, to->clocks[i]))
             continue;
         to->clocks[i] = at;
         result->moved = true;
@@ -80,7 +88,7 @@ void merge_fields(struct fields *to, const ProtobufCMessage *from, uint64_t mask
 bool merge_existence(struct fields *to, bool deleted, struct clock at, struct merged *result)
 {
     struct clock *clock = &to->clocks[to->kind->n_fields];
-    if (clock_cmp(at, *clock) <= 0)
+    if (!is_newer(at, *clock) && !FAULT("existence-clock-ignored"))
         return false;
     *clock = at;
     result->moved = true;

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "contracts/wire.h"
+#include "events/base/fault.h"
 #include "workers/catalogue/load.h"
 #include "workers/catalogue/pending.h"
 #include "workers/catalogue/sql.h"
@@ -94,7 +95,7 @@ int pending_apply(struct work *w, struct err *err)
         }
         for (; aliases < w->aliases.n; aliases++)
             pg_array_uuid(&ids, ((struct new_alias *)w->aliases.p[aliases])->id);
-        if (ids.n == 0)
+        if (ids.n == 0 || FAULT("pending-forgotten"))
             return 0;
         struct list ops = {0};
         if (take(w, &ids, &ops, err) < 0)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events/base/fault.h"
 #include "events/metrics.h"
 #include "workers/catalogue/column.h"
 #include "workers/catalogue/sql.h"
@@ -346,7 +347,7 @@ static int store_inbox(struct work *w, struct err *err)
         pg_array_i64(a++, op->revision);
         pg_array_text(a++, view_of(outcome_name(op->outcome)));
     }
-    if (run_all(w, &sql_inbox_insert, &c, "inbox row", err) < 0)
+    if (!FAULT("inbox-dropped") && run_all(w, &sql_inbox_insert, &c, "inbox row", err) < 0)
         return -1;
     return settled.a[0].n ? run(w, &sql_inbox_settle, &settled, NULL, err) : 0;
 }

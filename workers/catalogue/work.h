@@ -42,6 +42,7 @@ struct announcement {
     const char
         *inherited; /* what changed in its search document beside its fields; NULL = nothing */
     int64_t revision;
+    struct announcement *before; /* the one before it about the entity */
 };
 
 struct new_alias {

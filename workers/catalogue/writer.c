@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "contracts/wire.h"
+#include "events/base/fault.h"
 #include "events/metrics.h"
 #include "events/worker.h"
 #include "workers/catalogue/announce.h"
@@ -140,6 +141,8 @@ static int leave_out_seen(struct writer *w, struct op *ops[], size_t *n, struct 
 static int lock_creation(struct writer *w, bool alone, struct err *err)
 {
     struct pg_param key = pg_i64(CREATION_LOCK);
+    if (FAULT("creation-unlocked"))
+        return 0;
     return pg_query(w->pg, alone ? &sql_lock_waiting : &sql_lock_creating, &key, 1, NULL, err);
 }
 
@@ -193,7 +196,7 @@ static int say_members(struct work *work, const struct follow *f, const PGresult
 /* Members whose search documents change with their anime. */
 static int follow_members(struct work *work, struct err *err)
 {
-    if (work->follows.n == 0)
+    if (work->follows.n == 0 || FAULT("members-not-followed"))
         return 0;
     CLEANUP(pg_array_deinit) struct pg_array ids;
     pg_array_init(&ids, PG_UUIDS, ARRAY_BYTES);
@@ -239,10 +242,16 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
     if (pending_apply(&work, err) < 0 || follow_members(&work, err) < 0 ||
         store_revisions(&work, err) < 0 || store_entities(w->store, &work, err) < 0)
         return -1;
+    if (FAULT("outbox-apart") && (pg_commit(w->pg, err) < 0 || pg_begin(w->pg, err) < 0))
+        return -1;
     size_t rows;
     if (announce_all(&work, w->outbox, &rows, err) < 0 ||
-        store_outcomes(w->store, &work, err) < 0 || pg_commit(w->pg, err) < 0)
+        store_outcomes(w->store, &work, err) < 0)
         return -1;
+    KILL_POINT("before-commit");
+    if (pg_commit(w->pg, err) < 0)
+        return -1;
+    KILL_POINT("after-commit");
     *ret_hint |= rows > 0;
     w->committed++;
     return 0;
@@ -275,14 +284,14 @@ static int transact_patiently(struct writer *w, struct written written[], size_t
         if (result == 0)
             break;
         pg_rollback(w->pg);
-        if (!is_race(err))
+        if (!is_race(err) || FAULT("loser-not-redone"))
             break;
         metric_add(w->redone, 1);
     }
     free(ops);
     if (result < 0 && is_race(err))
         err->class = ERR_RETRY; /* 23505 between writers is no fault of the event */
-    return result;
+    return FAULT("loser-not-redone") && is_race(err) ? 0 : result;
 }
 
 static void run_halving(struct writer *w, struct written written[], size_t n, bool *ret_hint)
