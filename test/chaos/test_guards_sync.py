@@ -221,5 +221,6 @@ def test_one_of_two_guards_is_enough(rig, fault):
 @pytest.mark.parametrize("scenario, fault", [(s, f) for s, faults in SCENARIOS.items() for f in faults],
                          ids=lambda v: v if isinstance(v, str) else v.__name__)
 def test_without_the_guard(rig, scenario, fault):
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError) as seen:
         scenario(rig(fault))
+    print(str(seen.value)[:500])
