@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/base/uuid.h"
 
@@ -111,9 +112,10 @@ static void put_own(struct builder *b, const struct dead_letter *f)
 {
     char fingerprint[17];
 
-    put(b, "Nats-Msg-Id",
-        arena_printf(b->arena, "%s:%lld:%s:%llu", f->stream, (long long)f->stream_created_s,
-                     f->consumer, (unsigned long long)f->sequence));
+    if (!FAULT("dead-letter-without-id"))
+        put(b, "Nats-Msg-Id",
+            arena_printf(b->arena, "%s:%lld:%s:%llu", f->stream, (long long)f->stream_created_s,
+                         f->consumer, (unsigned long long)f->sequence));
     put(b, "Nats-Expected-Stream", "ANIME_DLQ");
     put_text(b, "Echora-Dlq-Stream", view_of(f->stream), 64);
     put_text(b, "Echora-Dlq-Consumer", view_of(f->consumer), 64);

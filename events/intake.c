@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/event_internal.h"
 #include "events/log.h"
 #include "events/nats_error.h"
@@ -217,11 +218,12 @@ void intake_review(struct intake *in, int64_t now_ms)
     for (size_t i = 0; i < in->n; i++) {
         struct source *s = &in->sources[i];
 
-        if (in->generation != generation) {
+        if (in->generation != generation && !FAULT("pulls-kept")) {
             s->credit = 0; /* the server forgot them with the connection */
             s->not_before_ms = 0;
             s->look = true; /* a server that lost its state must not look idle */
-        } else if (s->credit > 0 && connected && now_ms - s->heard_ms > SILENT_MS) {
+        } else if (s->credit > 0 && connected && now_ms - s->heard_ms > SILENT_MS &&
+                   !FAULT("silence-ignored")) {
             s->credit = 0;
             s->silent++;
             metric_add(s->binding->metrics.pull_trouble, 1);

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/pg_error.h"
 #include "events/pg_types.h"
 
@@ -384,6 +385,8 @@ int pg_commit(struct pg *pg, struct err *err)
             if (err != NULL)
                 err->class = ERR_UNCERTAIN;
             pg_reset(pg);
+            if (FAULT("uncertain-commit-is-done"))
+                return 0;
         } else {
             pg_rollback(pg);
         }

@@ -86,6 +86,14 @@ class Bus:
                 return False
         return True
 
+    def hasten(self, stream, ack_wait, max_deliver=200):
+        """Shorter ack waits for all consumers of a stream, and deliveries enough for what a test then does."""
+        async def go():
+            for info in await self.js.consumers_info(stream):
+                info.config.ack_wait, info.config.max_deliver = ack_wait, max_deliver
+                await self.js.add_consumer(stream, info.config)
+        self.wait(go(), 20)
+
     def message(self, stream, sequence):
         return self.wait(self.js.get_msg(stream, sequence))
 

@@ -8,6 +8,7 @@ Test:     folder   a temporary folder for this test's logs and files
           qdrant   the Qdrant front without collections
           spawn    spawn("catalogue", env={…}) starts a worker against db, streams and qdrant
           echora   runs the CLI: echora("publish", "anime.enriched", input=…)
+          proxy    proxy(server) stands between its clients and a server (harness/proxy.py)
 """
 import os
 import shutil
@@ -20,6 +21,7 @@ from ops.fleet import system
 
 from . import fleet, servers
 from .bus import Bus
+from .proxy import Proxy
 from .settings import QDRANT_FRONT
 
 
@@ -161,6 +163,20 @@ def spawn(request, folder):
     for worker in workers:
         if worker.alive():
             worker.stop()
+
+
+@pytest.fixture
+def proxy():
+    """Proxies in front of servers. Workers are stopped before: ask for `proxy` ahead of `spawn`."""
+    made = []
+
+    def start(server):
+        made.append(Proxy(server.port))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

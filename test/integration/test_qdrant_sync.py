@@ -1,128 +1,19 @@
-"""The index follows the catalogue: whole chain, real servers, and a Qdrant that misbehaves on the way.
-
-The oracle below computes payloads, search texts and embedding hashes from the published JSON alone.
-"""
-import hashlib
+"""The index follows the catalogue: whole chain, real servers, and a Qdrant that misbehaves on the way."""
 import http.server
 import json
 import math
 import random
 import threading
 import time
-import uuid
 
 import pytest
-from harness.catalogue import DURABLES
+from harness.chain import SYNC, Chain, anime, check_anime, emb, ident
 from harness.process import Process, eventually
+from harness.provider import MODEL, Provider
 from harness.servers import http_get
 from harness.settings import QDRANT_FRONT, VENV
 
 from ops.fleet import system
-
-SYNC = ("anime-created", "anime-synced", "anime-deleted", "character-synced", "episode-synced")
-TITLES = ["Cowboy Bebop", "Fullmetal Alchemist", "Frieren", "Mushishi", "Monster", "銀河英雄伝説"]
-
-
-def ident(kind, i):
-    return str(uuid.UUID(int=(0x01900000 << 96) + (kind << 80) + (7 << 76) + (8 << 60) + i))
-
-
-def anime(i, characters=(), episodes=(), **fields):
-    return {"animeId": ident(1, i),
-            "anime": {"title": f"{TITLES[i % 6]} {i}", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
-                      "tags": ["space", f"tag {i % 7}"], "genres": ["Action"], "year": 1998 + i % 20,
-                      "sources": [f"https://myanimelist.net/anime/{1000 + i}"], **fields},
-            "characters": list(characters), "episodes": list(episodes)}
-
-
-# --- the oracle ----------------------------------------------------------------------------------------
-
-PREFIXES = {"type": "ANIME_TYPE_", "status": "ANIME_STATUS_", "season": "ANIME_SEASON_",
-            "rating": "ANIME_RATING_", "source_material": "SOURCE_MATERIAL_TYPE_"}
-TEXTS = {"anime": [("title", "title"), ("title", "titleEnglish"), ("title", "titleJapanese"), ("title", "synonyms"),
-                   ("synopsis", "synopsis"), ("tag", "tags"), ("genre", "genres"), ("demographic", "demographics")],
-         "character": [("title", "name"), ("title", "nameNative"), ("title", "nameVariations"), ("title", "nicknames"),
-                       ("synopsis", "description"), ("tag", "traits")],
-         "episode": [("title", "title"), ("title", "titleRomaji"), ("title", "titleJapanese"),
-                     ("synopsis", "synopsis")]}
-
-
-def emb(kind, thing, model="hash/1"):
-    text = model
-    for field, name in TEXTS[kind]:
-        values = thing.get(name) or []
-        for value in [values] if isinstance(values, str) else values:
-            if value.strip():
-                text += f"\x1e{field}\x1f{value.strip()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def check_anime(payload, event, model="hash/1"):
-    want = event["anime"]
-    assert payload["entity_type"] == "anime" and payload["title"] == want["title"]
-    for name in ("type", "status"):
-        assert PREFIXES[name] + payload[name] == want[name]
-    for name in ("tags", "genres", "year", "sources"):
-        assert payload[name] == want[name], name
-    assert payload["nsfw"] is want.get("nsfw", False)
-    assert payload.get("episode_count", 0) == max(want.get("episodeCount", 0), len(event["episodes"]))
-    assert payload["emb"] == emb("anime", want, model)
-    assert payload["rev"] > 0 and len(payload["trace"]) == 32
-
-
-# --- the rig -------------------------------------------------------------------------------------------
-
-class Chain:
-    def __init__(self, db, streams, qdrant, spawn, echora):
-        self.db, self.streams, self.qdrant, self.spawn, self.echora = db, streams, qdrant, spawn, echora
-        self.catalogue = spawn("catalogue")
-        self.relay = spawn("relay")
-        self.bus = streams.bus()
-
-    def publish(self, *events, subject="anime.enriched"):
-        result = self.echora("publish", subject, "--json", input="\n".join(map(json.dumps, events)))
-        assert result.code == 0, result
-        return result.lines
-
-    def ask(self, subject, user="operator", timeout=30, **body):
-        reply = self.streams.bus(user).request(subject, json.dumps(body).encode(), timeout=timeout,
-                                               headers={"Content-Type": "application/json"})
-        assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
-        return json.loads(reply.data)
-
-    def drift(self, **body):
-        got = self.ask("catalog.reconcile", **body)
-        return {k: int(v) for k, v in got.items()}
-
-    def points(self, vectors=False):
-        """id -> payload (or payload and vectors), by way of the alias."""
-        found, offset = {}, None
-        while True:
-            body = {"limit": 500, "with_payload": True, "with_vector": vectors}
-            if offset:
-                body["offset"] = offset
-            status, reply = self.qdrant.call("POST", "/collections/anime_database/points/scroll", body)
-            if status == 404:
-                return {}
-            for p in reply["result"]["points"]:
-                found[p["id"]] = (p["payload"], p["vector"]) if vectors else p["payload"]
-            offset = reply["result"]["next_page_offset"]
-            if offset is None:
-                return found
-
-    def living(self):
-        return {i: p for i, p in self.points().items() if not p.get("deleted")}
-
-    def quiet(self, timeout=40):
-        """Every published event is written, relayed and settled by sync."""
-        def done():
-            return (self.bus.settled("ANIME_EVENTS", *DURABLES.values())
-                    and self.db.one("SELECT count(*) FROM outbox") == self.bus.stream("ANIME_SYNC").state.last_seq
-                    and self.bus.settled("ANIME_SYNC", *(f"qdrant-{name}" for name in SYNC)))
-        eventually(done, timeout, "all synced")
-
-    def dead_letters(self):
-        return self.bus.messages("ANIME_DLQ")
 
 
 @pytest.fixture
@@ -385,54 +276,32 @@ def test_reconcile_counts_and_repairs(chain, spawn):
         assert {k: v for k, v in now[ident(1, i)].items() if k != "trace"} == same
 
 
-class Provider(http.server.BaseHTTPRequestHandler):
-    """A stand-in for an embedding service of the OpenAI kind, two answers and one fault."""
-    mode = "away"
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        body = {"data": [{"index": i, "embedding": [float(len(t)), 1.0, 2.0, -3.0]}
-                         for i, t in enumerate(asked["input"])]}
-        if Provider.mode == "wrong":
-            body["data"][0]["embedding"].append(1.0)
-        out = json.dumps(body).encode()
-        self.send_response(500 if Provider.mode == "away" else 200)
-        self.send_header("Content-Length", str(len(out)))
-        self.end_headers()
-        self.wfile.write(out)
-
-    def log_message(self, *args):
-        pass
-
-
 def test_provider_away_is_pending_and_repaired(chain, spawn):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    provider = Provider()
     try:
-        Provider.mode = "away"
-        worker = spawn("qdrant", argv=["--embed-provider=http", "--embed-dimension=4",
-                                       f"--embed-url=http://127.0.0.1:{server.server_address[1]}"])
+        provider.mode = "away"
+        worker = spawn("qdrant", argv=provider.argv())
         events = [anime(i) for i in range(12)]
         chain.publish(*events[:6])
         chain.quiet()
-        Provider.mode = "wrong"
+        provider.mode = "dimension"
         chain.publish(*events[6:])
         chain.quiet()
         points = chain.points(vectors=True)
         assert len(points) == 12 and worker.is_ready()
         assert all(p["emb"] == "pending" and set(v) == {"bm25"} for p, v in points.values())
         assert chain.drift() == {"compared": 12, "pending": 12}
-        Provider.mode = "there"
+        provider.mode = "there"
         time.sleep(6)  # the longest pause of its breaker
         assert chain.drift(repair=True)["enqueued"] == 12
         chain.quiet()
         points = chain.points(vectors=True)
         for event in events:
-            check_anime(points[event["animeId"]][0], event, "http/openai/bge-m3/4")
+            check_anime(points[event["animeId"]][0], event, MODEL)
             assert set(points[event["animeId"]][1]) == {"bm25", "dense"}
         assert chain.drift() == {"compared": 12}
     finally:
-        server.shutdown()
+        provider.close()
 
 
 def test_another_provider_is_refused_by_name(chain, spawn):

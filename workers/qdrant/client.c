@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events/base/fault.h"
 #include "events/http.h"
 
 enum {
@@ -101,6 +102,12 @@ int qdrant_about(struct qdrant *q, json_t **ret, struct err *err)
     return call(q, "GET", "/", (struct view){0}, ret, err);
 }
 
+static int bad_reply(struct err *err, const char *op)
+{
+    return err_set_dep(err, ERR_UNAVAILABLE, DEP_QDRANT, "qdrant-reply", op,
+                       "the answer is no result of Qdrant");
+}
+
 int qdrant_call(struct qdrant *q, const char *method, const char *path, struct view body,
                 json_t **ret_result, struct err *err)
 {
@@ -108,10 +115,9 @@ int qdrant_call(struct qdrant *q, const char *method, const char *path, struct v
     if (call(q, method, path, body, &root, err) < 0)
         return -1;
     json_t *result = json_object_get(root, "result");
-    if (!result) {
+    if (!result || json_is_null(result)) {
         json_decref(root);
-        return err_set_dep(err, ERR_UNAVAILABLE, DEP_QDRANT, "qdrant-reply", method,
-                           "the answer is no result of Qdrant");
+        return bad_reply(err, method);
     }
     if (ret_result)
         *ret_result = json_incref(result);
@@ -125,6 +131,8 @@ static int check_completed(const json_t *result, const char *op, struct err *err
     if (status && strcmp(status, "completed") == 0)
         return 0;
     const char *code = "qdrant-reply";
+    if (status && FAULT("acknowledged-is-done"))
+        return 0;
     if (status && strcmp(status, "acknowledged") == 0)
         code = "qdrant-acknowledged";
     else if (status && strcmp(status, "wait_timeout") == 0)
@@ -143,7 +151,7 @@ int qdrant_write(struct qdrant *q, const char *method, const char *path, struct 
     if (qdrant_call(q, method, full, body, &result, err) < 0)
         return -1;
     int rc = 0;
-    if (json_is_array(result)) {
+    if (json_array_size(result) > 0) {
         for (size_t i = 0; rc == 0 && i < json_array_size(result); i++)
             rc = check_completed(json_array_get(result, i), path, err);
     } else {
@@ -205,9 +213,25 @@ int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n, struc
     json_t *result = NULL;
     if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
         return -1;
+    int rc = json_is_array(result) ? 0 : bad_reply(err, "read marks");
     for (size_t i = 0; i < json_array_size(result); i++)
         place(json_array_get(result, i), ids, n, marks);
     json_decref(result);
+    return rc;
+}
+
+int qdrant_scroll(struct qdrant *q, struct view body, json_t **ret_result, struct err *err)
+{
+    char path[PATH_MAX_BYTES];
+    snprintf(path, sizeof(path), "/collections/%s/points/scroll", q->collection);
+    json_t *result = NULL;
+    if (qdrant_call(q, "POST", path, body, &result, err) < 0)
+        return -1;
+    if (!json_is_array(json_object_get(result, "points")) && !FAULT("any-answer-is-a-page")) {
+        json_decref(result);
+        return bad_reply(err, "scroll");
+    }
+    *ret_result = result;
     return 0;
 }
 
@@ -230,8 +254,7 @@ static int report_children(const json_t *points, found_fn *found, void *ctx, str
 int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *ctx,
                     struct err *err)
 {
-    char path[PATH_MAX_BYTES], anime_text[UUID_TEXT], next[UUID_TEXT] = "";
-    snprintf(path, sizeof(path), "/collections/%s/points/scroll", q->collection);
+    char anime_text[UUID_TEXT], next[UUID_TEXT] = "";
     uuid_format(anime, anime_text);
     do {
         json_t *result = NULL;
@@ -243,7 +266,7 @@ int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *
         if (next[0])
             buf_printf(&q->body, ",\"offset\":\"%s\"", next);
         buf_putc(&q->body, '}');
-        if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
+        if (qdrant_scroll(q, buf_view(&q->body), &result, err) < 0)
             return -1;
         int rc = report_children(json_object_get(result, "points"), found, ctx, err);
         const char *more = json_string_value(json_object_get(result, "next_page_offset"));

@@ -40,6 +40,9 @@ MUST_CHECK int qdrant_write(struct qdrant *q, const char *method, const char *pa
 /* rev, emb and deleted of points, in the order of ids; absent ones have present == false. */
 MUST_CHECK int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n,
                                  struct stored marks[], struct err *err);
+/* One page of points; body as Qdrant wants it. *ret_result has an array `points`. */
+MUST_CHECK int qdrant_scroll(struct qdrant *q, struct view body, json_t **ret_result,
+                             struct err *err);
 /* Calls found for every character and episode whose anime_ids hold this anime. */
 typedef int found_fn(void *ctx, enum doc_kind kind, struct uuid id, struct err *err);
 MUST_CHECK int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *ctx,

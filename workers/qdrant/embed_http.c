@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "events/base/fault.h"
 #include "events/http.h"
 
 enum {
@@ -104,13 +105,13 @@ static int read_vector(const json_t *values, size_t dimension, float *vector, st
             return bad_reply(err, "a vector holds something that is no number");
         double v = json_number_value(value);
         squares += v * v;
-        vector[i] = (float)v;
     }
-    if (!isfinite(squares) || squares <= 0)
+    if (!isnormal(squares) && !FAULT("any-vector-accepted"))
         return bad_reply(err, "a vector is zero or not finite");
+    /* In doubles up to here: what a float can't hold may still have a direction. */
     double norm = sqrt(squares);
     for (size_t i = 0; i < dimension; i++)
-        vector[i] = (float)((double)vector[i] / norm);
+        vector[i] = (float)(json_number_value(json_array_get(values, i)) / norm);
     return 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include "workers/qdrant/plan.h"
 
+#include "events/base/fault.h"
+
 static bool holds_embedding(const struct committed *want, const struct stored *have)
 {
     return strcmp(have->emb, want->emb) == 0;
@@ -20,6 +22,8 @@ struct plan plan_point(const struct committed *want, const struct stored *have, 
     bool same = at_all && have->rev == want->rev;
     struct plan plan = {PLAN_UPSERT, repair || same};
     if (want->deleted) {
+        if (FAULT("tombstone-omitted") && !have->present)
+            return (struct plan){PLAN_NOTHING, false};
         plan.action = same && have->deleted && !repair ? PLAN_NOTHING : PLAN_TOMBSTONE;
         return plan;
     }

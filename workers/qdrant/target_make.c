@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "events/base/fault.h"
 #include "workers/qdrant/target.h"
 
 enum { MEMBER_PAGES_MAX = 4096 };
@@ -228,7 +229,7 @@ static int make_target(struct sync *s, enum doc_kind kind, const CatalogEntry *e
         t->want = (struct committed){.rev = item->least_rev, .deleted = true};
         return 1;
     }
-    if (entry->revision < item->least_rev) {
+    if (entry->revision < item->least_rev && !FAULT("stale-reply-accepted")) {
         err_set_dep(&item->err, ERR_RETRY, DEP_CATALOGUE, "stale-read", "read committed state",
                     "the catalogue answered an older revision than the event's");
         return 0;

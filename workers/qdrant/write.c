@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "events/base/fault.h"
+
 enum {
     BODY_MAX = 8 << 20,
     BODY_SOFT_MAX = 3 << 20, /* a request is closed when its points pass this */
@@ -119,8 +121,9 @@ static void put_point(struct buf *out, const struct point_write *w, const char *
 
 static void put_range(struct buf *out, const struct point_write *w)
 {
+    bool any = w->action == PLAN_PAYLOAD && FAULT("payload-without-rev");
     buf_printf(out, "{\"key\":\"rev\",\"range\":{\"%s\":%lld}}", w->or_equal ? "lte" : "lt",
-               (long long)w->rev);
+               any ? 1LL << 52 : (long long)w->rev);
 }
 
 static void put_points(struct buf *out, struct point_write *const writes[], size_t n,
@@ -139,6 +142,10 @@ void put_upsert_body(struct buf *out, struct point_write *const writes[], size_t
 {
     buf_puts(out, "{\"points\":[");
     put_points(out, writes, n, dimension);
+    if (FAULT("upsert-unguarded")) {
+        buf_puts(out, "]}");
+        return;
+    }
     buf_puts(out, "],\"update_filter\":{\"should\":[{\"is_empty\":{\"key\":\"rev\"}}");
     for (size_t i = 0; i < n; i++) {
         char id[UUID_TEXT];
@@ -159,7 +166,8 @@ void put_payload_body(struct buf *out, struct point_write *const writes[], size_
         buf_printf(out, "%s{\"overwrite_payload\":{\"payload\":", i ? "," : "");
         put_payload_of(out, writes[i]);
         buf_printf(out, ",\"filter\":{\"must\":[{\"has_id\":[\"%s\"]},", id);
-        buf_printf(out, "{\"key\":\"emb\",\"match\":{\"value\":\"%s\"}},", writes[i]->emb);
+        if (!FAULT("payload-without-emb"))
+            buf_printf(out, "{\"key\":\"emb\",\"match\":{\"value\":\"%s\"}},", writes[i]->emb);
         put_range(out, writes[i]);
         buf_puts(out, "]}}}");
     }
