@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "contracts/json.h"
 #include "contracts/wire.h"
 #include "workers/catalogue/load.h"
 #include "workers/catalogue/pending.h"
@@ -17,20 +18,26 @@ static int no_memory(struct err *err)
                    "the batch's memory is spent");
 }
 
-/* Value of the first header of that name, NULL when there is none. */
-static const char *pending_header(struct view json, const char *name, struct arena *arena)
+/* *ret is the value of the first header of that name, NULL when there is none. False when memory is
+ * out: an update must not lose its flag for that. */
+static bool pending_header(struct view json, const char *name, struct arena *arena,
+                           const char **ret)
 {
-    json_auto_t *pairs = json_loadb(json.p, json.n, 0, NULL);
+    json_error_t why = {0};
+    json_auto_t *pairs = json_loadb(json.p, json.n, 0, &why);
     size_t i;
     json_t *pair;
+    *ret = NULL;
+    if (!pairs && json_no_memory(&why))
+        return false;
     json_array_foreach(pairs, i, pair)
     {
         const char *have = json_string_value(json_array_get(pair, 0));
         const char *value = json_string_value(json_array_get(pair, 1));
         if (have && value && strcmp(have, name) == 0)
-            return arena_strdup(arena, view_of(value));
+            return (*ret = arena_strdup(arena, view_of(value))) != NULL;
     }
-    return NULL;
+    return true;
 }
 
 /* The stored event as an operation; NULL with err untouched when it can't be one any more. */
@@ -53,7 +60,8 @@ static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret
                     w->arena, &message, &bad) < 0 ||
         op_init(op, def, message, w->arena, &bad) < 0)
         return arena_overflowed(w->arena) ? no_memory(err) : 0;
-    op->risk_flag = pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena);
+    if (!pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena, &op->risk_flag))
+        return no_memory(err);
     op->consumer = consumer;
     op->payload = (struct bytes){payload, stored.n};
     op->stream_sequence = (uint64_t)pg_get_i64(r, row, 4);
@@ -72,7 +80,7 @@ static int take(struct work *w, struct pg_array *ids, struct list *ret_ops, stru
     if (pg_query(w->pg, &sql_take_pending, &param, 1, &r, err) < 0)
         return -1;
     for (int row = 0; row < PQntuples(r); row++) {
-        struct op *op;
+        struct op *op = NULL;
         if (op_of_row(w, r, row, &op, err) < 0)
             return -1;
         if (op && !work_add(w, ret_ops, op))
