@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "contracts/json.h"
 #include "events/http.h"
 
 enum {
@@ -104,13 +105,13 @@ static int read_vector(const json_t *values, size_t dimension, float *vector, st
             return bad_reply(err, "a vector holds something that is no number");
         double v = json_number_value(value);
         squares += v * v;
-        vector[i] = (float)v;
     }
-    if (!isfinite(squares) || squares <= 0)
+    if (!isnormal(squares))
         return bad_reply(err, "a vector is zero or not finite");
+    /* Brought to unit length first: the numbers themselves may be beyond a float. */
     double norm = sqrt(squares);
     for (size_t i = 0; i < dimension; i++)
-        vector[i] = (float)((double)vector[i] / norm);
+        vector[i] = (float)(json_number_value(json_array_get(values, i)) / norm);
     return 0;
 }
 
@@ -153,8 +154,10 @@ static int read_list(const char *api, const json_t *list, size_t n, size_t dimen
 int embed_http_parse(const char *api, struct view reply, size_t n, size_t dimension, float *vectors,
                      struct err *err)
 {
-    json_error_t why;
-    json_t *root = json_loadb(reply.p, reply.n, 0, &why);
+    json_error_t why = {0};
+    json_t *root = json_loadb(reply.p ? reply.p : "", reply.n, 0, &why);
+    if (!root && json_no_memory(&why))
+        return err_set(err, ERR_RETRY, "no-memory", "embed texts", "no memory");
     if (!root)
         return bad_reply(err, "it is no JSON");
     const json_t *list = strcmp(api, "tei") == 0      ? root
@@ -170,8 +173,7 @@ int embed_http_texts(struct embed_http *e, const struct view texts[], size_t n, 
 {
     const char *path = put_body(e, texts, n);
     if (buf_failed(&e->body))
-        return err_set(err, ERR_REJECT, "too-large", "embed texts", "the texts pass %d bytes",
-                       BODY_MAX);
+        return buf_error(&e->body, "embed texts", "the request", err);
     if (http_call(e->http, "POST", path, "application/json", buf_view(&e->body), &e->reply, err) <
         0)
         return -1;

@@ -80,6 +80,7 @@ static const struct {
      "{\"data\":[{\"index\":1,\"embedding\":[0,2]},{\"index\":0,\"embedding\":[3,4]}]}", true},
     {"tei", "tei", "[[3,4],[0,2]]", true},
     {"ollama", "ollama", "{\"embeddings\":[[3,4],[0,2]]}", true},
+    {"beyond a float", "tei", "[[3e150,4e150],[0,2e-150]]", true},
     {"one missing", "tei", "[[3,4]]", false},
     {"same index twice", "openai",
      "{\"data\":[{\"index\":0,\"embedding\":[0,2]},{\"index\":0,\"embedding\":[3,4]}]}", false},
