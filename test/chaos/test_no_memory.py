@@ -19,6 +19,7 @@ from harness.settings import BUILD, LONG
 from ops.fleet import system
 
 SAMPLES = 40 if LONG else 5
+WHOSE = ["own", "all"] if LONG else ["own"]  # allocations
 NAMED = range(1, 9)  # exit codes of events/worker.h
 
 
@@ -102,9 +103,9 @@ def write(streams, db, spawn, folder, synopsis=3000, samples=SAMPLES, **starved)
     assert sorted(told) == sorted(sent)
 
 
-@pytest.mark.parametrize("libraries", [False, True], ids=["own", "libraries"])
+@pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_writer(streams, db, spawn, folder, libraries):
-    write(streams, db, spawn, folder, libraries=libraries)
+    write(streams, db, spawn, folder, libraries=libraries == "all")
 
 
 def test_writer_every_large_allocation(streams, db, spawn, folder):
@@ -117,7 +118,7 @@ def test_it_is_seen(streams, db, spawn, folder, fault):
         write(streams, db, spawn, folder, synopsis=100_000, samples=100, least=60_000, env={"PLANTED_FAULTS": fault})
 
 
-@pytest.mark.parametrize("libraries", [False, True], ids=["own", "libraries"])
+@pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_relay(streams, db, spawn, folder, libraries):
     bus, written = streams.bus("admin"), [0]
 
@@ -126,12 +127,12 @@ def test_relay(streams, db, spawn, folder, libraries):
             outbox.fill(connection, 40)
         written[0] += 40
 
-    relay = Starved(spawn, folder, "relay", libraries)
+    relay = Starved(spawn, folder, "relay", libraries == "all")
     relay.each(act, lambda: outbox.stored(bus) >= written[0])
     assert outbox.check(db, bus) == written[0] == outbox.stored(bus)
 
 
-@pytest.mark.parametrize("libraries", [False, True], ids=["own", "libraries"])
+@pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_sync(streams, db, qdrant, spawn, folder, libraries):
     catalogue, sent = Catalogue(streams, db), {}
     spawn("catalogue")
@@ -147,7 +148,7 @@ def test_sync(streams, db, qdrant, spawn, folder, libraries):
         status, reply = qdrant.call("POST", "/collections/anime_database/points/scroll", body)
         return {p["id"]: p["payload"].get("title") for p in reply["result"]["points"]} if status == 200 else {}
 
-    sync = Starved(spawn, folder, "qdrant", libraries)
+    sync = Starved(spawn, folder, "qdrant", libraries == "all")
     sync.each(act, lambda: titles() == sent)
     eventually(lambda: catalogue.bus.settled("ANIME_SYNC", "qdrant-anime-created"), 30, "settled")
     assert catalogue.dead_letters() == []
