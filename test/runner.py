@@ -232,7 +232,7 @@ def suite_unit(report, args, build_kind):
     if not names:
         report.fail("unit", args.name or "list", "no such test", "test/run unit")
         return
-    log = ROOT / folder / "meson-logs/unit.json"
+    log = ROOT / folder / f"meson-logs/unit{'-valgrind' if args.valgrind else ''}.json"
     log.unlink(missing_ok=True)
     factor = ["--timeout-multiplier", "20"] if san else []
     wrap = ["--wrap", " ".join(VALGRIND)] if args.valgrind else []
