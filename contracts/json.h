@@ -35,6 +35,12 @@ MUST_CHECK int json_decode_value(const ProtobufCMessageDescriptor *type, const j
 unsigned json_decode_report(const ProtobufCMessageDescriptor *type, const json_t *json,
                             struct arena *arena, ProtobufCMessage **ret_message, fault_fn *report,
                             void *ctx);
+/* jansson says little of a failed allocation: no text at all, mostly. For an error that was zeroed
+ * before. */
+static inline bool json_no_memory(const json_error_t *error)
+{
+    return error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory;
+}
 /* Parses one document (any JSON value). The caller owns it: json_decref. */
 MUST_CHECK int json_parse(struct view text, json_t **ret, struct err *err);
 /* Sets one field of a message from its JSON value (JSON null clears it). */

@@ -120,6 +120,8 @@ static bool goes_on(const struct reader *r)
 
 static int fail_memory(struct reader *r)
 {
+    if (arena_no_memory(r->arena) && !r->report)
+        return err_set(r->err, ERR_RETRY, "no-memory", "read json", "no memory for the message");
     return fail(r, "too-large", NULL, "the decoded form passes the size limit");
 }
 
@@ -412,9 +414,9 @@ static int read_message(struct reader *r, const ProtobufCMessageDescriptor *type
 /* jansson's own message quotes the input, so only its code and position are passed on. */
 static int fail_parse(const json_error_t *error, struct err *err)
 {
-    switch (json_error_code(error)) {
-    case json_error_out_of_memory:
+    if (json_no_memory(error))
         return err_set(err, ERR_RETRY, "no-memory", "read json", "parsing");
+    switch (json_error_code(error)) {
     case json_error_invalid_utf8:
         return err_set(err, ERR_REJECT, "bad-utf8", "read json", "line %d column %d", error->line,
                        error->column);
@@ -439,7 +441,7 @@ static int fail_parse(const json_error_t *error, struct err *err)
 
 int json_parse(struct view text, json_t **ret, struct err *err)
 {
-    json_error_t error;
+    json_error_t error = {0};
     json_t *json =
         json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
 

@@ -333,10 +333,7 @@ static int write_message(struct writer *w, const ProtobufCMessage *message)
 
 static int finish(const struct buf *out, struct err *err)
 {
-    if (buf_failed(out))
-        return err_set(err, ERR_REJECT, "too-large", "write json",
-                       "the JSON form passes the limit of %zu bytes", out->max);
-    return 0;
+    return buf_failed(out) ? buf_error(out, "write json", "the JSON form", err) : 0;
 }
 
 int json_encode(const ProtobufCMessage *message, struct buf *out, struct err *err)

@@ -375,8 +375,7 @@ int wire_encode(const ProtobufCMessage *message, struct buf *out, struct err *er
     size_t size = protobuf_c_message_get_packed_size(message);
     uint8_t *p = buf_extend(out, size);
     if (!p)
-        return err_set(err, ERR_REJECT, "too-large", "pack", "%s of %zu bytes passes the limit",
-                       message->descriptor->name, size);
+        return buf_error(out, "pack", message->descriptor->name, err);
     protobuf_c_message_pack(message, p);
     return 0;
 }

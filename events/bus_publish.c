@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "contracts/json.h"
 #include "contracts/registry.h"
 #include "events/base/clock.h"
 #include "events/nats_error.h"
@@ -68,7 +69,8 @@ int bus_make_msg(const struct bus_message *message, const char *reply, natsMsg *
 
 int bus_parse_ack(struct view text, struct bus_ack *ret, const char *op, struct err *err)
 {
-    json_t *json = json_loadb(text.p, text.n, 0, NULL);
+    json_error_t why = {0};
+    json_t *json = json_loadb(text.p, text.n, 0, &why);
     const json_t *error = json_object_get(json, "error");
     const char *stream = json_string_value(json_object_get(json, "stream"));
     int result = 0;
@@ -77,6 +79,9 @@ int bus_parse_ack(struct view text, struct bus_ack *ret, const char *op, struct 
         result = nats_err_api(err, (int)json_integer_value(json_object_get(error, "code")),
                               (int)json_integer_value(json_object_get(error, "err_code")),
                               json_string_value(json_object_get(error, "description")), op);
+    } else if (json == NULL && json_no_memory(&why)) {
+        result = err_set_dep(err, ERR_UNCERTAIN, DEP_NATS, "no-memory", op,
+                             "no memory to read the acknowledgement");
     } else if (stream == NULL) {
         /* Somebody else answered: the subject lies in no stream but has a listener. */
         result = err_set_dep(err, ERR_FATAL, DEP_NATS, "nats-no-stream", op,

@@ -55,7 +55,8 @@ const struct nats_error_row nats_api_rows[] = {
     {10076, ERR_FATAL, NULL},       /* JetStream is not enabled */
     {10077, ERR_UNAVAILABLE, NULL}, /* store failed: stream full, disk trouble */
     {10097, ERR_REJECT, "too-large"}, {10109, ERR_FATAL, NULL}, /* stream is sealed */
-    {10122, ERR_UNAVAILABLE, NULL}, /* stream is offline (newer servers) */
+    {10118, ERR_UNAVAILABLE, NULL},                             /* stream is offline */
+    {10119, ERR_UNAVAILABLE, NULL},                             /* consumer is offline */
     {10158, ERR_RETRY, NULL},       /* a duplicate is being stored right now */
     {10167, ERR_UNAVAILABLE, NULL}, /* too many requests */
     {0, ERR_UNAVAILABLE, NULL},

@@ -78,6 +78,11 @@ static int fail(struct err *err, const char *fmt, ...)
     return err_set(err, ERR_FATAL, "config", "read configuration", "%s", text);
 }
 
+static int fail_memory(struct err *err)
+{
+    return err_set(err, ERR_FATAL, "no-memory", "read configuration", "out of memory");
+}
+
 const char *options_warning(unsigned index)
 {
     return index < n_warnings ? warnings[index] : NULL;
@@ -189,6 +194,9 @@ static int read_whole(const char *path, size_t max, struct buf *ret, mode_t *ret
     if (got < 0) {
         return fail(err, "cannot read %s", what);
     }
+    if (buf_no_memory(ret)) {
+        return fail_memory(err);
+    }
     if (buf_failed(ret)) {
         return fail(err, "%s is larger than %zu bytes", what, max);
     }
@@ -216,7 +224,7 @@ static int set_from_line(struct loader *l, struct view line, unsigned number, st
     slot->seen_in_file = true;
     slot->origin = FROM_FILE;
     slot->text = keep(view_trim(value));
-    return slot->text ? 0 : fail(err, "out of memory");
+    return slot->text ? 0 : fail_memory(err);
 }
 
 static int read_config_text(struct loader *l, struct view text, struct err *err)
@@ -259,7 +267,7 @@ static int read_environment(struct loader *l, struct err *err)
             l->slots[i].origin = FROM_ENVIRONMENT;
             l->slots[i].text = keep(view_of(text));
             if (!l->slots[i].text) {
-                return fail(err, "out of memory");
+                return fail_memory(err);
             }
         }
     }
@@ -455,7 +463,7 @@ static int convert_secret(struct slot *s, const char *where, struct err *err)
     if (fault) {
         rc = fail(err, "%s%s %s", where, what, fault);
     } else if (!(s->value.string = keep(v))) {
-        rc = fail(err, "out of memory");
+        rc = fail_memory(err);
     } else {
         warn_open_secret(s, mode);
     }
@@ -520,7 +528,7 @@ static int make_slots(struct loader *l, const struct option_set sets[], size_t n
     }
     l->slots = calloc(n ? n : 1, sizeof *l->slots);
     if (!l->slots) {
-        return fail(err, "out of memory");
+        return fail_memory(err);
     }
     for (size_t i = 0; i < n_sets; i++) {
         for (size_t k = 0; k < sets[i].n; k++) {

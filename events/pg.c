@@ -456,6 +456,8 @@ static int bind_params(struct pg *pg, const struct pg_statement *statement,
 {
     size_t total = 0;
     for (int i = 0; i < n_params; i++) {
+        if (params[i].length == PG_NO_MEMORY)
+            return err_set(err, ERR_RETRY, "no-memory", statement->name, "parameter %d", i + 1);
         if (params[i].length < 0)
             return err_set(err, ERR_REJECT, "too-large", statement->name,
                            "parameter %d passes its maximum", i + 1);
@@ -465,8 +467,7 @@ static int bind_params(struct pg *pg, const struct pg_statement *statement,
     buf_reset(&pg->scratch);
     char *out = total > 0 ? buf_extend(&pg->scratch, total) : NULL;
     if (total > 0 && out == NULL)
-        return err_set(err, ERR_REJECT, "too-large", statement->name,
-                       "text parameters of %zu bytes pass the maximum", total);
+        return buf_error(&pg->scratch, statement->name, "the list of text parameters", err);
     for (int i = 0; i < n_params; i++) {
         const struct pg_param *p = &params[i];
         size_t n = (size_t)p->length;

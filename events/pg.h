@@ -130,6 +130,6 @@ void pg_array_bool(struct pg_array *a, bool v);
 void pg_array_bytea(struct pg_array *a, struct bytes v);
 void pg_array_timestamp(struct pg_array *a, int64_t wall_us);
 void pg_array_float(struct pg_array *a, float v);
-/* The parameter; valid until the array changes. Fails (NULL data, length -1) when the buffer
- * overflowed: pg_query then returns too-large (ERR_REJECT). */
+/* The parameter; valid until the array changes. Fails (NULL data, negative length) when the buffer
+ * did: pg_query then returns too-large (ERR_REJECT) or no-memory (ERR_RETRY). */
 struct pg_param pg_array_param(struct pg_array *a);

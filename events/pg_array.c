@@ -142,7 +142,9 @@ void pg_array_float(struct pg_array *a, float v)
 
 struct pg_param pg_array_param(struct pg_array *a)
 {
-    struct pg_param p = {.type = a->array, .format = 1, .length = -1};
+    struct pg_param p = {.type = a->array,
+                         .format = 1,
+                         .length = buf_no_memory(&a->buf) ? PG_NO_MEMORY : PG_TOO_LARGE};
     if (buf_failed(&a->buf))
         return p;
     uint32_t header[5] = {htobe32(a->n > 0 ? 1 : 0), htobe32(a->has_null), htobe32(a->element),
@@ -198,7 +200,7 @@ struct pg_param pg_timestamptz(int64_t wall)
 static struct pg_param pointed(Oid type, const void *p, size_t n, int format)
 {
     return (struct pg_param){.data = p != NULL ? p : "",
-                             .length = n <= INT_MAX ? (int)n : -1,
+                             .length = n <= INT_MAX ? (int)n : PG_TOO_LARGE,
                              .type = type,
                              .format = format};
 }

@@ -27,5 +27,8 @@ enum {
 };
 
 #define PG_JSONB_VERSION 1
+/* Length of a parameter that could not be made. */
+#define PG_TOO_LARGE (-1)
+#define PG_NO_MEMORY (-2)
 /* 2000-01-01 in microseconds since 1970. */
 #define PG_EPOCH_US (946684800LL * 1000000)

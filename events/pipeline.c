@@ -239,7 +239,7 @@ static int take_ack(struct pipeline *p, natsMsg *m, struct err *err)
         r = err_set_dep(err, ERR_UNCERTAIN, DEP_NATS, "nats-ack", "publish",
                         "stored at %s %" PRIu64 ", expected %s %" PRIu64,
                         stream != NULL ? stream : "?", stored, p->stream, sequence);
-    } else if (sequence > p->acked) {
+    } else if (sequence > p->acked && sequence <= p->sent) {
         p->acked = sequence;
     }
     json_decref(ack);

@@ -8,6 +8,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <jansson.h>
 #include <malloc.h>
 #include <nats/nats.h>
 #include <poll.h>
@@ -395,6 +396,19 @@ static void print_help(const struct worker_spec *spec, const struct option_set s
     printf("\n  --describe        print consumers, requests and options as JSON\n");
 }
 
+/* jansson goes on when a text does not grow for want of memory: it would lose characters, or read
+ * on behind the text's end. Rather no process: what it has in hand comes again. */
+static void *json_memory(size_t n)
+{
+    void *p = malloc(n);
+
+    if (p == NULL) {
+        log_error("no memory to read JSON, leaving", LF_STR("code", "no-memory"));
+        _exit(EXIT_CODE_INTERNAL); /* style: allow _exit, nothing may go on in here */
+    }
+    return p;
+}
+
 int worker_main(const struct worker_spec *spec, int argc, char **argv)
 {
     static struct worker_config config;
@@ -410,6 +424,7 @@ int worker_main(const struct worker_spec *spec, int argc, char **argv)
 
     if (options == NULL)
         return EXIT_CODE_INTERNAL;
+    json_set_alloc_funcs(json_memory, free);
     const enum option_wish wish = options_wish(sets, ARRAY_LEN(sets), argc, argv);
     if (asks_describe(argc, argv)) {
         code = describe(spec);
@@ -421,7 +436,7 @@ int worker_main(const struct worker_spec *spec, int argc, char **argv)
         options_print_reference(sets, ARRAY_LEN(sets), stdout);
     } else if (options_load(sets, ARRAY_LEN(sets), argc, argv, &rest, &err) < 0) {
         fprintf(stderr, "echora-%s: %s\n", spec->name, err.text);
-        code = EXIT_CODE_USAGE;
+        code = exit_code_of(&err);
     } else if (rest < argc) {
         fprintf(stderr, "echora-%s: unexpected argument: %s\n", spec->name, argv[rest]);
         code = EXIT_CODE_USAGE;

@@ -138,8 +138,7 @@ static int add_row(struct outbox *o, const struct outbox_row *row, struct err *e
     if (put_headers(&o->headers, row, err) < 0)
         return -1;
     if (buf_failed(&o->headers))
-        return err_set(err, ERR_REJECT, "too-large", "outbox", "headers pass %d bytes",
-                       (int)HEADERS_MAX);
+        return buf_error(&o->headers, "outbox", "the header block", err);
     if (put_payload(&o->payload, row, MESSAGE_MAX - o->headers.n, err) < 0)
         return -1;
     pg_array_text(&o->columns[STREAM], view_of(row->def->stream->name));

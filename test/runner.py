@@ -18,13 +18,28 @@ PYTHON = STATE / "venv/bin/python"
 CI = os.environ.get("CI") == "true"
 TTY = sys.stdout.isatty()
 LOGS = ROOT / "build-logs"
-FUZZ_SECONDS = os.environ.get("ECHORA_FUZZ_SECONDS", "5")
+FUZZ_SECONDS = os.environ.get("ECHORA_FUZZ_SECONDS", "3")
 
 # Skips that are no fault of the build, also in CI: what a test asks for lies outside the repository.
 EXTERNAL = "real data"
 
 SANITIZERS = {"ASAN_OPTIONS": "abort_on_error=0:exitcode=99:detect_leaks=1:strict_string_checks=1",
               "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+# Reports go to files below LOGS: workers run on, and end as ever.
+CHECKED = LOGS / "checked"
+TSAN = {"TSAN_OPTIONS": f"suppressions={ROOT}/test/tsan.supp:log_path={CHECKED}/tsan:exitcode=0"}
+# Leaks count when nothing points to them any more; libraries keep what they have for the process's life.
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=0", "--leak-check=full", "--show-leak-kinds=definite",
+            "--errors-for-leak-kinds=definite", "--child-silent-after-fork=yes", f"--log-file={CHECKED}/valgrind.%p",
+            f"--suppressions={ROOT}/test/valgrind.supp"]
+# Where our threads meet: the runtime's loop and its ends, requests, the relay's lanes, telemetry.
+THREADED = ("test_events_are_handled or test_backlog_is_handled or test_bad_event or test_retry_comes_back or "
+            "test_one_trace or test_span_of or test_progress_keeps or test_dependency_trouble or "
+            "test_handler_trouble or test_drain_finishes or test_second_signal or test_request or test_lanes_share or "
+            "test_nats_away or test_rows_become or test_two_relays or test_shared_stream or test_lock_session or "
+            "test_slots_are_emptied")
+# One short run of each worker.
+ONCE = "test_events_are_handled or test_request_in_protobuf or test_rows_become or test_points_equal"
 BUILDS = {
     "gcc": ("build", ["--werror"], {}),
     "clang": ("build-clang", ["--werror"], {"CC": "clang"}),
@@ -33,6 +48,7 @@ BUILDS = {
                           "--optimization=1"], {}),
     # Test builds alone: guards can be taken away and processes killed at named points (events/base/fault.h).
     "faults": ("build-faults", ["--werror", "-Dfaults=true"], {}),
+    "tsan": ("build-tsan", ["-Db_sanitize=thread", "-Db_lundef=false", "--optimization=1"], {"CC": "clang"}),
     "fuzz": ("build-fuzz", ["-Dfuzzers=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"],
              {"CC": "clang"}),
 }
@@ -178,9 +194,37 @@ def suite_tidy(report, args, build_kind):
             report.ok()
 
 
+def flag(args, build_kind):
+    """What repeats this kind of run."""
+    return " --valgrind" if args.valgrind else {"san": " --san", "tsan": " --tsan"}.get(build_kind, "")
+
+
+def surroundings(args, build_kind):
+    """The environment for what runs under a sanitizer or valgrind."""
+    if args.valgrind:
+        return {"ECHORA_TEST_WRAPPER": " ".join(VALGRIND)}
+    return {"san": SANITIZERS, "tsan": TSAN}.get(build_kind, {})
+
+
+def clear_checked():
+    """A fresh folder for reports, which any account may write to."""
+    shutil.rmtree(CHECKED, ignore_errors=True)
+    CHECKED.mkdir(parents=True)
+    CHECKED.chmod(0o777)
+
+
+def take_checked(report, suite, repeat):
+    """Every report that a sanitizer or valgrind wrote is a failure."""
+    for file in sorted(CHECKED.glob("*")) if CHECKED.exists() else []:
+        text = file.read_text(errors="replace")
+        if text.strip():
+            what = re.search(r"SUMMARY: .*|==\d+== .*", text)
+            report.fail(suite, file.name, what.group(0) if what else "a report", repeat, text)
+
+
 def suite_unit(report, args, build_kind):
     folder = BUILDS[build_kind][0]
-    san = " --san" if build_kind == "san" else ""
+    san = flag(args, build_kind)
     # One name per line, "project:suite / name" when a project has several suites.
     lines = subprocess.run(["meson", "test", "-C", folder, "--list", "--no-rebuild", "--suite", "unit"], cwd=ROOT,
                            text=True, capture_output=True, stdin=subprocess.DEVNULL).stdout.splitlines()
@@ -189,11 +233,13 @@ def suite_unit(report, args, build_kind):
     if not names:
         report.fail("unit", args.name or "list", "no such test", "test/run unit")
         return
-    log = ROOT / folder / "meson-logs/unit.json"
+    log = ROOT / folder / f"meson-logs/unit{'-valgrind' if args.valgrind else ''}.json"
     log.unlink(missing_ok=True)
-    factor = ["--timeout-multiplier", "5"] if build_kind == "san" else []
-    call(["meson", "test", "-C", folder, "--suite", "unit", "--logbase", "unit", "--no-rebuild", *factor, *names],
-         f"unit-{build_kind}.log", SANITIZERS if build_kind == "san" else None,
+    factor = ["--timeout-multiplier", "20"] if san else []
+    wrap = ["--wrap", " ".join(VALGRIND)] if args.valgrind else []
+    clear_checked()
+    call(["meson", "test", "-C", folder, "--suite", "unit", "--logbase", "unit", "--no-rebuild", *factor, *wrap,
+          *names], f"unit-{build_kind}.log", surroundings(args, build_kind),
          lambda line: report.progress("unit " + line.strip()))
     seen = set()
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -210,6 +256,7 @@ def suite_unit(report, args, build_kind):
             report.fail("unit", name, f"{row['result'].lower()}, exit {row.get('returncode')}", repeat, text)
     for name in set(names) - seen:
         report.fail("unit", name, "did not run", f"test/run unit {name}{san}")
+    take_checked(report, "unit", f"test/run unit{san}")
 
 
 def memory_folder():
@@ -222,16 +269,18 @@ def memory_folder():
 def pytests(report, args, build_kind, suite, servers):
     """Runs of test/<suite>, one for each nats-server, or one in two halves: side by side, for most of their time is
     spent waiting."""
+    clear_checked()
     halves = 2 if len(servers) == 1 and not args.name else 0
     with ThreadPoolExecutor() as pool:
         for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats, halves), servers):
             finish()
+    take_checked(report, suite, f"test/run {suite}{flag(args, build_kind)}")
 
 
 def pytest(report, args, build_kind, suite, nats, halves):
     """One pytest run of test/<suite> against one nats-server; returns what reports its results."""
     folder = ROOT / "test" / suite
-    san = " --san" if build_kind == "san" else ""
+    san = flag(args, build_kind)
     label = suite + ("" if suite in ("contract",) else f"@{nats}")
     target, select = f"test/{suite}", []
     if args.name:
@@ -244,10 +293,9 @@ def pytest(report, args, build_kind, suite, nats, halves):
     xml.unlink(missing_ok=True)
     env = {"ECHORA_BUILD": str(ROOT / BUILDS[build_kind][0]), "ECHORA_TEST_NATS": nats,
            "ECHORA_STATE": str(STATE), "PYTHONDONTWRITEBYTECODE": "1"}
+    env.update(surroundings(args, build_kind))
     if memory_folder():
         env["TMPDIR"] = str(memory_folder())
-    if build_kind == "san":
-        env.update(SANITIZERS)
 
     def watch(line):
         found = re.search(r"test/(\S+::.*)", line)
@@ -304,9 +352,25 @@ def servers(report, args, suite):
 
 def suite_integration(report, args, build_kind):
     which = servers(report, args, "integration")
-    if build_kind == "san" and not args.nats:
+    if (build_kind != "gcc" or args.valgrind) and not args.nats:
         which = which[:1]
     pytests(report, args, build_kind, "integration", which)
+
+
+def suite_threads(report, args, build_kind):
+    """The unit tests and those integration tests where threads meet, under ThreadSanitizer."""
+    suite_unit(report, argparse.Namespace(**{**vars(args), "name": None}), "tsan")
+    suite_integration(report, argparse.Namespace(**{**vars(args), "name": args.name or THREADED}), "tsan")
+
+
+def suite_memory(report, args, build_kind):
+    """The unit tests and one short run of each worker under valgrind."""
+    if not shutil.which("valgrind"):
+        report.fail("memory", "valgrind", "is not installed", "apt-get install valgrind", "")
+        return
+    args = argparse.Namespace(**{**vars(args), "valgrind": True})
+    suite_unit(report, argparse.Namespace(**{**vars(args), "name": None}), "gcc")
+    suite_integration(report, argparse.Namespace(**{**vars(args), "name": args.name or ONCE}), "gcc")
 
 
 def suite_e2e(report, args, build_kind):
@@ -376,6 +440,8 @@ SUITES = {
 }
 EXTRA = {
     "bench": (suite_bench, ("gcc",), "measurements (--bench)"),
+    "threads": (suite_threads, ("tsan",), "unit tests, and where threads meet, under ThreadSanitizer (--tsan)"),
+    "memory": (suite_memory, ("gcc",), "unit tests, and one run of each worker, under valgrind (--valgrind)"),
     "build": (suite_build, (), "the builds alone: " + " ".join(BUILDS)),
 }
 
@@ -386,6 +452,8 @@ def main():
     parser.add_argument("name", nargs="?")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--san", action="store_true")
+    parser.add_argument("--tsan", action="store_true")
+    parser.add_argument("--valgrind", action="store_true")
     parser.add_argument("--chaos", action="store_true")
     parser.add_argument("--bench", action="store_true")
     parser.add_argument("--nats", choices=("current", "debian"))
@@ -403,7 +471,7 @@ def main():
 
     def run(suite, kind="gcc"):
         function, needs, _ = known[suite]
-        needs = tuple("san" if kind == "san" and n == "gcc" else n for n in needs)
+        needs = tuple(kind if n == "gcc" else n for n in needs)
         for need in needs:
             if need not in built:
                 built[need] = build(report, need, args)
@@ -414,7 +482,10 @@ def main():
         done(report, suite + (" (sanitizers)" if kind == "san" else ""), begin, before)
 
     if args.suite:
-        run(args.suite, "san" if args.san else "gcc")
+        run(args.suite, "san" if args.san else "tsan" if args.tsan else "gcc")
+    elif args.tsan or args.valgrind:
+        for suite in [s for s, asked in (("threads", args.tsan), ("memory", args.valgrind)) if asked]:
+            run(suite)
     elif args.san:
         for suite in ("unit", "contract", "integration"):
             run(suite, "san")

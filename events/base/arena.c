@@ -47,7 +47,7 @@ _Static_assert(sizeof(struct chunk) % ALIGN == 0, "chunk data must stay aligned"
 struct arena {
     struct chunk *first, *current;
     size_t cap, used, next_size;
-    bool overflowed;
+    bool overflowed, no_memory;
 };
 
 struct arena *arena_new(size_t cap)
@@ -98,7 +98,7 @@ void arena_reset(struct arena *a)
     *link = NULL;
     a->current = a->first;
     a->used = 0;
-    a->overflowed = false;
+    a->overflowed = a->no_memory = false;
     if (!a->first) {
         a->next_size = FIRST_CHUNK;
     }
@@ -147,7 +147,7 @@ void *arena_alloc(struct arena *a, size_t n)
     if (!c || c->size - c->used < rounded + RED_ZONE) {
         c = next_chunk(a, rounded + RED_ZONE);
         if (!c) {
-            a->overflowed = true;
+            a->overflowed = a->no_memory = true;
             return NULL;
         }
     }
@@ -207,6 +207,11 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 bool arena_overflowed(const struct arena *a)
 {
     return a->overflowed;
+}
+
+bool arena_no_memory(const struct arena *a)
+{
+    return a->no_memory;
 }
 
 size_t arena_used(const struct arena *a)

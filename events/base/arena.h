@@ -24,6 +24,8 @@ void *arena_array(struct arena *a, size_t n, size_t size);
 char *arena_strdup(struct arena *a, struct view text);
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool arena_overflowed(const struct arena *a);
+/* Overflowed because the system gave no memory, not for its cap. */
+bool arena_no_memory(const struct arena *a);
 size_t arena_used(const struct arena *a);
 /* Raises or lowers the cap, for a message whose decoded size is known beforehand. */
 void arena_set_cap(struct arena *a, size_t cap);

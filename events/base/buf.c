@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events/base/fault.h"
+
 void buf_init(struct buf *b, size_t max)
 {
     *b = (struct buf){.max = max < SIZE_MAX ? max : SIZE_MAX - 1};
@@ -21,7 +23,7 @@ void buf_deinit(struct buf *b)
 void buf_reset(struct buf *b)
 {
     b->n = 0;
-    b->failed = false;
+    b->failed = b->no_memory = false;
 }
 
 /* Room for n more bytes and the NUL. */
@@ -42,7 +44,7 @@ static bool reserve(struct buf *b, size_t n)
     }
     char *p = realloc(b->p, capacity);
     if (!p) {
-        b->failed = true;
+        b->failed = b->no_memory = true;
         return false;
     }
     b->p = p;
@@ -88,6 +90,20 @@ bool buf_failed(const struct buf *b)
     return b->failed;
 }
 
+bool buf_no_memory(const struct buf *b)
+{
+    return b->no_memory && !FAULT("memory-taken-for-size");
+}
+
+int buf_error(const struct buf *b, const char *op, const char *what, struct err *err)
+{
+    if (buf_no_memory(b)) {
+        return err_set(err, ERR_RETRY, "no-memory", op, "no memory for %s", what);
+    }
+    return err_set(err, ERR_REJECT, "too-large", op, "%s passes the limit of %zu bytes", what,
+                   b->max);
+}
+
 const char *buf_cstr(struct buf *b)
 {
     if (b->failed || !b->p) {
@@ -124,6 +140,10 @@ static bool put_special(struct buf *b, double v)
     }
     if (isinf(v)) {
         buf_puts(b, v < 0 ? "\"-Infinity\"" : "\"Infinity\"");
+        return true;
+    }
+    if (v == 0 && signbit(v)) { /* "-0" is an integer to a reader of JSON, which has no such zero */
+        buf_puts(b, "-0.0");
         return true;
     }
     return false;

@@ -7,12 +7,13 @@
 
 #include <stdarg.h>
 
+#include "events/base/err.h"
 #include "events/base/view.h"
 
 struct buf {
     char *p;
     size_t n, capacity, max;
-    bool failed;
+    bool failed, no_memory;
 };
 
 /* Embedded; max in bytes. No allocation yet. */
@@ -39,6 +40,11 @@ void buf_put_base64(struct buf *b, struct bytes data);
  */
 void *buf_extend(struct buf *b, size_t n);
 bool buf_failed(const struct buf *b);
+/* It failed because the system gave no memory, not for its maximum. */
+bool buf_no_memory(const struct buf *b);
+/* Why it failed: no-memory (ERR_RETRY), or too-large (ERR_REJECT) when what would pass its maximum.
+ * Returns -1. */
+int buf_error(const struct buf *b, const char *op, const char *what, struct err *err);
 static inline struct view buf_view(const struct buf *b)
 {
     return (struct view){b->p, b->n};

@@ -332,3 +332,126 @@ def test_the_largest_events(house, waits):
     rows = house.db.one("SELECT count(*) FROM catalog.outbox")
     assert rows == 1
     eventually(lambda: house.bus.stream("ANIME_SYNC").state.messages == rows, 20, "relayed")
+
+
+# ---- bombs: small on the wire, large in memory ----
+
+MIB = 1024 * 1024
+# Above what the writer holds when it has had an ordinary event: what one decoded message may take (decode-max, 32 MiB);
+# a pull's bytes (16 MiB) twice, for the batch in work and the one fetched ahead; and as much again for copies of the
+# largest messages (8 MiB): in a dead letter, in the client's buffers, in what goes to PostgreSQL. Seen: 95 MiB.
+BOMB_BOUND = 32 * MIB + 4 * 16 * MIB + 32 * MIB
+
+
+def length(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+
+
+def field(number, body):
+    return length(number << 3 | 2) + length(len(body)) + body
+
+
+def nested(number, depth):
+    body = b""
+    for _ in range(depth):
+        body = field(number, body)
+    return body
+
+
+def head(anime_id):
+    """Envelope and anime of a good event; what is put behind it belongs to the envelope."""
+    e = wire.classes()["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id)
+    e.timestamp.seconds = T0
+    return e.SerializeToString()
+
+
+def number_of(message, name):
+    return wire.classes()[message].DESCRIPTOR.fields_by_name[name].number
+
+
+def bombs():
+    """(name, payload, codes that may refuse it; none: it must be stored)."""
+    title = minimal("Anime").SerializeToString()
+    genres, streaming = number_of("Anime", "genres"), number_of("Episode", "streaming")
+    roles = number_of("Character", "roles")
+
+    def anime(more):
+        return head(str(uuid.uuid4())) + field(4, title + more)
+
+    def member(number, name, more):
+        return head(str(uuid.uuid4())) + field(4, title) + field(number, minimal(name).SerializeToString() + more)
+    entry, most = field(streaming, field(1, b"k")), 8 * MIB - 80 * 1024
+    yield "nested unknown", anime(nested(1000, 3000)), None
+    yield "groups", anime(b"\x0b" * MIB), {"decode"}
+    yield "a million characters", anime(b"") + b"\x2a\x00" * 1_000_000, {"too-large"}
+    yield "empty texts", anime((length(genres << 3 | 2) + b"\x00") * (most // 3)), {"too-large"}
+    yield "one text again and again", anime(field(1, b"x" * 100) * (most // 103)), None
+    yield "a packed list", member(5, "Character", field(roles, b"\x01" * most)), {"too-large", "out-of-range"}
+    yield "a million equal keys", member(6, "Episode", entry * (most // len(entry))), {"too-large"}
+    yield "equal keys that fit", member(6, "Episode", entry * 100_000), None
+    yield "unknown fields", anime(b"\xf8\x7f\x01" * (most // 3)), {"too-large"}
+    yield "empty bytes unknown", anime(b"\xfa\x7f\x00" * 200_000), None
+
+
+def test_bombs(house):
+    """Refused by name or stored, within bounded memory and time, and the neighbours are stored."""
+    c = wire.classes()
+    writer = house.spawn("catalogue")
+    house.publish("anime.enriched", head(str(uuid.uuid4())) + field(4, minimal("Anime").SerializeToString()))
+    eventually(lambda: house.bus.settled("ANIME_EVENTS", *DURABLE.values()), 20, "the first one")
+    before, wanted, good = writer.memory(), {}, []
+    for name, payload, codes in bombs():
+        wanted[house.publish("anime.enriched", payload)] = (name, codes)
+        good.append(str(uuid.uuid4()))
+        house.publish("anime.enriched", head(good[-1]) + field(4, minimal("Anime").SerializeToString()))
+    eventually(lambda: house.bus.settled("ANIME_EVENTS", *DURABLE.values()), 60, "all settled")
+    most = writer.memory("VmHWM")
+    assert writer.alive()
+    letters = {int(m.headers["Echora-Dlq-Seq"]): m.headers["Echora-Dlq-Code"] for m in house.bus.messages("ANIME_DLQ")}
+    print(f"resident: {before >> 20} MiB, at most {most >> 20} MiB; refused: "
+          f"{[(wanted[s][0], code) for s, code in letters.items()]}")
+    assert letters.keys() <= wanted.keys()
+    for seq, (name, codes) in wanted.items():
+        assert (letters[seq] in codes) if codes else seq not in letters, (name, letters.get(seq))
+    reply = house.bus.request("catalog.record.get", c["CatalogGetRequest"](ids=good).SerializeToString(), timeout=10)
+    assert {e.id for e in c["CatalogGetReply"].FromString(reply.data).entries} == set(good)
+    assert most - before < BOMB_BOUND, f"{before >> 20} MiB -> {most >> 20} MiB"
+
+
+def test_header_bombs(house):
+    """The stream takes no more than 64 KiB of headers; what it takes is handled, and a refused event's letter fits."""
+    c, stored = wire.classes(), []
+    for size in (60 * 1024, 70 * 1024, 256 * 1024, MIB):
+        for broken in (False, True):
+            anime_id = str(uuid.uuid4())
+            e = c["AnimeEnrichedEvent"](event_id=str(uuid.uuid4()), anime_id=anime_id, anime=minimal("Anime"))
+            e.timestamp.seconds = T0
+            payload = e.SerializeToString() + (b"\xff" if broken else b"")
+            lines = [(b"X-%d" % n, b"v" * 1000) for n in range(size // 1010)]
+            last = house.bus.stream("ANIME_EVENTS").state.last_seq
+            raw_publish(house.nats, "anime.enriched", lines, payload)
+            if house.bus.stream("ANIME_EVENTS").state.last_seq > last:
+                house.sent[last + 1] = ("anime.enriched", payload)
+                stored.append((size, broken, anime_id, last + 1))
+    assert {size for size, *_ in stored} == {60 * 1024}, "only what JetStream takes"
+    letters = house.run()
+    assert set(letters) == {seq for _, broken, _, seq in stored if broken}
+    assert house.db.one("SELECT count(*) FROM catalog.anime") == sum(not broken for _, broken, _, _ in stored)
+
+
+@pytest.mark.parametrize("body", [b"[" * MIB, b'{"anime":' * 100_000, b'{"a":"' + b"x" * (4 * MIB),
+                                  b'{"ids":[' + b'"",' * MIB],
+                         ids=["brackets", "objects", "a text without end", "empty texts"])
+def test_json_bombs(house, body):
+    """A request that is a bomb is answered with an error by name, and the next one as ever."""
+    writer = house.spawn("catalogue")
+    headers = {"Content-Type": "application/json"}
+    before = writer.memory()
+    answer = house.bus.request("catalog.record.get", body, timeout=20, headers=headers)
+    assert answer.headers["Nats-Service-Error-Code"] in {"json-syntax", "too-deep"}, answer.headers
+    good = house.bus.request("catalog.record.get", b'{"ids":["%s"]}' % str(uuid.uuid4()).encode(), headers=headers)
+    assert "Nats-Service-Error-Code" not in (good.headers or {})
+    assert writer.alive() and writer.memory("VmHWM") - before < BOMB_BOUND

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "contracts/field.h"
 #include "contracts/gen/catalog_requests.pb-c.h"
 #include "contracts/json.h"
 #include "contracts/registry.h"
@@ -24,7 +25,9 @@ static void demand(bool ok, const char *what, const struct err *err)
     }
 }
 
-/* The text of a message, read and written once more, is the same text. */
+/* The text of a message, read and written once more, is the same text, and what was read is the
+ * message: but for unknown fields, which JSON has no form for, the bits of a NaN, and a Value
+ * without a kind, which is null. */
 static void check_text(const ProtobufCMessage *m, const struct buf *text)
 {
     struct arena *arena CLEANUP(arena_freep) = arena_new(4 * MAX_BYTES);
@@ -35,6 +38,8 @@ static void check_text(const ProtobufCMessage *m, const struct buf *text)
     buf_init(&again, MAX_BYTES);
     demand(json_decode(m->descriptor, buf_view(text), arena, &back, &err) == 0,
            "reads what it wrote", &err);
+    bool loses = memmem(text->p, text->n, "NaN", 3) || memmem(text->p, text->n, "null", 4);
+    demand(loses || message_equal(m, back), "the same message", &err);
     demand(json_encode(back, &again, &err) == 0, "writes what it read", &err);
     demand(view_eq(buf_view(text), buf_view(&again)), "the same text", &err);
 }

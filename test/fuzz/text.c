@@ -9,6 +9,7 @@
 #include "events/base/clock.h"
 #include "events/base/uuid.h"
 #include "events/trace.h"
+#include "outbox/resume.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -88,6 +89,18 @@ static void check_numbers(struct view text)
     demand(!view_to_size(text, &v) || v >= 0, "sizes are not negative");
 }
 
+static void check_position(struct view text)
+{
+    int64_t batch, id, batch_again, id_again;
+    if (position_parse(text, &batch, &id)) {
+        char out[POSITION_MAX];
+        position_format(batch, id, out);
+        demand(position_parse(view_of(out), &batch_again, &id_again) && batch == batch_again &&
+                   id == id_again,
+               "a written position is read as the same");
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct view text = {(const char *)data, n};
@@ -96,5 +109,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     check_uuid(text);
     check_utf8(text);
     check_numbers(text);
+    check_position(text);
     return 0;
 }

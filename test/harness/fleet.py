@@ -52,7 +52,8 @@ class Worker(Process):
             settings["ECHORA_QDRANT_URL"] = qdrant.url
         settings.update(env or {})
         program = reachable_copy(executable(kind), folder)
-        super().__init__(name or f"{kind}-{self.port}", [program, *argv], folder, env=settings,
+        wrapper = os.environ.get("ECHORA_TEST_WRAPPER", "").split()  # valgrind and its options
+        super().__init__(name or f"{kind}-{self.port}", [*wrapper, program, *argv], folder, env=settings,
                          ready=lambda: self.http("/readyz")[0] == 200)
 
     def http(self, path):

@@ -129,7 +129,7 @@ static int parked_row(struct work *w, struct parked *p, struct outbox_row *ret, 
     }
     if (reasons.n == 0) /* an empty value makes older clients misread the header behind it */
         buf_puts(&reasons, "flagged");
-    p->reasons = arena_strdup(w->arena, buf_view(&reasons));
+    p->reasons = reasons.n > 0 ? arena_strdup(w->arena, buf_view(&reasons)) : NULL;
     buf_deinit(&reasons);
     if (!headers || !id || !p->reasons)
         return no_memory(err);

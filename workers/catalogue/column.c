@@ -167,7 +167,5 @@ int meta_encode(const struct kind *kind, const ProtobufCMessage *message, struct
     buf_puts(out, comma == '{' ? "{}" : "}");
     if (ret_unknown)
         *ret_unknown = unknown;
-    return buf_failed(out)
-               ? err_set(err, ERR_REJECT, "too-large", "store", "meta passes %zu bytes", out->max)
-               : 0;
+    return buf_failed(out) ? buf_error(out, "store", "meta", err) : 0;
 }

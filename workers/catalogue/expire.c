@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "contracts/json.h"
 #include "contracts/registry.h"
 #include "events/base/clock.h"
 #include "events/base/fault.h"
@@ -22,11 +23,12 @@ static int no_memory(struct err *err)
 /* The headers that the update came with. False when memory is out. */
 static bool headers_of(struct view json, struct arena *arena, struct dead_letter *facts)
 {
-    json_auto_t *pairs = json_loadb(json.p, json.n, 0, NULL);
+    json_error_t why = {0};
+    json_auto_t *pairs = json_loadb(json.p, json.n, 0, &why);
     size_t n = json_array_size(pairs), i;
     struct bus_header *headers = arena_array(arena, n, sizeof(*headers));
     json_t *pair;
-    if (n && !headers)
+    if ((n && !headers) || (!pairs && json_no_memory(&why)))
         return false;
     json_array_foreach(pairs, i, pair)
     {

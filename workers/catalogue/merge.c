@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "contracts/field.h"
+#include "contracts/json.h"
 #include "events/base/fault.h"
 #include "workers/catalogue/merge.h"
 
@@ -163,9 +164,12 @@ int clocks_decode(struct fields *f, struct clock base, struct view text, struct 
     f->clocks[n] = f->kind->kind == KIND_ANIME ? base : (struct clock){.time_us = CLOCK_NEVER};
     if (text.n == 0)
         return 0;
-    CLEANUP(json_decrefp) json_t *object = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t why = {0};
+    CLEANUP(json_decrefp) json_t *object = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &why);
     const char *name;
     json_t *value;
+    if (!object && json_no_memory(&why))
+        return err_set(err, ERR_RETRY, "no-memory", "read clocks", "no memory");
     if (!json_is_object(object))
         return err_set(err, ERR_FATAL, "internal", "read clocks", "stored clocks are no object");
     json_object_foreach(object, name, value)

@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "contracts/json.h"
 #include "contracts/wire.h"
 #include "events/base/fault.h"
 #include "workers/catalogue/load.h"
@@ -18,20 +19,26 @@ static int no_memory(struct err *err)
                    "the batch's memory is spent");
 }
 
-/* Value of the first header of that name, NULL when there is none. */
-static const char *pending_header(struct view json, const char *name, struct arena *arena)
+/* *ret is the value of the first header of that name, NULL when there is none. False when memory is
+ * out: an update must not lose its flag for that. */
+static bool pending_header(struct view json, const char *name, struct arena *arena,
+                           const char **ret)
 {
-    json_auto_t *pairs = json_loadb(json.p, json.n, 0, NULL);
+    json_error_t why = {0};
+    json_auto_t *pairs = json_loadb(json.p, json.n, 0, &why);
     size_t i;
     json_t *pair;
+    *ret = NULL;
+    if (!pairs && json_no_memory(&why))
+        return false;
     json_array_foreach(pairs, i, pair)
     {
         const char *have = json_string_value(json_array_get(pair, 0));
         const char *value = json_string_value(json_array_get(pair, 1));
         if (have && value && strcmp(have, name) == 0)
-            return arena_strdup(arena, view_of(value));
+            return (*ret = arena_strdup(arena, view_of(value))) != NULL;
     }
-    return NULL;
+    return true;
 }
 
 static int refuse(struct work *w, const char *consumer, struct clock clock, const struct err *why,
@@ -66,7 +73,8 @@ static int op_of_row(struct work *w, const PGresult *r, int row, struct op **ret
         const struct clock clock = {pg_get_timestamp_us(r, row, 8), pg_get_uuid(r, row, 7)};
         return arena_overflowed(w->arena) ? no_memory(err) : refuse(w, consumer, clock, &bad, err);
     }
-    op->risk_flag = pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena);
+    if (!pending_header(pg_get_text(r, row, 2), "Echora-Risk", w->arena, &op->risk_flag))
+        return no_memory(err);
     op->consumer = consumer;
     op->payload = (struct bytes){payload, stored.n};
     op->stream_sequence = (uint64_t)pg_get_i64(r, row, 4);

@@ -95,8 +95,10 @@ static int check_request(struct reading *r)
 static int decode_document(struct reading *r, const struct kind *kind, struct view text,
                            bool all_fields, ProtobufCMessage **ret)
 {
-    json_error_t why;
+    json_error_t why = {0};
     json_t *document = json_loadb(text.p, text.n, 0, &why);
+    if (!document && json_no_memory(&why))
+        return no_memory(r->err);
     if (!document)
         return err_set(r->err, ERR_FATAL, "internal", "read catalogue", "stored document: %s",
                        why.text);

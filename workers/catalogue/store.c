@@ -160,6 +160,8 @@ static int add_entity(struct store *s, struct columns *c, const struct entity *e
     buf_reset(&s->meta);
     buf_reset(&s->clocks);
     clocks_encode(&e->f, &base, &s->clocks);
+    if (buf_failed(&s->clocks))
+        return buf_error(&s->clocks, "store", "the list of clocks", err);
     if (meta_encode(e->f.kind, e->f.message, &s->meta, &unknown, err) < 0)
         return -1;
     if (unknown)
@@ -388,7 +390,7 @@ static int store_pending(struct work *w, struct err *err)
         buf_reset(&headers);
         put_headers(&headers, op);
         if (buf_failed(&headers))
-            return err_set(err, ERR_REJECT, "too-large", "store", "headers of a waiting update");
+            return buf_error(&headers, "store", "the header block of a waiting update", err);
         char trace[TRACEPARENT_MAX];
         struct pg_array *a = c.a;
         pg_array_text(a++, view_of(op->consumer));

@@ -211,6 +211,8 @@ int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n, struc
     buf_reset(&q->body);
     put_ids(&q->body, ids, n);
     json_t *result = NULL;
+    if (buf_failed(&q->body))
+        return buf_error(&q->body, "read marks", "the request", err);
     if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
         return -1;
     int rc = json_is_array(result) ? 0 : bad_reply(err, "read marks");
@@ -235,6 +237,21 @@ int qdrant_scroll(struct qdrant *q, struct view body, json_t **ret_result, struc
     return 0;
 }
 
+int qdrant_next_page(const json_t *result, const struct uuid *from, struct uuid *ret,
+                     struct err *err)
+{
+    const json_t *offset = json_object_get(result, "next_page_offset");
+    const char *text = json_string_value(offset);
+    struct uuid next;
+    if (!offset || json_is_null(offset))
+        return 0;
+    if (!text || !uuid_parse(view_of(text), &next) || (from && uuid_cmp(next, *from) <= 0))
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_QDRANT, "qdrant-reply", "scroll",
+                           "the next page does not lie behind this one");
+    *ret = next;
+    return 1;
+}
+
 static int report_children(const json_t *points, found_fn *found, void *ctx, struct err *err)
 {
     for (size_t i = 0; i < json_array_size(points); i++) {
@@ -254,26 +271,31 @@ static int report_children(const json_t *points, found_fn *found, void *ctx, str
 int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *ctx,
                     struct err *err)
 {
-    char anime_text[UUID_TEXT], next[UUID_TEXT] = "";
+    char anime_text[UUID_TEXT];
+    struct uuid next = {{0}};
+    int more = 0;
     uuid_format(anime, anime_text);
     do {
         json_t *result = NULL;
+        const struct uuid from = next;
         buf_reset(&q->body);
         buf_printf(&q->body,
                    "{\"limit\":%d,\"with_payload\":[\"entity_type\"],\"with_vector\":false,"
                    "\"filter\":{\"must\":[{\"key\":\"anime_ids\",\"match\":{\"value\":\"%s\"}}]}",
                    CHILDREN_PAGE, anime_text);
-        if (next[0])
-            buf_printf(&q->body, ",\"offset\":\"%s\"", next);
+        if (more) {
+            char text[UUID_TEXT];
+            uuid_format(from, text);
+            buf_printf(&q->body, ",\"offset\":\"%s\"", text);
+        }
         buf_putc(&q->body, '}');
+        if (buf_failed(&q->body))
+            return buf_error(&q->body, "read children", "the request", err);
         if (qdrant_scroll(q, buf_view(&q->body), &result, err) < 0)
             return -1;
         int rc = report_children(json_object_get(result, "points"), found, ctx, err);
-        const char *more = json_string_value(json_object_get(result, "next_page_offset"));
-        snprintf(next, sizeof(next), "%s", more ? more : "");
+        more = rc < 0 ? rc : qdrant_next_page(result, more ? &from : NULL, &next, err);
         json_decref(result);
-        if (rc < 0)
-            return -1;
-    } while (next[0]);
-    return 0;
+    } while (more > 0);
+    return more;
 }

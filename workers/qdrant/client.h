@@ -47,5 +47,10 @@ MUST_CHECK int qdrant_scroll(struct qdrant *q, struct view body, json_t **ret_re
 typedef int found_fn(void *ctx, enum doc_kind kind, struct uuid id, struct err *err);
 MUST_CHECK int qdrant_children(struct qdrant *q, struct uuid anime, found_fn *found, void *ctx,
                                struct err *err);
+/* What a page of a scroll says of the one behind it: 1 with its first id, 0 when there is none.
+ * from: the first id of this page, NULL = it was the first one. -1 (qdrant-reply) when the next
+ * page would not lie behind this one: following it would not end. */
+MUST_CHECK int qdrant_next_page(const json_t *result, const struct uuid *from, struct uuid *ret,
+                                struct err *err);
 /* The marks of one point's payload. */
 void stored_of_payload(const json_t *payload, struct stored *ret);

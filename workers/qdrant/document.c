@@ -136,8 +136,7 @@ int document_make(const struct doc_source *source, struct arena *arena, struct d
     put_payload(&payload, source);
     int rc = 0;
     if (buf_failed(&payload)) {
-        rc = err_set(err, ERR_REJECT, "too-large", "search document",
-                     "the payload of the point passes %d bytes", PAYLOAD_MAX);
+        rc = buf_error(&payload, "search document", "the payload of the point", err);
     } else {
         char *copy = arena_strdup(arena, buf_view(&payload));
         if (copy)
@@ -149,7 +148,8 @@ int document_make(const struct doc_source *source, struct arena *arena, struct d
     return rc;
 }
 
-void document_emb(const struct document *d, const char *model, char out[static EMB_TEXT])
+int document_emb(const struct document *d, const char *model, char out[static EMB_TEXT],
+                 struct err *err)
 {
     /* Unit and record separators can't be mistaken for text: parts are trimmed and told apart. */
     size_t size = strlen(model) + 1;
@@ -164,6 +164,10 @@ void document_emb(const struct document *d, const char *model, char out[static E
         buf_puts(&b, "\x1f");
         buf_append_view(&b, d->parts[i].text);
     }
+    if (buf_failed(&b)) {
+        buf_deinit(&b);
+        return err_set(err, ERR_RETRY, "no-memory", "search document", "no memory");
+    }
     uint8_t digest[SHA256_SIZE];
     sha256(bytes_of(buf_view(&b)), digest);
     buf_deinit(&b);
@@ -173,4 +177,5 @@ void document_emb(const struct document *d, const char *model, char out[static E
         out[2 * i + 1] = hex[digest[i] & 15];
     }
     out[EMB_TEXT - 1] = 0;
+    return 0;
 }

@@ -55,4 +55,5 @@ struct document {
 MUST_CHECK int document_make(const struct doc_source *source, struct arena *arena,
                              struct document *ret, struct err *err);
 /* The hash that says what the vectors were made from: model identity and search text. */
-void document_emb(const struct document *d, const char *model, char out[static EMB_TEXT]);
+MUST_CHECK int document_emb(const struct document *d, const char *model, char out[static EMB_TEXT],
+                            struct err *err);

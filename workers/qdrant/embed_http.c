@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "contracts/json.h"
 #include "events/base/fault.h"
 #include "events/http.h"
 
@@ -154,8 +155,10 @@ static int read_list(const char *api, const json_t *list, size_t n, size_t dimen
 int embed_http_parse(const char *api, struct view reply, size_t n, size_t dimension, float *vectors,
                      struct err *err)
 {
-    json_error_t why;
-    json_t *root = json_loadb(reply.p, reply.n, 0, &why);
+    json_error_t why = {0};
+    json_t *root = json_loadb(reply.p ? reply.p : "", reply.n, 0, &why);
+    if (!root && json_no_memory(&why))
+        return err_set(err, ERR_RETRY, "no-memory", "embed texts", "no memory");
     if (!root)
         return bad_reply(err, "it is no JSON");
     const json_t *list = strcmp(api, "tei") == 0      ? root
@@ -171,8 +174,7 @@ int embed_http_texts(struct embed_http *e, const struct view texts[], size_t n, 
 {
     const char *path = put_body(e, texts, n);
     if (buf_failed(&e->body))
-        return err_set(err, ERR_REJECT, "too-large", "embed texts", "the texts pass %d bytes",
-                       BODY_MAX);
+        return buf_error(&e->body, "embed texts", "the request", err);
     if (http_call(e->http, "POST", path, "application/json", buf_view(&e->body), &e->reply, err) <
         0)
         return -1;

@@ -79,13 +79,16 @@ static bool past_end(const struct merging *m, struct uuid id)
     return m->range->has_to && uuid_cmp(id, m->range->to) > 0;
 }
 
-static void take_points(struct merging *m, const json_t *result)
+static int take_points(struct merging *m, const json_t *result, const struct uuid *from,
+                       struct err *err)
 {
     struct index_side *side = &m->index;
     const json_t *points = json_object_get(result, "points");
-    const char *next = json_string_value(json_object_get(result, "next_page_offset"));
+    int more = qdrant_next_page(result, from, &side->next, err);
+    if (more < 0)
+        return -1;
     side->n = side->at = 0;
-    side->last = !next || !uuid_parse(view_of(next), &side->next);
+    side->last = more == 0;
     for (size_t i = 0; i < json_array_size(points) && side->n < PAGE; i++) {
         const json_t *point = json_array_get(points, i);
         const char *text = json_string_value(json_object_get(point, "id"));
@@ -99,6 +102,7 @@ static void take_points(struct merging *m, const json_t *result)
         stored_of_payload(json_object_get(point, "payload"), &mark->have);
         side->n++;
     }
+    return 0;
 }
 
 static int load_index(struct merging *m, bool first, struct err *err)
@@ -109,13 +113,14 @@ static int load_index(struct merging *m, bool first, struct err *err)
     json_t *result = NULL;
     buf_init(&body, BODY_MAX);
     put_scroll(&body, m->kind, from);
-    int rc = qdrant_scroll(m->r->qdrant, buf_view(&body), &result, err);
+    int rc = buf_failed(&body) ? buf_error(&body, "reconcile", "the request", err)
+                               : qdrant_scroll(m->r->qdrant, buf_view(&body), &result, err);
     buf_deinit(&body);
     if (rc < 0)
         return -1;
-    take_points(m, result);
+    rc = take_points(m, result, from, err);
     json_decref(result);
-    return 0;
+    return rc;
 }
 
 /* The id before: revisions.list takes an exclusive start. false for the nil id. */
@@ -139,6 +144,8 @@ static int load_catalogue(struct merging *m, struct err *err)
     arena_reset(m->r->arena);
     if (source_revisions(&m->r->source, m->kind, after, PAGE, m->r->arena, &reply, err) < 0)
         return -1;
+    const bool first = !side->started;
+    const struct uuid before = side->after;
     side->started = true;
     side->n = side->at = 0;
     side->last = reply->n_revisions < PAGE;
@@ -155,6 +162,9 @@ static int load_catalogue(struct merging *m, struct err *err)
         side->rows[side->n].rev = reply->revisions[i]->revision;
         side->rows[side->n++].deleted = reply->revisions[i]->deleted;
     }
+    if (!side->last && (side->n == 0 || (!first && uuid_cmp(side->after, before) <= 0)))
+        return err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", "reconcile",
+                           "a page of revisions does not lie behind the one before");
     return 0;
 }
 

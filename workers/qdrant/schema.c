@@ -43,7 +43,8 @@ static int create(struct qdrant *q, const struct schema *want, struct err *err)
                     "\",\"embedding\":");
     buf_put_json_string(&body, view_of(want->model));
     buf_puts(&body, "}}");
-    int rc = qdrant_call(q, "PUT", path, buf_view(&body), NULL, err);
+    int rc = buf_failed(&body) ? buf_error(&body, "create collection", "the request", err)
+                               : qdrant_call(q, "PUT", path, buf_view(&body), NULL, err);
     buf_deinit(&body);
     /* Another process was quicker. */
     return rc < 0 && strcmp(err->code, "http-409") == 0 ? 0 : rc;

@@ -52,6 +52,9 @@ int source_get(const struct source *s, const struct source_query *query, struct 
     if (got->n_entries + got->n_missing == 0)
         return err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", subjects[query->kind],
                            "the reply answers for none of the ids");
+    if (got->n_entries > query->n || got->n_unread > query->n)
+        return err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", subjects[query->kind],
+                           "the reply answers for more ids than were asked for");
     *ret = got;
     return 0;
 }

@@ -27,7 +27,8 @@ struct source_query {
     const char *cursor; /* NULL, or next_members of a reply about this one id */
 };
 
-/* One request; what had no room is in the reply's `unread`. Memory is the arena's. */
+/* One request; what had no room is in the reply's `unread`. Neither that nor the entries are more
+ * than the ids. Memory is the arena's. */
 MUST_CHECK int source_get(const struct source *s, const struct source_query *query,
                           struct arena *arena, const CatalogReply **ret, struct err *err);
 /* One page of ids with revisions, in id order. after NULL = from the start. */

@@ -200,8 +200,7 @@ static int make_document(struct sync *s, const CatalogEntry *entry, const struct
                            "an entry without content");
     if (document_make(&source, s->arena, &t->doc, err) < 0)
         return -1;
-    document_emb(&t->doc, embedder_model(s->embedder), t->want.emb);
-    return 0;
+    return document_emb(&t->doc, embedder_model(s->embedder), t->want.emb, err);
 }
 
 /* 1 = a target, 0 = none (the item has its error), -1 = the step fails. */

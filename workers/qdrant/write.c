@@ -184,8 +184,7 @@ static int send(struct writer *w, struct point_write *const writes[], size_t n, 
     else
         put_upsert_body(&w->body, writes, n, w->dimension);
     if (buf_failed(&w->body))
-        err_set(err, ERR_REJECT, "too-large", "write points", "the request passes %d bytes",
-                BODY_MAX);
+        (void)buf_error(&w->body, "write points", "the request", err);
     else if (qdrant_write(w->q, payload ? "POST" : "PUT", payload ? "/points/batch" : "/points",
                           buf_view(&w->body), err) == 0)
         return 0;

@@ -1,40 +1,10 @@
 /* Fails the n-th allocation, for every n, under a fixed piece of work. The work must notice, keep
  * its promises and leak nothing (the sanitizer run proves the last). */
 // SPDX-License-Identifier: Apache-2.0
-#include <stdlib.h>
-
 #include "events/base/arena.h"
 #include "events/base/buf.h"
 #include "test/unit/check.h"
-
-static int countdown = -1; /* -1 = never fail */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool fails(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
+#include "test/unit/no_memory.h"
 
 /* True when everything could be allocated. */
 static bool work_with_buf(void)
@@ -45,6 +15,8 @@ static bool work_with_buf(void)
         buf_printf(&b, "%d,", i);
     }
     bool ok = !buf_failed(&b);
+    struct err err = ERR_INIT;
+    CHECK(ok || (buf_error(&b, "test", "text", &err) < 0 && err.class == ERR_RETRY));
     CHECK(ok ? b.n == 3890 : strcmp(buf_cstr(&b), "") == 0);
     buf_deinit(&b);
     return ok;
@@ -61,7 +33,7 @@ static bool work_with_arena(void)
         char *p = arena_printf(a, "%*d", 500 + i * 100, i);
         got_all &= p != NULL;
     }
-    CHECK(got_all == !arena_overflowed(a));
+    CHECK(got_all == !arena_overflowed(a) && got_all == !arena_no_memory(a));
     arena_reset(a);
     CHECK(!arena_overflowed(a));
     return got_all;
@@ -73,12 +45,12 @@ static void test_each_allocation_may_fail(void)
     for (size_t w = 0; w < ARRAY_LEN(works); w++) {
         int n = 0;
         for (; n < 1000; n++) {
-            countdown = n;
+            no_memory_in = n;
             if (works[w]()) {
                 break;
             }
         }
-        countdown = -1;
+        no_memory_in = -1;
         CHECK(n > 3 && n < 1000);
     }
 }

@@ -38,6 +38,7 @@ static void test_every_curl_code(void)
         enum err_class class;
         const char *code;
     } rows[] = {
+        {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNAVAILABLE, "http-connect"},
         {CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "http-connect"},
         {CURLE_COULDNT_CONNECT, ERR_UNAVAILABLE, "http-connect"},
         {CURLE_OPERATION_TIMEDOUT, ERR_UNAVAILABLE, "http-timeout"},
@@ -45,30 +46,48 @@ static void test_every_curl_code(void)
         {CURLE_PARTIAL_FILE, ERR_UNAVAILABLE, "http-reset"},
         {CURLE_RECV_ERROR, ERR_UNAVAILABLE, "http-reset"},
         {CURLE_SEND_ERROR, ERR_UNAVAILABLE, "http-reset"},
-        {CURLE_PEER_FAILED_VERIFICATION, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_AGAIN, ERR_UNAVAILABLE, "http-reset"},
         {CURLE_SSL_CONNECT_ERROR, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_ENGINE_NOTFOUND, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_ENGINE_SETFAILED, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_CERTPROBLEM, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_CIPHER, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_PEER_FAILED_VERIFICATION, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_ENGINE_INITFAILED, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_CACERT_BADFILE, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_SHUTDOWN_FAILED, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_CRL_BADFILE, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_ISSUER_ERROR, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_PINNEDPUBKEYNOTMATCH, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_INVALIDCERTSTATUS, ERR_UNAVAILABLE, "http-tls"},
+        {CURLE_SSL_CLIENTCERT, ERR_UNAVAILABLE, "http-tls"},
         {CURLE_URL_MALFORMAT, ERR_FATAL, "http-url"},
         {CURLE_UNSUPPORTED_PROTOCOL, ERR_FATAL, "http-url"},
         {CURLE_WRITE_ERROR, ERR_REJECT, "http-too-large"},
         {CURLE_OUT_OF_MEMORY, ERR_RETRY, "no-memory"},
         {CURLE_ABORTED_BY_CALLBACK, ERR_RETRY, "http-aborted"},
-        {CURLE_WEIRD_SERVER_REPLY, ERR_UNAVAILABLE, "http-protocol"},
-        {CURLE_HTTP2, ERR_UNAVAILABLE, "http-protocol"},
     };
     const char *code;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        CHECK_EQ_INT(http_curl_class(rows[i].curl, true, false, &code), rows[i].class);
-        CHECK_STR(code, rows[i].code);
-    }
-    for (int c = 1; c < CURL_LAST + 5; c++) {
+    size_t found = 0;
+    for (int c = 1; c < CURL_LAST + 5; c++) { /* also what newer libraries add */
+        enum err_class want = ERR_UNAVAILABLE;
+        const char *want_code = "http-protocol";
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            if (rows[i].curl == c) {
+                want = rows[i].class;
+                want_code = rows[i].code;
+                found++;
+            }
+        }
         enum err_class fresh = http_curl_class(c, true, false, &code);
-        CHECK(fresh != ERR_NONE && fresh != ERR_UNCERTAIN);
+        CHECK_ROW(fresh == want && strcmp(code, want_code) == 0, want_code);
         CHECK(error_code_find(code) != NULL);
         /* Only a reset under a write on a used connection is uncertain. */
         bool reset = strcmp(code, "http-reset") == 0;
         CHECK_EQ_INT(http_curl_class(c, true, true, &code), reset ? ERR_UNCERTAIN : fresh);
         CHECK_EQ_INT(http_curl_class(c, false, true, &code), fresh);
     }
+    CHECK_EQ_INT(found, ARRAY_LEN(rows));
 }
 
 static struct http *client(const struct fake_http *f, int64_t timeout_ms, size_t max_reply)

@@ -193,7 +193,7 @@ static void test_text_form(void)
 #define LINES 300
 static void *write_lines(void *arg)
 {
-    static char filler[800];
+    char filler[800] = {0};
     memset(filler, 'f', sizeof filler - 1);
     for (int i = 0; i < LINES; i++) {
         log_info("line", LF_I64("thread", *(int *)arg), LF_I64("i", i), LF_STR("a", filler),

@@ -80,6 +80,54 @@ static void test_every_class(void)
     CHECK_EQ_INT(wrong, 0);
 }
 
+/* The list that the server ships, where one is installed: each of its classes is decided on
+ * purpose, and each code is its class or one of the exceptions. */
+static void test_errcodes(void)
+{
+    static const struct {
+        const char *state; /* a class, or a whole code that differs from it */
+        enum err_class class;
+    } decided[] = {
+        {"00", ERR_RETRY},        {"01", ERR_RETRY},          {"02", ERR_RETRY},
+        {"03", ERR_RETRY},        {"08", ERR_UNAVAILABLE},    {"09", ERR_RETRY},
+        {"0A", ERR_RETRY},        {"0B", ERR_RETRY},          {"0F", ERR_RETRY},
+        {"0L", ERR_RETRY},        {"0P", ERR_RETRY},          {"0Z", ERR_RETRY},
+        {"10", ERR_RETRY},        {"20", ERR_RETRY},          {"21", ERR_RETRY},
+        {"22", ERR_REJECT},       {"23", ERR_REJECT},         {"24", ERR_RETRY},
+        {"25", ERR_RETRY},        {"26", ERR_RETRY},          {"27", ERR_RETRY},
+        {"28", ERR_FATAL},        {"2B", ERR_RETRY},          {"2D", ERR_RETRY},
+        {"2F", ERR_RETRY},        {"34", ERR_RETRY},          {"38", ERR_RETRY},
+        {"39", ERR_RETRY},        {"3B", ERR_RETRY},          {"3D", ERR_FATAL},
+        {"3F", ERR_FATAL},        {"40", ERR_RETRY},          {"42", ERR_FATAL},
+        {"44", ERR_RETRY},        {"53", ERR_UNAVAILABLE},    {"54", ERR_RETRY},
+        {"55", ERR_RETRY},        {"57", ERR_UNAVAILABLE},    {"58", ERR_UNAVAILABLE},
+        {"72", ERR_RETRY},        {"F0", ERR_RETRY},          {"HV", ERR_RETRY},
+        {"P0", ERR_RETRY},        {"XX", ERR_RETRY},          {"08007", ERR_UNCERTAIN},
+        {"40003", ERR_UNCERTAIN}, {"25006", ERR_UNAVAILABLE}, {"57014", ERR_RETRY},
+        {"57P04", ERR_FATAL},
+    };
+    FILE *list = fopen("/usr/share/postgresql/15/errcodes.txt", "r");
+    char line[512];
+    unsigned n = 0;
+    if (!list)
+        return;
+    while (fgets(line, sizeof(line), list)) {
+        char state[8], kind[8], macro[128];
+        int want = -1;
+        if (line[0] == '#' || sscanf(line, "%7s %7s %127s", state, kind, macro) != 3 ||
+            strlen(state) != 5 || strncmp(macro, "ERRCODE_", 8) != 0)
+            continue;
+        for (size_t i = 0; i < ARRAY_LEN(decided); i++) { /* whole codes stand behind classes */
+            if (strncmp(state, decided[i].state, strlen(decided[i].state)) == 0)
+                want = (int)decided[i].class;
+        }
+        CHECK_ROW(want >= 0 && (int)pg_sqlstate_class(state) == want, state);
+        n++;
+    }
+    fclose(list);
+    CHECK(n > 250);
+}
+
 static void test_no_state(void)
 {
     CHECK_EQ_INT(pg_sqlstate_class(NULL), ERR_UNAVAILABLE);
@@ -117,6 +165,7 @@ int main(void)
 {
     RUN(test_classes);
     RUN(test_every_class);
+    RUN(test_errcodes);
     RUN(test_no_state);
     RUN(test_state_in_message);
     RUN(test_no_connection);

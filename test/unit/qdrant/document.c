@@ -105,9 +105,9 @@ static void check_emb(const char *a, const char *b, bool same)
     char one[EMB_TEXT], two[EMB_TEXT];
     struct doc_source source = {0};
     struct document d = make(DOC_ANIME, a, &source);
-    document_emb(&d, "hash/1", one);
+    CHECK_EQ_INT(document_emb(&d, "hash/1", one, NULL), 0);
     d = make(DOC_ANIME, b, &source);
-    document_emb(&d, "hash/1", two);
+    CHECK_EQ_INT(document_emb(&d, "hash/1", two, NULL), 0);
     CHECK_ROW((strcmp(one, two) == 0) == same, b);
     CHECK_EQ_INT(strlen(one), EMB_TEXT - 1);
 }
@@ -125,8 +125,8 @@ static void test_emb_follows_the_search_text(void)
     char one[EMB_TEXT], two[EMB_TEXT];
     struct doc_source source = {0};
     struct document d = make(DOC_ANIME, base, &source);
-    document_emb(&d, "hash/1", one);
-    document_emb(&d, "none/1", two);
+    CHECK_EQ_INT(document_emb(&d, "hash/1", one, NULL), 0);
+    CHECK_EQ_INT(document_emb(&d, "none/1", two, NULL), 0);
     CHECK(strcmp(one, two) != 0);
 }
 

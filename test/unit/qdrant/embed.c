@@ -83,6 +83,7 @@ static const struct {
     {"more than a float holds", "tei", "[[3e39,4e39],[0,2e39]]", true},
     {"less than a float holds", "tei", "[[3e-60,4e-60],[0,2e-60]]", true},
     {"less than a square holds", "tei", "[[3e-160,4e-160],[0,2e-160]]", false},
+    {"beyond a float", "tei", "[[3e150,4e150],[0,2e-150]]", true},
     {"one missing", "tei", "[[3,4]]", false},
     {"same index twice", "openai",
      "{\"data\":[{\"index\":0,\"embedding\":[0,2]},{\"index\":0,\"embedding\":[3,4]}]}", false},

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Writes the first inputs of the fuzz targets, test/fuzz/corpus/TARGET/NAME, from our own examples and by hand.
+
+usage: test/fuzz/make_corpus.py [BUILD]     (build: where json-tool lies). What test/fuzz/run_long found stays.
+"""
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / (sys.argv[1] if len(sys.argv) > 1 else "build")
+FILE_MAX = 2048
+
+EVENTS = {"anime.enriched": "AnimeEnrichedEvent", "anime.updated": "AnimeUpdatedEvent",
+          "anime.episode.aired": "EpisodeAiredEvent", "character.updated": "CharacterUpdatedEvent",
+          "episode.updated": "EpisodeUpdatedEvent"}
+ID = "0190a8a0-0000-7000-8000-0000000000"
+
+
+def write(target, name, content):
+    content = content.encode() if isinstance(content, str) else content
+    if len(content) > FILE_MAX:
+        raise SystemExit(f"{target}/{name} has {len(content)} bytes")
+    folder = ROOT / "test/fuzz/corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def packed(message, document):
+    """Protobuf bytes of a JSON document, by our own encoder: seeds need no oracle."""
+    line = f"encode {message} {json.dumps(document)}\n"
+    answer = subprocess.run([str(BUILD / "test/contract/json-tool")], input=line, text=True, capture_output=True,
+                            check=True).stdout.split()
+    if answer[0] != "ok":
+        raise SystemExit(f"{message}: {answer}")
+    return bytes.fromhex(answer[1]) if len(answer) > 1 else b""
+
+
+def documents():
+    """(subject, message, document) of the examples and of one sample record."""
+    for subject, message in EVENTS.items():
+        text = (ROOT / f"contracts/examples/events/{subject}.json").read_text(encoding="utf-8")
+        yield subject, "echora.events.v1." + message, json.loads(text)
+    sample = (ROOT / "ops/sample/anime.ndjson").read_text(encoding="utf-8").splitlines()[0]
+    record = {**json.loads(sample), "characters": [], "episodes": []}
+    yield "anime.enriched", "echora.events.v1.AnimeEnrichedEvent", record
+
+
+def wire_and_json():
+    registry = (ROOT / "contracts/registry.c").read_text(encoding="utf-8")
+    subjects = re.findall(r'\{\.subject = "([^"]+)"', registry)
+    for number, (subject, message, document) in enumerate(documents()):
+        index, payload = subjects.index(subject), packed(message, document)
+        text = json.dumps(document, ensure_ascii=False).encode()
+        name = f"{number}-{subject}"
+        write("wire", name, bytes([index]) + payload)
+        write("wire", name + "-cut", bytes([index]) + payload[:len(payload) * 2 // 3])
+        write("json", name, bytes([index]) + text)
+        write("json", name + "-wire", bytes([index | 0x80]) + payload)
+    enriched = bytes([subjects.index("anime.enriched")])
+    nested = b""
+    for _ in range(40):
+        nested = b"\x22" + bytes([len(nested)]) + nested if len(nested) < 128 else nested
+    write("wire", "nested", enriched + nested)
+    write("wire", "many-small", enriched + b"\x2a\x00" * 300)
+    write("wire", "unknown", enriched + b"\xf8\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\xfa\x7f\x03abc\xfd\x7f1234")
+    write("wire", "twice", enriched + b"\x22\x00\x22\x00")
+    write("json", "odd-names", enriched + b'{"anime_id":"x","anime":{"score":{"median":"NaN","mean":-0.0}},"x":[{}]}')
+    escapes = rb'{"animeId":"\u00e9\ud83d\ude00\u0000","timestamp":"2026-01-01T00:00:00.5-23:59"}'
+    write("json", "escapes", enriched + escapes)
+    # Once written as "-0", which reads as an integer without a sign.
+    write("json", "negative-zero", enriched + b'{"anime":{"score":{"median":"-0e233"}}}')
+    episode = bytes([subjects.index("episode.updated") | 0x80])
+    write("json", "negative-zero-wire", episode + bytes.fromhex("2a0820a00b5500000080"))
+
+
+def references():
+    for number, text in enumerate(("https://myanimelist.net/anime/1", "http://www.anilist.co/anime/1/Cowboy?a=b#c",
+                                   "https://EXAMPLE.org:443/%7Euser/../x", "mal:anime:1", "anidb:23",
+                                   "https://ja.wikipedia.org/wiki/%E3%82%AB", "https://user@host:8080/a//b/./c/")):
+        write("refs", str(number), text)
+
+
+def small_texts():
+    for number, text in enumerate(("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01|a=1,b@c=2",
+                                   "2026-02-29T23:59:60.123456789+14:00", "1998-10-24T00:00:00Z", ID + "01",
+                                   "{0190A8A0-0000-7000-8000-000000000001}", "-9223372036854775808", "12h", "8MiB",
+                                   "\u30ab\u30a6\ud7ff\u0000x")):
+        write("text", str(number), text)
+
+
+def embeddings():
+    openai = '{"data":[{"index":1,"embedding":[0,2]},{"index":0,"embedding":[3,4]}]}'
+    pick = {"openai": 0, "tei": 1, "ollama": 2}  # the first byte: interface, texts - 1, dimension - 1
+    for name, api, texts, dimension, reply in (
+            ("openai", "openai", 2, 2, openai), ("tei", "tei", 2, 2, "[[3,4],[0,2]]"),
+            ("ollama", "ollama", 1, 3, '{"embeddings":[[0.25,-1e2,3]]}'),
+            ("error", "ollama", 1, 1, '{"error":"model"}'),
+            ("huge", "tei", 1, 2, "[[1e150,1e150]]"), ("tiny", "tei", 1, 2, "[[1e-150,-1e-160]]"),
+            ("null", "tei", 1, 2, "[[null,1]]"), ("whole", "tei", 1, 1, "[[9223372036854775807]]")):
+        write("embed", name, bytes([pick[api] + 3 * (texts - 1) + 12 * (dimension - 1)]) + reply.encode())
+
+
+def search_index():
+    """One operation each, with the answers of Qdrant and of the catalogue that it takes."""
+    def pieces(operation, *answers):
+        texts = (a if isinstance(a, bytes) else json.dumps(a).encode() for a in answers)
+        return bytes([operation]) + b"\xff\xff".join(texts)
+
+    def result(value):
+        return {"result": value, "status": "ok", "time": 0.001}
+
+    def catalogue(message, document):
+        return packed("echora.catalog.v1." + message, document)
+
+    done, there = result({"operation_id": 1, "status": "completed"}), {"rev": 7, "emb": "pending", "deleted": False}
+    marks = result([{"id": ID + "01", "payload": there}, {"id": ID + "02", "payload": {"rev": 9, "deleted": True}}])
+    write("qdrant", "marks", pieces(0, marks))
+    write("qdrant", "marks-refused", pieces(0, b"!503"))
+    children = [result({"points": [{"id": ID + f"{n:02x}", "payload": {"entity_type": kind}}],
+                        "next_page_offset": None if n == 3 else ID + f"{n + 1:02x}"})
+                for n, kind in ((2, "CHARACTER"), (3, "EPISODE"))]
+    write("qdrant", "children", pieces(1, *children))
+    write("qdrant", "children-stuck", pieces(0x80 | 1, children[0]))
+    write("qdrant", "write", pieces(2, done))
+    write("qdrant", "write-many", pieces(2, result([{"status": "completed"}, {"status": "acknowledged"}])))
+    write("qdrant", "write-late", pieces(2, result({"status": "wait_timeout"})))
+    info = result({"status": "green", "config": {
+        "params": {"vectors": {}, "sparse_vectors": {"bm25": {"modifier": "idf"}}},
+        "metadata": {"echora_schema": "1", "embedding": "none/1"}},
+        "payload_schema": {"rev": {"data_type": "integer"}}})
+    about = {"title": "qdrant", "version": "1.17.1"}
+    write("qdrant", "schema", pieces(0x80 | 3, about, result({"exists": True}), info, done))
+    write("qdrant", "schema-new", pieces(0x80 | 3, about, result({"exists": False}), result(True), info, done))
+    revisions = catalogue("CatalogRevisionsReply", {"revisions": [{"id": ID + "01", "revision": 8}, {"id": ID + "02"}]})
+    scroll = result({"points": [{"id": ID + "01", "payload": there}], "next_page_offset": None})
+    entry = {"id": ID + "01", "canonicalId": ID + "01", "revision": "8"}
+    write("qdrant", "reconcile", pieces(4, scroll, revisions, catalogue("CatalogGetReply", {"entries": [entry]}), marks,
+                                        catalogue("CatalogEnqueueReply", {"rows": "1"})))
+    write("qdrant", "reconcile-stuck", pieces(0x80 | 4, {**scroll, "result": {**scroll["result"],
+                                                                              "next_page_offset": ID + "01"}}))
+    anime = {**entry, "anime": {"title": "T", "nsfw": True}, "nextMembers": "x",
+             "members": [{"id": ID + "02", "canonicalId": ID + "02", "revision": "1", "character": {"name": "C"}}]}
+    members = catalogue("CatalogGetReply", {"entries": [{**entry, "members": []}]})
+    child = {"id": ID + "02", "canonicalId": ID + "02", "revision": "1", "animeIds": [ID + "01"],
+             "character": {"name": "C"}}
+    stored = result([{"id": ID + "01", "payload": {"rev": 8, "emb": "none"}}])
+    write("qdrant", "sync", pieces(5, catalogue("CatalogGetReply", {"entries": [anime]}), members, marks, done, stored,
+                                   catalogue("CatalogGetReply", {"entries": [child]}), members, marks, done, marks))
+    alias = catalogue("CatalogGetReply", {"entries": [{**anime, "canonicalId": ID + "05"}]})
+    write("qdrant", "sync-alias", pieces(5, alias, *children, marks, done, marks))
+    # More entries than were asked for: once written behind the end of the targets.
+    many = [{**entry, "id": ID + "01", "anime": {"title": "T"}}] * 9
+    write("qdrant", "sync-too-many", pieces(5, catalogue("CatalogGetReply", {"entries": many}), marks, done, marks))
+    write("qdrant", "sync-missing", pieces(5, catalogue("CatalogGetReply", {"missing": [ID + "01"]})))
+    unread = catalogue("CatalogGetReply", {"missing": ["x"], "unread": [ID + "01"]})
+    write("qdrant", "sync-unread", pieces(0x80 | 5, unread))
+
+
+def broker():
+    def pieces(operation, *answers):
+        return bytes([operation]) + b"\xff\xff".join(a.encode() for a in answers)
+
+    error = '{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"}}'
+    write("broker", "ack", pieces(0, '{"stream":"ANIME_EVENTS","seq":7,"duplicate":true}'))
+    write("broker", "ack-error", pieces(0, error))
+    write("broker", "ack-many", pieces(1, '.2\n{"stream":"A","seq":1}', ".0\n" + error, '.1\n{"stream":"B","seq":2}'))
+    state = '{"created":"2026-01-01T00:00:00Z","state":{"messages":3,"first_seq":1,"last_seq":3}}'
+    headers = '{"message":{"seq":1,"hdrs":"TkFUUy8xLjANCkVjaG9yYS1Qb3NpdGlvbjogMToxDQoNCg==","data":"eA=="}}'
+    write("broker", "stream", pieces(2, state, headers))
+    write("broker", "stream-none", pieces(2, state, '{"error":{"code":404,"err_code":10037}}'))
+    write("broker", "call-error", pieces(3, "Nats-Service-Error-Code: not-found\nNats-Service-Error: none\n"
+                                            "Echora-Error-Class: retry\n\n"))
+    acks = [f'.1.{n}\n{{"stream":"ANIME_SYNC","seq":{n}}}' for n in (7, 9, 11, 13, 14)]
+    write("broker", "pipeline", pieces(4, "", *acks))
+    write("broker", "pipeline-refused", pieces(4, "", acks[0], ".1.9\n" + error))
+    write("broker", "pipeline-ahead", pieces(4, "", '.1.99\n{"stream":"ANIME_SYNC","seq":99}', *acks))
+    tokens = "ANIME_EVENTS.catalog-updated.2.7.9.1700000000000000000.3"
+    write("broker", "delivery", pieces(5, "$JS.ACK." + tokens))
+    write("broker", "delivery-long", pieces(5, f"$JS.ACK._.hash.{tokens}.x"))
+    write("broker", "status", pieces(5, "409 Consumer Deleted"))
+
+
+def header_lines():
+    parent = "traceparent:00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    write("headers", "trace", f"{parent}\ntracestate:a=1,b@c=2\n\nbad-uuid\nevent_id: no UUID 0190a8a0\n{ID}01")
+    write("headers", "replayed", "Echora-Replay-For:catalog-updated\nEchora-Replay-Hop:2\nEchora-Dlq-Seq:9\n"
+                                 "Nats-Msg-Id:x\nX:1\nX:2\n\ndecode\nvarint at byte 17\n\u5fcd")
+    odd = b"Status:503\nA\xff:\x01\xc3\x28\n:x\n\n"
+    write("headers", "odd", odd + b"c" * 60 + b"\n" + b"r9" * 500 + b"\n" + b"e" * 100)
+
+
+def configuration():
+    def pieces(file, value="", *arguments):
+        return b"\xff\xff".join(a.encode() for a in (file, value, *arguments))
+
+    write("config", "file", pieces("# a comment\nurl = nats://u:p@h:4222\nwait=30s\n\nsize = 64KiB\n", "", "--deep"))
+    write("config", "all", pieces("lanes = 2\nmode = two", "plain text", "--lanes=64", "--wait", "24h", "--", "rest"))
+    write("config", "unknown", pieces("lanse = 2\n"))
+    write("config", "range", pieces("", "", "--lanes=65", "--wiat=1s", "-x"))
+    write("config", "twice", pieces("deep = true\ndeep = false\nurl"))
+
+
+def array_values():
+    write("values", "texts", b"\x00\x01a\xff\x00\x03\xe3\x82\xab")
+    write("values", "jsons", b"\x01\x02{}\x04null")
+    write("values", "bytes", b"\x02\x03\x00\xff\x01\xff")
+
+
+def main():
+    wire_and_json()
+    references()
+    small_texts()
+    embeddings()
+    search_index()
+    broker()
+    header_lines()
+    configuration()
+    array_values()
+
+
+if __name__ == "__main__":
+    main()
