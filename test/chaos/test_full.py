@@ -29,11 +29,6 @@ EVENTS = 300 if LONG else 60
 WORDS = random.Random(1)
 
 
-def slow(test):
-    """Of the long form alone; a skip would be a failure in CI."""
-    return test if LONG else None
-
-
 def text():
     """6 kB that no compression makes small: every row needs a page of its own."""
     return "%x" % WORDS.getrandbits(4 * 6000)
@@ -207,7 +202,7 @@ def partly_full(spawn, streams, db, qdrant, faults=""):
     fleet.drained()
 
 
-@slow
+@pytest.mark.long
 def test_an_event_that_finds_no_room_is_not_to_blame(spawn, streams, db, qdrant):
     partly_full(spawn, streams, db, qdrant)
 
@@ -437,7 +432,7 @@ def test_no_descriptor_left_in_a_worker(fleet, db, echora_for, kind):
     fleet.drained()
 
 
-@slow
+@pytest.mark.long
 def test_no_descriptor_left_in_nats(own_nats, spawn, db, qdrant):
     fleet = Fleet(spawn, own_nats, db, qdrant)
     fleet.events(10)
@@ -451,7 +446,7 @@ def test_no_descriptor_left_in_nats(own_nats, spawn, db, qdrant):
     fleet.drained()
 
 
-@slow
+@pytest.mark.long
 def test_no_memory_left_in_a_writer(fleet):
     """Large events in a process that may grow no more: refused one by one, kept, handled when it may."""
     fleet.events(10)

@@ -120,17 +120,23 @@ def test_transaction_that_stays_open(rig):
 def test_foreign_message_in_the_middle_takes_a_rows_place(rig):
     """Why the relay must be alone on its stream. Between two acknowledgements a foreign message (rights were lent)
     has the sequence that a row's successor expects: the relay goes on, and that row is in no message."""
+    rows = 20000
     with rig.writer() as writer:
-        outbox.fill(writer, 5000)
+        outbox.fill(writer, rows)
+    foreigner = rig.streams.bus("relay")
     relay = rig.relay(page_rows=50)
     eventually(lambda: outbox.stored(rig.bus) > 200)
+    relay.pause()
     with rig.db.connect(autocommit=False) as lock:
-        lock.execute("LOCK TABLE catalog.outbox IN ACCESS EXCLUSIVE MODE")  # no further page
-        steady(lambda at=[0]: at.append(outbox.stored(rig.bus)) or at[-1] < 5000, 0.5)
-        rig.streams.bus("relay").publish("anime.synced", b"foreign")
-    eventually(lambda: outbox.stored(rig.bus) == 5000)
+        lock.execute("LOCK TABLE catalog.outbox IN ACCESS EXCLUSIVE MODE")  # no page but those asked for
+        relay.resume()
+        at = [-1]
+        eventually(lambda: at.append(outbox.stored(rig.bus)) or at[-1] == at[-2], 10, "the relay waits for a page")
+        assert 200 < at[-1] < rows
+        foreigner.publish("anime.synced", b"foreign")
+    eventually(lambda: outbox.stored(rig.bus) == rows)
     found = [m for m in outbox.read_stream(rig.bus, "ANIME_SYNC") if "Echora-Position" in m[2]]
-    assert len(found) == 4999 and relay.alive()
+    assert len(found) == rows - 1 and relay.alive()
 
 
 def test_follower_refuses_a_foreign_message(rig, streams, db, qdrant):

@@ -306,7 +306,7 @@ def slow_by_stop(db, backend):
     return lambda: os.kill(backend, signal.SIGCONT)
 
 
-@pytest.mark.skipif(not LONG, reason="waits out the timeouts: long form")
+@pytest.mark.long  # waits out the timeouts
 @pytest.mark.parametrize("slow", [slow_by_lock, slow_by_stop], ids=lambda s: s.__name__)
 def test_postgres_beyond_the_timeouts(chain, spawn, db, slow):
     """A statement waits for longer than the server allows, or the backend stands still: both are given up."""
