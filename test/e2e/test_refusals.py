@@ -38,6 +38,8 @@ PLACES = {"Anime": ("anime", "title_japanese", "anime"), "Character": ("characte
 NOT_BY_AN_EVENT = {
     "too-deep": "no message of these subjects is recursive (test below)",
     "unreadable-header": "of the headers, not of the message (chaos/test_headers.py)",
+    "crash": "class crash: of the deliveries, not of the message (integration/test_runtime.py)",
+    "foreign-message": "of what lies on ANIME_SYNC (chaos/test_relays.py)",
     "header": "headers of outbox rows, which the writer makes itself",
     "unknown-entity": "class expired: an update that waited 7 days, not refused on arrival",
     "bad-reference": "a source that is no reference stays an ordinary value; requests only",
