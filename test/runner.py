@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -211,11 +212,23 @@ def suite_unit(report, args, build_kind):
         report.fail("unit", name, "did not run", f"test/run unit {name}{san}")
 
 
+def memory_folder():
+    """Where the servers of tests keep their data: in memory when there is room, for every test makes a database,
+    and on a disk that costs more than the test itself."""
+    shm = Path("/dev/shm")
+    return shm if shm.is_dir() and os.access(shm, os.W_OK) and shutil.disk_usage(shm).free > 4 << 30 else None
+
+
+def pytests(report, args, build_kind, suite, servers):
+    """Runs of test/<suite>, one for each nats-server, side by side: most of their time is spent waiting."""
+    with ThreadPoolExecutor() as pool:
+        for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats), servers):
+            finish()
+
+
 def pytest(report, args, build_kind, suite, nats="current"):
-    """One pytest run of test/<suite> against one nats-server."""
+    """One pytest run of test/<suite> against one nats-server; returns what reports its results."""
     folder = ROOT / "test" / suite
-    if not any(folder.rglob("test_*.py")):
-        return
     san = " --san" if build_kind == "san" else ""
     label = suite + ("" if suite in ("contract",) else f"@{nats}")
     target, select = f"test/{suite}", []
@@ -229,6 +242,8 @@ def pytest(report, args, build_kind, suite, nats="current"):
     xml.unlink(missing_ok=True)
     env = {"ECHORA_BUILD": str(ROOT / BUILDS[build_kind][0]), "ECHORA_TEST_NATS": nats,
            "ECHORA_STATE": str(STATE), "PYTHONDONTWRITEBYTECODE": "1"}
+    if memory_folder():
+        env["TMPDIR"] = str(memory_folder())
     if build_kind == "san":
         env.update(SANITIZERS)
 
@@ -237,33 +252,36 @@ def pytest(report, args, build_kind, suite, nats="current"):
             report.progress(f"{label}: {line.strip().removeprefix('test/')}")
     code, text = call([str(PYTHON), "-m", "pytest", "-v", "--tb=short", "-o", "console_output_style=classic",
                        f"--junitxml={xml}", *select, target], f"{suite}-{nats}-{build_kind}.log", env, watch)
-    if code == 5:  # nothing selected
-        return
-    if not xml.exists() or code not in (0, 1):
-        report.fail(label, args.name or "pytest", f"pytest ended with {code}",
-                    f"test/run {suite} --nats {nats}{san}", text)
-        if not xml.exists():
+
+    def results():
+        if code == 5:  # nothing selected
             return
-    failed = set()
-    for case in ElementTree.parse(xml).iter("testcase"):
-        module, _, rest = (case.get("classname") or "").partition(f"test.{suite}.")[2].partition(".")
-        name = f"{module}.py::" + (f"{rest}::" if rest else "") + case.get("name")
-        repeat = f"test/run {suite} '{name}' --nats {nats}{san}"
-        bad = [e for e in case if e.tag in ("failure", "error")]
-        skipped = case.find("skipped")
-        if bad:
-            if name not in failed:
-                detail = "\n".join((e.text or "") for e in bad)
-                report.fail(label, name, bad[0].get("message") or "failed", repeat, detail)
-            failed.add(name)
-        elif skipped is not None:
-            report.skip(label, name, skipped.get("message") or "", repeat)
-        else:
-            report.ok()
+        if not xml.exists() or code not in (0, 1):
+            report.fail(label, args.name or "pytest", f"pytest ended with {code}",
+                        f"test/run {suite} --nats {nats}{san}", text)
+            if not xml.exists():
+                return
+        failed = set()
+        for case in ElementTree.parse(xml).iter("testcase"):
+            module, _, rest = (case.get("classname") or "").partition(f"test.{suite}.")[2].partition(".")
+            name = f"{module}.py::" + (f"{rest}::" if rest else "") + case.get("name")
+            repeat = f"test/run {suite} '{name}' --nats {nats}{san}"
+            bad = [e for e in case if e.tag in ("failure", "error")]
+            skipped = case.find("skipped")
+            if bad:
+                if name not in failed:
+                    detail = "\n".join((e.text or "") for e in bad)
+                    report.fail(label, name, bad[0].get("message") or "failed", repeat, detail)
+                failed.add(name)
+            elif skipped is not None:
+                report.skip(label, name, skipped.get("message") or "", repeat)
+            else:
+                report.ok()
+    return results
 
 
 def suite_contract(report, args, build_kind):
-    pytest(report, args, build_kind, "contract")
+    pytests(report, args, build_kind, "contract", ["current"])
 
 
 def servers(report, args, suite):
@@ -282,13 +300,11 @@ def suite_integration(report, args, build_kind):
     which = servers(report, args, "integration")
     if build_kind == "san" and not args.nats:
         which = which[:1]
-    for nats in which:
-        pytest(report, args, build_kind, "integration", nats)
+    pytests(report, args, build_kind, "integration", which)
 
 
 def suite_e2e(report, args, build_kind):
-    for nats in servers(report, args, "e2e")[:1]:
-        pytest(report, args, build_kind, "e2e", nats)
+    pytests(report, args, build_kind, "e2e", servers(report, args, "e2e")[:1])
 
 
 def suite_chaos(report, args, build_kind):
@@ -297,7 +313,7 @@ def suite_chaos(report, args, build_kind):
     if args.chaos:
         os.environ["ECHORA_CHAOS"] = "long"
     for nats in which if args.chaos else which[:1]:
-        pytest(report, args, "faults", "chaos", nats)
+        pytests(report, args, "faults", "chaos", [nats])
 
 
 def suite_bench(report, args, build_kind):
