@@ -502,7 +502,7 @@ static void loop_run(struct loop *l)
         } else if (!runtime_stopping(rt) && handle_letter(l)) {
             continue;
         }
-        lane_wait_until(l->lane, now + WAIT_MAX_MS);
+        lane_wait_until(l->lane, intake_next_ms(l->in, now, now + WAIT_MAX_MS));
     }
 }
 

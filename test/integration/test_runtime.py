@@ -517,7 +517,7 @@ def supervise(process, until, timeout, what):
 def test_crasher_ends_as_a_dead_letter(nats, folder, spawn):
     """Nobody but the worker itself writes it, before the event is handled once more; give-up-at 1 for a short test."""
     script = Script(nats, folder, ack_wait=1.0)
-    process = spawn("scripted", env=script.env, argv=["--give-up-at=1", "--lanes=2"])
+    process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
     done = script.publish(*["done"] * 20)
     (bad,) = script.publish("crash")
     done += script.publish(*["done"] * 20)
