@@ -479,10 +479,10 @@ def test_trouble_of_one_event_is_its_own(script, worker):
 
 
 def test_handler_beyond_hold_limit_loses_its_event_to_a_second_try(nats, folder, spawn):
-    """Reports end, the event comes again while the first handling still runs: twice, never less."""
+    """Reports end, the event comes to the other lane while the first handling still runs: twice, never less."""
     script = Script(nats, folder, ack_wait=1.0)
-    spawn("scripted", env=script.env, argv=["--hold-limit=1s"])
-    (slow,) = script.publish("slow:2500")
+    spawn("scripted", env=script.env, argv=["--hold-limit=1s", "--lanes=2"])
+    (slow,) = script.publish("slow:3000")
     script.wait_lines(1)
     done = script.publish(*["done"] * 3)
     script.wait_settled(timeout=30)
@@ -516,7 +516,7 @@ def supervise(process, until, timeout, what):
 
 def test_crasher_ends_as_a_dead_letter(nats, folder, spawn):
     """Nobody but the worker itself writes it, before the event is handled once more; give-up-at 1 for a short test."""
-    script = Script(nats, folder, ack_wait=1.0)
+    script = Script(nats, folder, ack_wait=0.5)
     process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
     done = script.publish(*["done"] * 20)
     (bad,) = script.publish("crash")
@@ -534,7 +534,7 @@ def test_crasher_ends_as_a_dead_letter(nats, folder, spawn):
 
 def test_crasher_while_dead_letters_cannot_be_stored(nats, folder, spawn):
     """Held like any other dead letter: not handled, not lost."""
-    script = Script(nats, folder, ack_wait=1.0)
+    script = Script(nats, folder, ack_wait=0.5)
     mend = dlq_missing(script.bus)
     process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
     script.publish("crash")
