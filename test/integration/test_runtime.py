@@ -93,7 +93,7 @@ def test_backlog_is_handled_in_batches_that_grow_from_one(script, worker):
     script.wait_settled()
     sizes = [line.batch for line in script.lines()]
     assert sizes[0] == 1
-    assert max(sizes) == 32
+    assert 16 < max(sizes) <= 32  # a batch is what has come, it waits for no more
     assert sorted(line.seq for line in script.lines()) == list(range(1, 301))
 
 
