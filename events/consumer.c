@@ -2,15 +2,9 @@
  *
  * Knows tables and verdicts, no worker. Events of one consumer make a batch of whatever has come
  * (no waiting for more), those delivered before are handled one by one when the lane holds nothing
- * else. What a dependency's trouble holds back goes to the front of its queue, kept alive by
- * progress reports, and is handled again when the breaker closes; when its patience is over it is
- * given back for two minutes (verdict.h counts the deliveries). A dead letter that can't be stored
- * is such a trouble too, of the dead-letter stream: its event stays in hand for as long as it
- * takes.
- *
- * An event whose dependency serves others meanwhile is in trouble of its own: alone again and
- * again, while others are done with between its tries, it counts as a retry like any other failure.
- */
+ * else. What a dependency's trouble holds back (hold.h) goes to the front of its queue and is
+ * handled again when the breaker closes; when its patience is over it is given back for two minutes
+ * (verdict.h counts the deliveries). */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <stdio.h>
@@ -20,6 +14,7 @@
 #include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/event_internal.h"
+#include "events/hold.h"
 #include "events/intake.h"
 #include "events/log.h"
 #include "events/settle.h"
@@ -27,12 +22,6 @@
 #define TICK_MS 1000
 #define WAIT_MAX_MS 1000
 #define HELD_TOO_LONG_NAK_MS 120000
-/* So often is an event held together with others; then alone, with pauses. */
-#define HOLDS_TOGETHER 3
-#define HOLD_PAUSE_MS 500
-#define HOLD_PAUSE_MAX_MS 30000
-/* So often it fails alone, while others are done with, until the trouble is its own. */
-#define OWN_TROUBLE 3
 /* What waited longer before its handler starts gets a whole hold-limit for that. */
 #define WAITED_LONG_MS 1000
 /* A batch is cut when its decoded events pass this; one event may be as large as decode-max. */
@@ -243,80 +232,17 @@ static void log_outcome(const struct binding *b, const struct settled *item,
     trace_set_current(NULL);
 }
 
-/* A dependency that answers pings and fails this event again and again: the event may be the cause.
- * Handled alone and less often, it holds up nobody else; what is innocent passes. */
-static void note_hold(struct runtime *rt, struct held *h, const struct err *cause)
-{
-    h->holds++;
-    if (h->holds < HOLDS_TOGETHER && !h->alone)
-        return;
-    if (h->holds >= HOLDS_TOGETHER && h->stuck == DEP_NONE && !FAULT("stuck-unseen")) {
-        h->stuck = cause->dependency;
-        watch_stuck(rt->watch, cause);
-    }
-    h->alone = true;
-    const int64_t pause = (int64_t)h->holds * HOLD_PAUSE_MS;
-    h->not_before_ms = mono_ms() + (pause < HOLD_PAUSE_MAX_MS ? pause : HOLD_PAUSE_MAX_MS);
-}
-
-/* A disk may be full for one event and not for the next, which needs no new page; no event is to
- * blame for it, nor for connections that ran out. */
-static bool is_full(const struct err *err)
-{
-    return (strcmp(err->code, "pg-53100") == 0 || strcmp(err->code, "pg-53300") == 0) &&
-           !FAULT("full-is-own-trouble");
-}
-
-/* Before note_hold: has it failed alone for the last time? */
-static bool is_own_trouble(const struct binding *b, struct held *h)
-{
-    const uint64_t done = atomic_load(&b->done);
-
-    h->failed_alone = h->alone && h->holds > 0 && done != h->done_then ? h->failed_alone + 1 : 0;
-    h->done_then = done;
-    return h->failed_alone >= OWN_TROUBLE && !FAULT("own-trouble-held");
-}
-
 static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
 {
     const unsigned deliveries = item->held->delivery.deliveries;
     const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
     const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
 
-    if (s.action != SETTLE_HOLD || is_full(&item->verdict->err) || !is_own_trouble(b, item->held))
+    if (s.action != SETTLE_HOLD || !hold_is_own_trouble(b, item->held, &item->verdict->err))
         return s;
     struct verdict own = *item->verdict;
     own.err.class = ERR_RETRY;
     return verdict_decide(&own, deliveries, give_up_at, &l->prng);
-}
-
-/* A peer asked for a pause (Retry-After). A peer that asks for more than hold-limit gets that, then
- * it is asked again. */
-static void pause_source(const struct loop *l, struct source *s, int64_t delay_ms)
-{
-    const int64_t most_ms = l->lane->rt->config->hold_limit_ms;
-
-    s->handle_after_ms = mono_ms() + (delay_ms < most_ms ? delay_ms : most_ms);
-}
-
-/* Keeps an event with progress reports until what it waits for is back. */
-static void hold(struct loop *l, struct source *s, const struct settled *item)
-{
-    struct runtime *rt = l->lane->rt;
-    struct held *h = item->held;
-
-    if (!FAULT("held-event-blocks"))
-        intake_clear_suspect(l->in, h);
-    h->until_ms = INT64_MAX;
-    if (!h->letter_waits) {
-        watch_trip(rt->watch, &item->verdict->err);
-        if (item->settlement.delay_ms > 0)
-            pause_source(l, s, item->settlement.delay_ms);
-        note_hold(rt, h, &item->verdict->err);
-        h->until_ms =
-            h->received_ms + verdict_patience_ms(h->delivery.deliveries, rt->config->hold_limit_ms);
-    }
-    progress_set_end(rt->progress, &h->lease, h->until_ms);
 }
 
 /* Ends every event of the batch but those that wait for a dependency. */
@@ -348,7 +274,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
             metric_set(b->metrics.last_success, (double)wall_us() / 1e6);
         }
         if (item->settlement.action == SETTLE_HOLD) {
-            hold(l, s, item);
+            hold_event(l->in, s, item);
             l->held[kept++] = item->held;
             continue;
         }
@@ -521,7 +447,7 @@ static void loop_run(struct loop *l)
         } else if (!runtime_stopping(rt) && handle_letter(l)) {
             continue;
         }
-        lane_wait_until(l->lane, now + WAIT_MAX_MS);
+        lane_wait_until(l->lane, intake_next_ms(l->in, now, now + WAIT_MAX_MS));
     }
 }
 

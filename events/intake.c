@@ -6,6 +6,7 @@
 
 #include "events/base/clock.h"
 #include "events/base/fault.h"
+#include "events/base/hash.h"
 #include "events/event_internal.h"
 #include "events/log.h"
 #include "events/nats_error.h"
@@ -21,6 +22,9 @@
 #define PULL_MAX_BYTES (16 << 20)
 #define CLOSE_WAIT_MS 1000
 #define HELD_BATCHES 3
+/* See shuffle_ms. */
+#define SHUFFLE_FROM 3
+#define SHUFFLE_MS 100
 
 static struct source *source_of_consumer(struct intake *in, struct view consumer)
 {
@@ -101,6 +105,19 @@ static void append(struct source *s, struct held *h)
     s->n_suspects += h->suspect;
 }
 
+/* What was in hand when the process died comes again together, and in the same order. Those behind
+ * the event that kills it would never get their turn, and end as crashers themselves; so from the
+ * third delivery on chance says who comes first. */
+static int64_t shuffle_ms(unsigned deliveries)
+{
+    uint32_t number;
+
+    if (deliveries < SHUFFLE_FROM || FAULT("suspects-in-step"))
+        return 0;
+    random_bytes(&number, sizeof(number));
+    return number % SHUFFLE_MS;
+}
+
 static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now,
                              int64_t hold_limit_ms)
 {
@@ -113,6 +130,7 @@ static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now
     h->received_ms = now;
     h->until_ms = now + verdict_patience_ms(d->deliveries, hold_limit_ms);
     h->suspect = h->alone = d->deliveries > 1;
+    h->not_before_ms = now + shuffle_ms(d->deliveries);
     return h;
 }
 
@@ -317,6 +335,21 @@ size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_
     }
     pthread_mutex_unlock(&in->lane->mutex);
     return n;
+}
+
+int64_t intake_next_ms(struct intake *in, int64_t now_ms, int64_t latest_ms)
+{
+    int64_t next = latest_ms;
+
+    pthread_mutex_lock(&in->lane->mutex);
+    for (size_t i = 0; i < in->n; i++) {
+        for (const struct held *h = in->sources[i].head; h != NULL; h = h->next) {
+            if (h->not_before_ms > now_ms && h->not_before_ms < next)
+                next = h->not_before_ms;
+        }
+    }
+    pthread_mutex_unlock(&in->lane->mutex);
+    return next;
 }
 
 void intake_put_back(struct intake *in, struct source *s, struct held *const held[], size_t n)

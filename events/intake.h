@@ -31,7 +31,7 @@ struct held {
     unsigned holds;        /* times a dependency's trouble held it back */
     unsigned failed_alone; /* of these in a row: alone, and others were done with since the last */
     uint64_t done_then;    /* binding->done when it was held last */
-    int64_t not_before_ms; /* of an event that is held again and again */
+    int64_t not_before_ms; /* of an event that is held or delivered again and again */
     enum dependency stuck; /* on which the watch was told that it is stuck; DEP_NONE = it is not */
     int64_t until_ms;      /* then it goes back, whatever it waits for */
 };
@@ -75,6 +75,8 @@ void intake_pull(struct intake *in, int64_t now_ms);
  * has come). In the order of arrival. */
 size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_ms,
                    struct held *ret[], size_t max);
+/* When the next event has ended its pause, after now and at most latest. */
+int64_t intake_next_ms(struct intake *in, int64_t now_ms, int64_t latest_ms);
 /* Back to the front of the queue, in this order. */
 void intake_put_back(struct intake *in, struct source *s, struct held *const held[], size_t n);
 /* Takes one event whose time in hand is over; NULL when there is none. INT64_MAX takes any. */

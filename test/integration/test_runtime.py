@@ -93,7 +93,7 @@ def test_backlog_is_handled_in_batches_that_grow_from_one(script, worker):
     script.wait_settled()
     sizes = [line.batch for line in script.lines()]
     assert sizes[0] == 1
-    assert max(sizes) == 32
+    assert 16 < max(sizes) <= 32  # a batch is what has come, it waits for no more
     assert sorted(line.seq for line in script.lines()) == list(range(1, 301))
 
 
@@ -250,10 +250,9 @@ def dlq_missing(bus):
 
 def dlq_full(bus):
     bus.wait(bus.js.delete_stream("ANIME_DLQ"))
-    bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], max_msgs=2, discard="new")
-    for _ in range(2):
-        bus.publish("anime.dlq.other")
-    return lambda: bus.purge("ANIME_DLQ")
+    bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], max_bytes=100, discard="new")
+    return lambda: bus.wait(bus.js.update_stream(name="ANIME_DLQ", subjects=["anime.dlq.>"], max_bytes=1 << 30,
+                                                 discard="new"))
 
 
 def dlq_refused(bus):
@@ -269,25 +268,25 @@ def dlq_refused(bus):
 
 @pytest.mark.parametrize("break_dlq", [dlq_missing, dlq_full, dlq_refused])
 def test_dead_letter_that_cannot_be_stored_is_held(script, worker, break_dlq):
-    """However long it takes (here: thrice the hold-limit), it spends no delivery; then it is stored once."""
+    """However long it takes (here: twice the hold-limit), it spends no delivery; then it is stored once."""
     mend = break_dlq(script.bus)
-    process = worker("--hold-limit=2s")
+    process = worker("--hold-limit=1s")
     script.publish("reject", "reject")
     eventually(lambda: process.metric("echora_breaker_open", dependency="dead-letter-stream") == 1, 8, "breaker open")
     eventually(lambda: not process.is_ready(), 2, "not ready")
     status, text = process.http("/readyz")
     assert status == 503 and "dead-letter-stream" in text and "ANIME_DLQ" in text
     pulls = process.metric("echora_pulls_total", consumer=UPDATED)
-    steady(lambda: process.metric("echora_pulls_total", consumer=UPDATED) == pulls, 6, "nothing is fetched")
+    steady(lambda: process.metric("echora_pulls_total", consumer=UPDATED) == pulls, 2, "nothing is fetched")
     done = script.publish(*["done"] * 3)
-    steady(lambda: script.lines(source="done") == [], 1, "nothing is handled")
+    steady(lambda: script.lines(source="done") == [], 0.5, "nothing is handled")
     mend()
     eventually(lambda: len(script.dead_letters()) == 2, 12, "dead letters")
     script.wait_settled()
     assert [line.seq for line in script.lines(source="done")] == done
     assert [d.headers["Echora-Dlq-Deliveries"] for d in script.dead_letters()] == ["1", "1"]
     process.wait_ready(5)
-    steady(lambda: len(script.dead_letters()) == 2, 1, "stored once")
+    assert len(script.dead_letters()) == 2, "stored once"
 
 
 def test_dead_letter_held_at_the_end_comes_again(script, worker):
@@ -314,9 +313,9 @@ def test_dead_letter_too_large_for_its_stream_goes_without_its_payload(script, w
     eventually(lambda: len(script.dead_letters()) == 2, 10, "dead letters")
     script.wait_settled()
     letters = {d.headers["Echora-Dlq-Seq"]: d for d in script.dead_letters()}
-    assert letters["1"].data == b"" and "without original headers and payload" in letters["1"].headers[
+    assert not letters["1"].data and "without original headers and payload" in letters["1"].headers[
         "Echora-Dlq-Reason"]
-    assert letters["2"].data != b"" and "X-Large" not in letters["2"].headers
+    assert letters["2"].data and "X-Large" not in letters["2"].headers
     assert "identity-conflict" == letters["1"].headers["Echora-Dlq-Code"]
 
 
@@ -480,10 +479,10 @@ def test_trouble_of_one_event_is_its_own(script, worker):
 
 
 def test_handler_beyond_hold_limit_loses_its_event_to_a_second_try(nats, folder, spawn):
-    """Reports end, the event comes again while the first handling still runs: twice, never less."""
+    """Reports end, the event comes to the other lane while the first handling still runs: twice, never less."""
     script = Script(nats, folder, ack_wait=1.0)
-    spawn("scripted", env=script.env, argv=["--hold-limit=1s"])
-    (slow,) = script.publish("slow:4000")
+    spawn("scripted", env=script.env, argv=["--hold-limit=1s", "--lanes=2"])
+    (slow,) = script.publish("slow:3000")
     script.wait_lines(1)
     done = script.publish(*["done"] * 3)
     script.wait_settled(timeout=30)
@@ -515,11 +514,10 @@ def supervise(process, until, timeout, what):
     eventually(look, timeout, what)
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_crasher_ends_as_a_dead_letter(nats, folder, spawn, lanes):
+def test_crasher_ends_as_a_dead_letter(nats, folder, spawn):
     """Nobody but the worker itself writes it, before the event is handled once more; give-up-at 1 for a short test."""
-    script = Script(nats, folder, ack_wait=1.0)
-    process = spawn("scripted", env=script.env, argv=["--give-up-at=1", f"--lanes={lanes}"])
+    script = Script(nats, folder, ack_wait=0.5)
+    process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
     done = script.publish(*["done"] * 20)
     (bad,) = script.publish("crash")
     done += script.publish(*["done"] * 20)
@@ -536,12 +534,12 @@ def test_crasher_ends_as_a_dead_letter(nats, folder, spawn, lanes):
 
 def test_crasher_while_dead_letters_cannot_be_stored(nats, folder, spawn):
     """Held like any other dead letter: not handled, not lost."""
-    script = Script(nats, folder, ack_wait=1.0)
+    script = Script(nats, folder, ack_wait=0.5)
     mend = dlq_missing(script.bus)
     process = spawn("scripted", env=script.env, argv=["--give-up-at=1"])
     script.publish("crash")
     supervise(process, lambda: "dead letter not stored" in process.text(), 60, "held")
-    steady(lambda: len(script.lines()) == 5 and process.alive(), 3, "not handled again")
+    steady(lambda: len(script.lines()) == 5 and process.alive(), 1.5, "not handled again")
     mend()
     eventually(lambda: len(script.dead_letters()) == 1, 10, "dead letter")
     script.wait_settled()
@@ -706,12 +704,14 @@ def test_consumer_made_anew_is_served(script, worker):
 
 
 def test_stream_made_anew_has_dead_letters_of_its_own(script, worker):
-    """Same consumer, same sequence: only the stream's creation time tells the two failures apart."""
+    """Same consumer, same sequence: only the second of the stream's creation tells the two failures apart."""
     process = worker()
     script.publish("reject")
     eventually(lambda: len(script.dead_letters()) == 1, what="dead letter")
     script.wait_settled()
     script.bus.wait(script.bus.js.delete_stream(STREAM))
+    second = int(time.time())
+    eventually(lambda: int(time.time()) > second, 2, "another second")
     script.add_events()
     script.publish("reject")
     eventually(lambda: len(script.dead_letters()) == 2, 30, "dead letter of the new stream")
@@ -746,9 +746,10 @@ def test_nats_away_at_start_and_later(script, worker, nats):
     script.wait_lines(1)
 
 
-def test_nats_killed_with_pulls_open_and_events_in_hand(script, worker, nats):
+def test_nats_killed_with_pulls_open_and_events_in_hand(nats, folder, spawn):
     """Acknowledgements and pulls are lost with the server; nothing else is."""
-    process = worker("--lanes=2")
+    script = Script(nats, folder, ack_wait=4.0)
+    process = spawn("scripted", env=script.env, argv=["--lanes=2"])
     sequences = script.publish(*["done"] * 60)
     script.wait_settled()
     for _ in range(2):
@@ -937,7 +938,7 @@ def test_memory_and_descriptors_stay_flat(script, worker):
             script.bus.wait(send(rng.choices(["done", "skip", "retry-once", "reject"], [90, 6, 3, 1], k=1000)), 30)
             eventually(lambda: script.info().num_pending < 2000, 60, "keeps up")
 
-    seconds = 60 if LONG else 9
+    seconds = 60 if LONG else 6
     load(seconds / 3)
     memory, files = process.memory(), descriptors(process)
     load(seconds * 2 / 3)
