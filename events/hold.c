@@ -23,9 +23,11 @@ bool hold_is_own_trouble(const struct binding *b, struct held *h, const struct e
 {
     const uint64_t done = atomic_load(&b->done);
 
+    if (is_full(cause))
+        return false;
     h->failed_alone = h->alone && h->holds > 0 && done != h->done_then ? h->failed_alone + 1 : 0;
     h->done_then = done;
-    return h->failed_alone >= OWN_TROUBLE && !is_full(cause) && !FAULT("own-trouble-held");
+    return h->failed_alone >= OWN_TROUBLE && !FAULT("own-trouble-held");
 }
 
 /* A dependency that answers pings and fails this event again and again: the event may be the cause.
