@@ -76,7 +76,8 @@ def test_with_every_guard(arena, scenario):
                          ids=lambda x: x if isinstance(x, str) else x.__name__)
 def test_a_guard_taken_away_is_missed(arena, scenario, fault):
     with pytest.raises(AssertionError, match="difference|differ|assert"):
-        scenario(arena, {"PLANTED_FAULTS": fault})
+        for _ in range(6):  # where writers must meet, they may miss each other once
+            scenario(arena, {"PLANTED_FAULTS": fault})
 
 
 def killed(streams, db, spawn, faults):
