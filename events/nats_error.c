@@ -31,7 +31,8 @@ const struct nats_error_row nats_status_rows[] = {
     {NATS_CONNECTION_AUTH_FAILED, ERR_FATAL, "nats-auth"},
     {NATS_NOT_PERMITTED, ERR_FATAL, "nats-permission"},
     {NATS_ADDRESS_MISSING, ERR_FATAL, "config"},
-    {NATS_NO_SERVER_SUPPORT, ERR_FATAL, "nats-server-too-old"},
+    /* Said of any server until the first connection; later of none that has JetStream. */
+    {NATS_NO_SERVER_SUPPORT, ERR_UNAVAILABLE, "nats-connection"},
     {NATS_MAX_PAYLOAD, ERR_REJECT, "too-large"},
     {NATS_INVALID_SUBJECT, ERR_REJECT, "nats-subject"},
     {NATS_NO_MEMORY, ERR_RETRY, "no-memory"},

@@ -5,10 +5,10 @@ import signal
 
 import pytest
 from harness.catalogue import DURABLES
-from harness.process import eventually
+from harness.process import eventually, steady
 from harness.settings import BUILD, LONG
 
-from chaos.chain import AHEAD, SYNC_DURABLES, Chain, Killer
+from chaos.chain import AHEAD, POINTS, SYNC_DURABLES, Chain, Killer
 
 ROUNDS, KILLS = (10, 52) if LONG else (1, 32)
 
@@ -50,6 +50,18 @@ def test_kill_sees_what_is_acknowledged_too_early(chain):
     with pytest.raises(AssertionError) as seen:
         one.check()
     assert "not within" not in str(seen.value), seen.value
+
+
+def test_started_while_nats_is_away(streams, db, qdrant, spawn):
+    """Nothing has been heard of the server yet, not even whether it takes headers: no reason to end."""
+    streams.server.kill()
+    workers = [spawn(kind, wait=False) for kind in POINTS]
+    for worker in workers:
+        worker.wait_log("dependency does not answer")
+    steady(lambda: all(worker.alive() for worker in workers), 3, "all wait for it")
+    streams.server.start()
+    for worker in workers:
+        worker.wait_ready()
 
 
 def test_killed_between_dead_letter_and_term(chain):

@@ -90,7 +90,7 @@ static void test_every_status(void)
         {NATS_CONNECTION_AUTH_FAILED, ERR_FATAL, "nats-auth"},
         {NATS_NOT_PERMITTED, ERR_FATAL, "nats-permission"},
         {NATS_ADDRESS_MISSING, ERR_FATAL, "config"},
-        {NATS_NO_SERVER_SUPPORT, ERR_FATAL, "nats-server-too-old"},
+        {NATS_NO_SERVER_SUPPORT, ERR_UNAVAILABLE, "nats-connection"},
         {NATS_MAX_PAYLOAD, ERR_REJECT, "too-large"},
         {NATS_INVALID_SUBJECT, ERR_REJECT, "nats-subject"},
         {NATS_NO_MEMORY, ERR_RETRY, "no-memory"},
