@@ -287,9 +287,13 @@ def test_postgres_disk(fleet, db, echora_for, folder):
 
 
 @contextlib.contextmanager
-def limited(bus, stream, **limits):
-    """The stream takes no more than that for a while."""
-    config = bus.stream(stream).config
+def limited(bus, stream, room=None, **limits):
+    """The stream takes no more than that, or no more than `room` bytes beyond what it has, for a while. (A limit
+    below what it has makes an older server delete.)"""
+    info = bus.stream(stream)
+    config = info.config
+    if room is not None:
+        limits["max_bytes"] = info.state.bytes + room
     before = {name: getattr(config, name) for name in limits}
     for name, value in limits.items():
         setattr(config, name, value)
@@ -301,7 +305,7 @@ def limited(bus, stream, **limits):
 
 
 def test_sync_stream_full(fleet, echora_for):
-    full = limited(fleet.bus, "ANIME_SYNC", max_bytes=8192)
+    full = limited(fleet.bus, "ANIME_SYNC", room=4096)
     survives(fleet, full, "relay", "ANIME_SYNC: nats-10077: maximum bytes exceeded", echora_for)
 
 
@@ -309,8 +313,7 @@ def test_event_stream_full(fleet, db, echora_for):
     """Publishers are told; what is in the stream goes on; status shows which stream it is."""
     fleet.events(10)
     fleet.recorder.rest()
-    bus = fleet.bus
-    with limited(bus, "ANIME_EVENTS", max_bytes=bus.stream("ANIME_EVENTS").state.bytes + 20000):
+    with limited(fleet.bus, "ANIME_EVENTS", room=20000):
         fleet.events(10)
         assert fleet.recorder.refused and {e.err_code for *_, e in fleet.recorder.refused} == {10077}
         status = json.loads(echora_for(nats=fleet.streams, database=db)("status", "--json", ok=False).out)
@@ -387,7 +390,7 @@ def test_jetstream_disk(own_nats, spawn, db, qdrant, echora_for):
     fleet.events(10)
     fleet.recorder.rest()
     if not own_nats.small:
-        with limited(fleet.bus, "ANIME_EVENTS", max_bytes=1):
+        with limited(fleet.bus, "ANIME_EVENTS", room=0):
             fleet.events(3)
         fleet.drained()
         return
@@ -398,7 +401,7 @@ def test_jetstream_disk(own_nats, spawn, db, qdrant, echora_for):
             break
     assert fleet.recorder.refused
     filler.unlink()
-    own_nats.server.restart()
+    own_nats.server.restart(hard=True)  # an older server whose disk was full does not end by itself
     fleet.drained()
 
 

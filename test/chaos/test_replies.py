@@ -112,12 +112,13 @@ def test_lost_publish_acks_of_the_relay(db, streams, bus_by, spawn, stream, subj
     with db.connect("echora_catalogue") as writer:
         for n in (1, 2000, 300, 1):
             outbox.fill(writer, n, stream=stream, subject=subject)
-    eventually(lambda: outbox.stored(bus, stream) >= 2302, 30, "relayed")
+    eventually(lambda: outbox.stored(bus, stream) >= 2302, 90, "relayed")
     lost = sum(rule.answers for rule in bus_by.rules)
     print(f"{lost} connections lost answers")
     assert lost >= 3
     eventually(lambda: db.one("SELECT count(*) FROM outbox_batch WHERE stream = %s AND closed_at IS NULL AND batch < "
-                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0)
+                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0,
+               30, "all batches but the newest are closed")
     if stream == "ANIME_SYNC":
         assert outbox.check(db, bus) == 2302
         return
