@@ -2,9 +2,8 @@
 went in. It shares no code with the product: published wire tables, the stores' own protocols, the rules once more.
 
 usage: oracle.py --pg URL --nats URL [--qdrant URL] [INPUT.ndjson]
-  INPUT  lines of {"subject": ..., "payload": base64, "headers": {...}}: every event that was acknowledged, in any
-         order, doubles included. Without it, what ANIME_EVENTS holds is the input. A deletion or restore that was
-         answered well is a line too: subject catalog.anime.delete or .restore, payload the request's JSON, with asOf.
+  INPUT  a line {"subject": ..., "payload": base64, "headers": {...}} of every event that was acknowledged (none: what
+         ANIME_EVENTS holds) and of every deletion or restore that was answered well: the request, its JSON with asOf.
   Exit code 0 = all is as it must be, 1 = it is not (up to 20 differences are printed), 2 = usage.
 The system must be at rest: events settled, outbox relayed, ANIME_SYNC consumed.
 
@@ -13,7 +12,6 @@ and anime.episode.aired set what is on the wire and never clear; a sparse event 
 clear. Existence is one more such value. Entities are the classes of what events join: ids and references of anime and
 characters (a character without either: its name in its anime), number in its anime of episodes. An event whose entity
 nobody made waits in pending_update. An event counts once, however often it came.
-
 Not modelled: updates that the risk policy parks; events that join two entities (identity-conflict); merge_into;
 expired waiting updates; an event id used for two contents; a character named now by name alone and now with id or
 reference, or renamed while it is; a reference claimed by two episodes; requests at the very time of an event on the
@@ -35,11 +33,12 @@ EVENTS = {"anime.enriched": ("AnimeEnrichedEvent", "catalog-enriched"),
           "episode.updated": ("EpisodeUpdatedEvent", "catalog-episode-updated")}
 NOT_FIELDS = {"id", "entity_type", "similarity_score", "anime_id", "episode_number", "@exists"}
 COLUMNS = {"duration": "duration_seconds", "favorites": "favourites"}
-POINTS = {"anime": "title title_english title_japanese type status rating season year month source_material duration "
-                   "genres tags demographics content_warnings sources nsfw",
-          "character": "name name_native favorites roles traits",
-          "episode": "title title_japanese title_romaji season_number episode_number duration score filler recap"}
-SHOWN = {"nsfw": False, "filler": False, "recap": False, "episode_number": 0}  # in a point where nothing is stored
+POINT_FIELDS = {
+    "anime": "title title_english title_japanese type status rating season year month source_material duration genres "
+             "tags demographics content_warnings sources nsfw",
+    "character": "name name_native favorites roles traits",
+    "episode": "title title_japanese title_romaji season_number episode_number duration score filler recap"}
+POINT_DEFAULTS = {"nsfw": False, "filler": False, "recap": False, "episode_number": 0}
 HOSTS = wire.rows("../hosts.csv")  # read as its own comments say
 ALIASES = {row["host"]: row["reference"] for row in HOSTS if row["names"] == "alias"}
 MANY = {row["reference"] for row in HOSTS if row["names"] == "many"}
@@ -89,8 +88,7 @@ class Thing:
 
     def key(self):
         """By the smallest reference, else by id, else by what makes it known within its anime."""
-        order = ("number", "ref", "id", "name")
-        kind, _, *what = min(self.names, key=lambda name: (order.index(name[1]), str(name[2:])))
+        kind, _, *what = min(self.names, key=lambda n: (("number", "ref", "id", "name").index(n[1]), str(n[2:])))
         return kind, *(part.key() if isinstance(part, Thing) else part for part in what)
 
 
@@ -99,11 +97,13 @@ class Expectation:
 
     def __init__(self, inputs, dead=()):
         self.things = {}
-        events = sorted(self.read(inputs, dead), key=lambda event: "exists" not in event[-1])
-        members = [list(self.members(message, self.things[name])) for _, _, message, name, _ in events]
+        events = list(self.read(inputs, dead))
+        made = {self.things[name] for *_, name, fields in events if "exists" in fields}
+        members = [list(self.members(message, self.things[name])) if self.things[name] in made else ()
+                   for _, _, message, name, _ in events]
         for (_, clock, _, name, fields), told in zip(events, members):
             self.things[name].take(clock, fields)
-            for member, fields in told if "exists" in self.things[name].values else ():
+            for member, fields in told:
                 self.things[member].take(clock, {**fields, "exists": True})
         self.inbox = {("inbox", clock[1], consumer): {"stands": 1, "waits": "exists" not in self.things[name].values}
                       for consumer, clock, _, name, _ in events if consumer}
@@ -111,8 +111,7 @@ class Expectation:
         self.rows, episodes = {}, collections.Counter(name[2] for name in self.things if name[1] == "number")
         for thing in {thing for thing in self.things.values() if "exists" in thing.values}:
             key, row = thing.key(), {name: value for name, value in thing.values.items() if isinstance(name, str)}
-            self.rows |= {("cast", key, anime.key()): {"is": thing.values[anime]}
-                          for anime in thing.values.keys() - row.keys()}
+            self.rows |= {("cast", key, a.key()): {"is": thing.values[a]} for a in thing.values.keys() - row.keys()}
             clock, alive = row.pop("exists")
             self.rows[key] = row | {how: {name[2] for name in thing.names if name[1] == how} for how in ("id", "ref")}
             if key[0] == "anime":
@@ -168,16 +167,16 @@ class Tables:
 
     def __init__(self, db, ids=frozenset()):
         self.rows, self.entities = {}, {}
-        for kind in POINTS:
+        for kind in POINT_FIELDS:
             for row, refs, aliases, casts in db.all(f"""
                     SELECT to_jsonb(t), ARRAY(SELECT ref FROM catalog.{kind}_xref WHERE {kind}_id = t.id ORDER BY 1),
                            ARRAY(SELECT alias_id::text FROM catalog.entity_alias WHERE entity_id = t.id),
-                           ARRAY(SELECT to_jsonb(c) FROM catalog.anime_character AS c WHERE c.character_id = t.id
-                                 ORDER BY c.anime_id) FROM catalog.{kind} AS t"""):
+                           ARRAY(SELECT to_jsonb(c) FROM catalog.anime_character AS c WHERE c.character_id = t.id)
+                      FROM catalog.{kind} AS t"""):
                 ident, owners = row["id"], [self.entities[c["anime_id"]] for c in [row, *casts] if "anime_id" in c]
-                within = kind == "episode" or owners and not refs and ident not in ids
-                key = (kind, owners[0]["key"], row.get("episode_number", row.get("name"))) if within else \
-                    (kind, [*refs, ident][0])
+                key = (kind, [*refs, ident][0])
+                if kind == "episode" or owners and not refs and ident not in ids:
+                    key = (kind, owners[0]["key"], row.get("episode_number", row.get("name")))
                 fields = wire.kept(kind.capitalize(), row, COLUMNS)
                 clocks = {name: (int(c.split(":")[0]), c.split(":")[1]) for name, c in (row["clocks"] or {}).items()}
                 base = (wire.micros(row["clock_time"]), row["clock_event"])
@@ -199,8 +198,8 @@ def differences(want, have):
         if key not in have or key not in want:
             yield f"{key}: " + ("missing" if key not in have else "surplus")
         else:
-            yield from (f"{key} {part}: {have[key].get(part)} instead of {want[key].get(part)}" for part in sorted(
-                want[key].keys() | have[key].keys()) if want[key].get(part) != have[key].get(part))
+            yield from (f"{key} {part}: {have[key].get(part)} instead of {want[key].get(part)}"
+                        for part in sorted({*want[key], *have[key]}) if want[key].get(part) != have[key].get(part))
 
 
 class Wrong(AssertionError):
@@ -208,16 +207,14 @@ class Wrong(AssertionError):
 
 
 class Oracle:
-    """db: .all(sql); bus: .read(stream); qdrant: .url, or None without index."""
+    """db: .all(sql); bus: .read(stream), .events(); qdrant: .url, or None without index."""
 
     def __init__(self, db, bus, qdrant=None, most=20):
         self.db, self.bus, self.qdrant, self.most = db, bus, qdrant, most
 
     def check(self, inputs=None, dead_letters=()):
-        """inputs: [(subject, payload, headers)], None = what ANIME_EVENTS holds; dead_letters: [(payload, code)].
-        Raises Wrong."""
-        if inputs is None:
-            inputs = [(subject, payload, headers) for _, subject, headers, payload in self.bus.read("ANIME_EVENTS")]
+        """Of [(subject, payload, headers)], None = what ANIME_EVENTS holds, and [(payload, code)]. Raises Wrong."""
+        inputs = self.bus.events() if inputs is None else inputs
         expected = Expectation(inputs, {payload for payload, _ in dead_letters})
         tables = Tables(self.db, expected.ids)
         inbox = {("inbox", *key): {"stands": stands, "waits": waits} for *key, stands, waits in self.db.all(
@@ -266,7 +263,7 @@ class Oracle:
         want, have = {}, {}
         for entity in tables.entities.values():
             kind, fields, owners = entity["kind"], entity["fields"], entity["owners"]
-            row = {name: fields.get(name, SHOWN.get(name)) for name in POINTS[kind].split()}
+            row = {name: fields.get(name, POINT_DEFAULTS.get(name)) for name in POINT_FIELDS[kind].split()}
             row |= {"entity_type": kind, "rev": entity["revision"], "deleted": None, "emb": True}
             if kind == "anime":
                 row["episode_count"] = max(fields.get("episode_count", 0), entity["episode_rows"]) or None
@@ -288,16 +285,14 @@ def main():
     parser.add_argument("--pg", required=True)
     parser.add_argument("--nats", required=True)
     parser.add_argument("--qdrant", type=remote.index)
-    parser.add_argument("input", nargs="?")
+    parser.add_argument("input", nargs="?", type=remote.inputs)
     args = parser.parse_args()
     try:
-        tables = Oracle(remote.Database(args.pg), remote.bus(args.nats), args.qdrant).check(
-            args.input and remote.inputs(args.input))
+        tables = Oracle(remote.Database(args.pg), remote.bus(args.nats), args.qdrant).check(args.input)
     except Wrong as wrong:
         print(wrong)
         return 1
     print(f"as it must be: {len(tables.entities)} entities")
-    return 0
 
 
 if __name__ == "__main__":

@@ -125,6 +125,10 @@ class Bus:
             return found
         return self.wait(go(), timeout + 60) if self.stream(stream).state.messages else []
 
+    def events(self):
+        """[(subject, payload, headers)] of what ANIME_EVENTS holds: input of the oracle."""
+        return [(subject, payload, headers) for _, subject, headers, payload in self.read("ANIME_EVENTS")]
+
     def purge(self, stream):
         return self.wait(self.js.purge_stream(stream))
 
