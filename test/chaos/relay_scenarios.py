@@ -177,7 +177,7 @@ def rotation(rig, rows=300):
         relay.env["ECHORA_KEEP"] = "48h"
         rig.restart(relay)
     rig.finish()
-    found = [m[2]["Echora-Event-Id"] for m in outbox.read_stream(rig.bus, "ANIME_SYNC")][:-1]
+    found = [m[2]["Echora-Event-Id"] for m in rig.bus.read("ANIME_SYNC")][:-1]
     assert found == [row[0] for row in ids]
 
 
@@ -206,7 +206,7 @@ def ring(rig, turns=3):
         rig.restart(relay)
         eventually(lambda: kept(rig, "ANIME_SYNC") <= 240, rig.patience, "emptied slots")
         eventually(lambda: kept(rig, "ANIME_EVENTS") == 0, rig.patience, "emptied slot of the rare stream")
-    positions = [outbox.position(m[2]) for m in outbox.read_stream(rig.bus, "ANIME_SYNC")]
+    positions = [outbox.position(m[2]) for m in rig.bus.read("ANIME_SYNC")]
     assert len(positions) == total and positions == sorted(set(positions))
     assert outbox.stored(rig.bus, "ANIME_EVENTS") == 3
     return deaths

@@ -135,7 +135,7 @@ def test_foreign_message_in_the_middle_takes_a_rows_place(rig):
         assert 200 < at[-1] < rows
         foreigner.publish("anime.synced", b"foreign")
     eventually(lambda: outbox.stored(rig.bus) == rows)
-    found = [m for m in outbox.read_stream(rig.bus, "ANIME_SYNC") if "Echora-Position" in m[2]]
+    found = [m for m in rig.bus.read("ANIME_SYNC") if "Echora-Position" in m[2]]
     assert len(found) == rows - 1 and relay.alive()
 
 

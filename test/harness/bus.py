@@ -3,7 +3,7 @@ import asyncio
 import threading
 
 import nats
-from nats.js.api import ConsumerConfig, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 
 class Bus:
@@ -107,6 +107,27 @@ class Bus:
             except nats.js.errors.NotFoundError:
                 continue
         return found
+
+    def read(self, stream, timeout=60):
+        """[(sequence, subject, headers, payload)] of everything a stream holds, by a push consumer of our own."""
+        last = self.stream(stream).state.last_seq
+
+        async def go():
+            inbox, found = self.nc.new_inbox(), []
+            sub = await self.nc.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+            info = await self.js.add_consumer(stream, ConsumerConfig(
+                deliver_subject=inbox, ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, mem_storage=True))
+            while not found or found[-1][0] < last:
+                m = await sub.next_msg(timeout)
+                found.append((m.metadata.sequence.stream, m.subject, dict(m.headers or {}), m.data))
+            await sub.unsubscribe()
+            await self.js.delete_consumer(stream, info.name)
+            return found
+        return self.wait(go(), timeout + 60) if self.stream(stream).state.messages else []
+
+    def events(self):
+        """[(subject, payload, headers)] of what ANIME_EVENTS holds: input of the oracle."""
+        return [(subject, payload, headers) for _, subject, headers, payload in self.read("ANIME_EVENTS")]
 
     def purge(self, stream):
         return self.wait(self.js.purge_stream(stream))

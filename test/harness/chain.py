@@ -7,7 +7,7 @@ import hashlib
 import json
 import uuid
 
-from oracle import Oracle, read_stream
+from oracle import Oracle
 
 from .catalogue import DURABLES
 from .process import eventually
@@ -145,6 +145,5 @@ class Chain:
         assert {i for i, p in living.items() if p["entity_type"] == "anime"} == {e["animeId"] for e in events}
         for event in events:
             check_anime(living[event["animeId"]], event, model)
-        inputs = [(subject, payload, headers) for _, subject, headers, payload in read_stream(self.bus, "ANIME_EVENTS")]
-        inputs += [("catalog.anime.delete", json.dumps(body).encode(), {}) for body in self.deletions.values()]
-        Oracle(self.db, self.bus, self.qdrant).check(inputs)
+        requests = [("catalog.anime.delete", json.dumps(body).encode(), {}) for body in self.deletions.values()]
+        Oracle(self.db, self.bus, self.qdrant).check(self.bus.events() + requests)

@@ -1,8 +1,6 @@
 """The oracle of the relay: rows of the outbox table against messages of the stream, by their own protocols."""
 import uuid
 
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-
 HEADERS = ("Content-Type: application/protobuf\nEchora-Schema: echora.events.v1.AnimeSyncedEvent\n"
            "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 INSERT = """
@@ -31,28 +29,6 @@ def rows(db, stream="ANIME_SYNC"):
                   "WHERE stream = %s ORDER BY id", stream)
 
 
-def read_stream(bus, stream, timeout=30):
-    """Every message of the stream as (sequence, subject, headers, payload), by a push consumer of our own."""
-    state = bus.stream(stream).state
-    if state.messages == 0:
-        return []
-
-    async def go():
-        inbox = bus.nc.new_inbox()
-        sub = await bus.nc.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        config = ConsumerConfig(deliver_subject=inbox, ack_policy=AckPolicy.NONE,
-                                deliver_policy=DeliverPolicy.ALL, mem_storage=True)
-        info = await bus.js.add_consumer(stream, config)
-        found = []
-        while not found or found[-1][0] < state.last_seq:
-            msg = await sub.next_msg(timeout)
-            found.append((msg.metadata.sequence.stream, msg.subject, dict(msg.headers or {}), msg.data))
-        await sub.unsubscribe()
-        await bus.js.delete_consumer(stream, info.name)
-        return found
-    return bus.wait(go(), timeout + 60)
-
-
 def position(headers):
     batch, row = headers["Echora-Position"].split(":")
     return int(batch), int(row)
@@ -61,7 +37,7 @@ def position(headers):
 def check(db, bus, stream="ANIME_SYNC", exactly_once=True):
     """Each committed row is one message: same content, in each entity's order; returns their number."""
     table = {row[1]: row for row in rows(db, stream)}
-    messages = read_stream(bus, stream)
+    messages = bus.read(stream)
     seen, last_of_entity, last_position = {}, {}, (0, 0)
     for sequence, subject, headers, payload in messages:
         event = uuid.UUID(headers["Echora-Event-Id"])

@@ -16,6 +16,7 @@ from ops.fleet import nats as fleet_nats
 from ops.fleet import postgres, system
 from ops.nats import users
 
+from . import rest
 from .process import Process
 from .settings import BUILD, QDRANT_FRONT, ROOT, STATE, TOOLS, VENV
 
@@ -222,18 +223,7 @@ class Qdrant(Process):
 
     def call(self, method, path, body=None, timeout=10):
         """(status, parsed JSON) of one REST call."""
-        request = urllib.request.Request(
-            self.url + path, method=method, data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
-                return reply.status, json.load(reply)
-        except urllib.error.HTTPError as e:
-            text = e.read().decode()
-            try:
-                return e.code, json.loads(text)
-            except ValueError:
-                return e.code, text
+        return rest.call(self.url, method, path, body, timeout)
 
     def faults(self, *rules):
         """Plans misbehaviour (ops/qdrant-edge/README.md); without rules: none."""

@@ -11,7 +11,7 @@ import re
 import struct
 import uuid
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, timestamp_pb2
 
 from .settings import ROOT
 
@@ -57,7 +57,7 @@ OPTIONAL = 2
 
 def rows(name):
     with open(TABLES / name, encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(line for line in file if line[0] != "#"))
 
 
 def camel(text):
@@ -135,6 +135,44 @@ def classes():
 
 def is_map(field):
     return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def micros(text):
+    """Microseconds since 1970 of an RFC 3339 time."""
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromJsonString(text)
+    return stamp.ToMicroseconds()
+
+
+def prefix(field):
+    """Of the names of an enum's values, "" for other fields."""
+    return field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED") if field.enum_type else ""
+
+
+def plain(field, value):
+    """A field's JSON with enum names without their prefix and 64-bit numbers as numbers."""
+    if isinstance(value, list):
+        return [plain(field, v) for v in value]
+    if field.enum_type and isinstance(value, str):
+        return value.removeprefix(prefix(field))
+    return int(value) if field.type == field.TYPE_INT64 else value
+
+
+def fields(message):
+    """{name: plain value} of what is on the wire."""
+    found = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return {field.name: plain(field, found[field.name]) for field, _ in message.ListFields()}
+
+
+def kept(name, row, columns):
+    """The fields of a message whose plain values are columns of a row, `columns` naming those that are called
+    otherwise, and that has the JSON of all others in column meta, which wins."""
+    message, given = classes()[name](), {}
+    for field in message.DESCRIPTOR.fields:
+        value = row.get(columns.get(field.name, field.name))
+        if value is not None:
+            given[field.json_name] = prefix(field) + value if field.enum_type else value
+    return fields(json_format.ParseDict(given | row["meta"], message))
 
 
 LETTERS = "abcXYZ 0123456789_-\"\\/<>&\t\n\u00e9\u00df\u5fcd\u8005\u30ca\u30eb\u30c8\u0416\U0001f600\u2028"

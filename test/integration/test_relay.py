@@ -44,7 +44,7 @@ def test_message_carries_the_rows_headers_and_guards(db, bus, spawn):
     with db.connect("echora_catalogue") as writer:
         outbox.fill(writer, 2)
     drained(db, bus)
-    (_, _, first, _), (_, _, second, _) = outbox.read_stream(bus, "ANIME_SYNC")
+    (_, _, first, _), (_, _, second, _) = bus.read("ANIME_SYNC")
     assert second["Nats-Expected-Last-Sequence"] == "1" and first["Nats-Expected-Stream"] == "ANIME_SYNC"
     assert second["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
     assert second["Content-Type"] == "application/protobuf" and "Nats-Msg-Id" not in second
@@ -85,7 +85,7 @@ def test_late_committer_with_lower_ids(db, bus, spawn):
         late.commit()
         outbox.fill(quick, 10)
     drained(db, bus)
-    messages = outbox.read_stream(bus, "ANIME_SYNC")
+    messages = bus.read("ANIME_SYNC")
     table = {row[1]: row for row in outbox.rows(db)}
     assert len(messages) == len(table) == 3070
     assert {uuid.UUID(m[2]["Echora-Event-Id"]) for m in messages} == set(table)
@@ -286,7 +286,7 @@ def test_purged_stream_confuses_nobody(db, bus, spawn):
         eventually(lambda: outbox.stored(bus) == 50)
         steady(lambda: outbox.stored(bus) == 50, 0.5)
     last = [row[1] for row in outbox.rows(db)][-50:]
-    assert [uuid.UUID(m[2]["Echora-Event-Id"]) for m in outbox.read_stream(bus, "ANIME_SYNC")] == last
+    assert [uuid.UUID(m[2]["Echora-Event-Id"]) for m in bus.read("ANIME_SYNC")] == last
 
 
 def test_purge_in_mid_drain(db, bus, spawn):
@@ -301,7 +301,7 @@ def test_purge_in_mid_drain(db, bus, spawn):
     assert at < 40000
     relay.start()
     eventually(lambda: bus.stream("ANIME_SYNC").state.last_seq == 40000, 20)
-    messages = outbox.read_stream(bus, "ANIME_SYNC")
+    messages = bus.read("ANIME_SYNC")
     assert [m[0] for m in messages] == list(range(at + 1, 40001))
     ids = [row[0] for row in outbox.rows(db)]
     assert [outbox.position(m[2])[1] for m in messages] == ids[at:]
@@ -373,7 +373,7 @@ def test_restored_database_is_refused_then_accepted(db, bus, spawn):
         wanted = {row[1] for row in outbox.rows(db)}
         assert len(wanted) == 10
         eventually(lambda: {uuid.UUID(m[2]["Echora-Event-Id"]) for m in
-                            outbox.read_stream(bus, "ANIME_SYNC")} >= wanted)
+                            bus.read("ANIME_SYNC")} >= wanted)
         relay.kill()
         relay.start()
         outbox.fill(writer, 5)
@@ -482,7 +482,7 @@ def test_shared_stream(db, bus, spawn):
         outbox.fill(writer, 2, stream="ANIME_EVENTS", subject="anime.updated")
         eventually(lambda: outbox.stored(bus, "ANIME_EVENTS") == 159)
         steady(lambda: outbox.stored(bus, "ANIME_EVENTS") == 159)
-    ours = [m for m in outbox.read_stream(bus, "ANIME_EVENTS") if m[3] != b"somebody else's"]
+    ours = [m for m in bus.read("ANIME_EVENTS") if m[3] != b"somebody else's"]
     assert [uuid.UUID(m[2]["Nats-Msg-Id"]) for m in ours] == [r[1] for r in outbox.rows(db, "ANIME_EVENTS")]
     outbox.check(db, bus)
 
@@ -505,7 +505,7 @@ def test_full_stream_holds_up_only_its_lane(db, bus, spawn, streams):
         eventually(relay.is_ready)
     outbox.check(db, bus)
     outbox_rows = {r[1] for r in outbox.rows(db, "ANIME_EVENTS")}
-    assert {uuid.UUID(m[2]["Nats-Msg-Id"]) for m in outbox.read_stream(bus, "ANIME_EVENTS")} == outbox_rows
+    assert {uuid.UUID(m[2]["Nats-Msg-Id"]) for m in bus.read("ANIME_EVENTS")} == outbox_rows
 
 
 def test_full_guarded_stream_drains_later(db, bus, spawn):
