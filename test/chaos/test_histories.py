@@ -24,9 +24,9 @@ class Arena:
         self.pg_server, self.nats, self.qdrant, self.spawn = pg_server, nats, qdrant, spawn
         self.apply_streams = echora_for(nats=nats)
 
-    def run(self, steps, writers, index=False, env=None, meet=False):
+    def run(self, steps, writers, index=False, env=None, meet=()):
         """Each step is sent at once and comes to rest before the next; (recorder, database), all workers gone.
-        With `meet`, nobody may write before two writers are ready to."""
+        In the steps whose numbers `meet` has, nobody may write before two writers are ready to."""
         db = self.pg_server.database()
         self.nats.bus().delete_streams()
         self.apply_streams("streams", "apply", user="admin")
@@ -37,8 +37,8 @@ class Arena:
         for worker in workers:
             worker.wait_ready()
         recorder = Recorder(self.nats, db)
-        for step in steps:
-            with held(db) if meet else contextlib.nullcontext():
+        for number, step in enumerate(steps):
+            with held(db) if number in meet else contextlib.nullcontext():
                 recorder.send_all(step)
             recorder.rest(index, timeout=240)
         for worker in workers:
@@ -51,12 +51,13 @@ class Arena:
 
 @contextlib.contextmanager
 def held(db):
-    """Keeps new rows out until two writers, which have looked already, wait to write them."""
+    """Keeps rows from being written until two writers, which have looked already, wait: for us, or one for the other."""
     with db.connect(autocommit=False) as connection:
         connection.execute("LOCK TABLE catalog.anime IN SHARE MODE")
         yield
-        eventually(lambda: db.one("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = "
-                                  "'catalog.anime'::regclass") >= 2, 20, "two writers about to write")
+        eventually(lambda: db.one("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND (relation = "
+                                  "'catalog.anime'::regclass OR locktype IN ('transactionid', 'tuple'))") >= 2, 20,
+                   "two writers about to write")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def meet(arena, rounds, env=None):
             updates.append(("anime.updated", event("AnimeUpdatedEvent", 5, anime_id=ident, changed_fields=["duration"],
                                                    anime=wire.classes()["Anime"](duration=i + 1))))
     steps = [*(first[i:i + 4] for i in range(0, 40, 4)), first[40:] + updates]
-    recorder, db = arena.run(steps, writers=4, env=env, meet=True)
+    recorder, db = arena.run(steps, writers=4, env=env, meet=range(len(steps)))
     arena.check(recorder, db)
     assert db.one("SELECT count(*) FROM catalog.anime") == db.one("SELECT count(*) FROM catalog.anime_xref") == rounds
     assert db.one("SELECT count(*) FROM catalog.entity_alias") == rounds
@@ -75,12 +75,12 @@ def pair(at, ident):
 
 
 def hot(arena, entities, updates, writers, seed, env=None):
-    """Many updates of few anime, in any order."""
+    """Many updates of few anime, in any order; two writers have one of them in hand at once."""
     rnd, ids = random.Random(seed), [new_id() for _ in range(entities)]
     updates = [pair(at, rnd.choice(ids)) for at in range(1, updates + 1)]
     rnd.shuffle(updates)
     first = [("anime.enriched", event("AnimeEnrichedEvent", 0, anime_id=i, anime=anime())) for i in ids]
-    recorder, db = arena.run([first, updates], writers, env=env)
+    recorder, db = arena.run([first, updates], writers, env=env, meet=[1])
     arena.check(recorder, db)
     db.drop()
 
