@@ -31,9 +31,12 @@ SUBJECTS = {
 }
 
 
-async def tell(error):
-    """What the connection meets, such as a missing right, in one line."""
-    print(f"publish.py: {error}", file=sys.stderr)
+trouble = []
+
+
+async def note(error):
+    """What the connection meets beside the answer, such as a missing right; a timeout alone would not tell it."""
+    trouble.append(error)
 
 
 async def main(subject, path):
@@ -53,7 +56,7 @@ async def main(subject, path):
     }
     connection = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"),
                                     user=os.environ.get("NATS_USER"), password=os.environ.get("NATS_PASSWORD"),
-                                    allow_reconnect=False, error_cb=tell)
+                                    allow_reconnect=False, error_cb=note)
     try:
         # Returns when the broker has stored it. A timeout means "not known": publish the same again.
         ack = await connection.jetstream(timeout=5).publish(subject, payload, headers=headers)
@@ -68,4 +71,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (nats.errors.Error, json_format.ParseError, OSError) as e:
-        sys.exit(f"publish.py: {e or type(e).__name__}")
+        sys.exit("publish.py: " + "; ".join(dict.fromkeys(str(t) or type(t).__name__ for t in [*trouble, e])))
