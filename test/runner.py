@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,16 @@ class Report:
         self.skips.append((suite, name, why))
 
 
+CHILDREN = set()
+
+
+def interrupt(*_):
+    """SIGTERM is taken as Ctrl-C is on a terminal: children hear of it, for they stop the servers that they started."""
+    for child in list(CHILDREN):
+        child.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
+
 def call(argv, log, env=None, watch=None):
     """Runs a command with its output in LOGS/log, line by line through `watch`; (exit code, output)."""
     LOGS.mkdir(exist_ok=True)
@@ -99,12 +110,17 @@ def call(argv, log, env=None, watch=None):
     with open(LOGS / log, "w") as out, subprocess.Popen(
             argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", env=dict(os.environ, **(env or {}))) as child:
-        for line in child.stdout:
-            out.write(line)
-            lines.append(line)
-            if watch:
-                watch(line)
-        code = child.wait()
+        CHILDREN.add(child)
+        try:
+            for line in child.stdout:
+                out.write(line)
+                lines.append(line)
+                if watch:
+                    watch(line)
+        finally:
+            out.write(child.stdout.read())  # an interrupted child has a last word, and ends when it has said it
+            code = child.wait()
+            CHILDREN.discard(child)
     return code, "".join(lines)
 
 
@@ -508,4 +524,9 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, so children too, ignore it
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publishes one event, and may be run again at will: what is stored already is answered as `duplicate`.
 
+From the folder `contracts`:
+
     pip install nats-py protobuf
-    protoc -I contracts/proto --python_out=build contracts/proto/echora/*/v1/*.proto
-    PYTHONPATH=build NATS_URL=nats://127.0.0.1:4222 NATS_USER=publisher NATS_PASSWORD=... \\
-        contracts/examples/publish.py anime.enriched contracts/examples/events/anime.enriched.json
+    mkdir -p out && protoc -I proto --python_out=out proto/echora/*/v1/*.proto
+    PYTHONPATH=out NATS_URL=nats://127.0.0.1:4222 NATS_USER=publisher NATS_PASSWORD=... \\
+        python3 examples/publish.py anime.enriched examples/events/anime.enriched.json
 """
 import asyncio
 import hashlib
@@ -14,6 +16,7 @@ import secrets
 import sys
 
 import nats
+import nats.errors
 from google.protobuf import json_format
 
 from echora.events.v1 import events_pb2 as events
@@ -26,6 +29,14 @@ SUBJECTS = {
     "character.updated": (events.CharacterUpdatedEvent, "ANIME_EVENTS", "character_id"),
     "episode.updated": (events.EpisodeUpdatedEvent, "ANIME_EVENTS", "episode_id"),
 }
+
+
+trouble = []
+
+
+async def note(error):
+    """What the connection meets beside the answer, such as a missing right; a timeout alone would not tell it."""
+    trouble.append(error)
 
 
 async def main(subject, path):
@@ -45,7 +56,7 @@ async def main(subject, path):
     }
     connection = await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222"),
                                     user=os.environ.get("NATS_USER"), password=os.environ.get("NATS_PASSWORD"),
-                                    allow_reconnect=False)
+                                    allow_reconnect=False, error_cb=note)
     try:
         # Returns when the broker has stored it. A timeout means "not known": publish the same again.
         ack = await connection.jetstream(timeout=5).publish(subject, payload, headers=headers)
@@ -57,4 +68,7 @@ async def main(subject, path):
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in SUBJECTS:
         sys.exit(__doc__)
-    asyncio.run(main(*sys.argv[1:]))
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except (nats.errors.Error, json_format.ParseError, OSError) as e:
+        sys.exit("publish.py: " + "; ".join(dict.fromkeys(str(t) or type(t).__name__ for t in [*trouble, e])))

@@ -37,6 +37,8 @@ WORKERS = {
 }
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
          "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103}
+# Server → the variable that names one that runs elsewhere.
+URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "qdrant": "ECHORA_QDRANT_URL"}
 
 
 def http(url, timeout=2.0):
@@ -48,6 +50,15 @@ def http(url, timeout=2.0):
         return e.code, e.read().decode(errors="replace")
     except OSError as e:
         return 0, str(e)
+
+
+def reasons(code, text):
+    """What the body of a /readyz that is not 200 says is missing."""
+    try:
+        missing = json.loads(text)["missing"]
+        return ", ".join(f"{m['name']} ({m['reason']})" for m in missing) or "does not say why"
+    except (ValueError, KeyError, TypeError):
+        return f"answers {code}" if code else "does not answer"
 
 
 class State:
@@ -85,28 +96,40 @@ class State:
             system.own(folder)
         (self.folder / "secrets").chmod(0o700)
         self.settings["secrets"] = str(self.secrets)
+        printed, external = self.env_urls(), self.external()
         ports = self.settings.setdefault("ports", {})
         running = bool(self.supervisor_pid())
         for name, preferred in PORTS.items():
             if name not in ports or (not running and system.port_open(ports[name])):
                 ports[name] = system.free_port(preferred)
-        external = {"nats": os.environ.get("ECHORA_NATS_URL"), "postgres": os.environ.get("ECHORA_PG_URL"),
-                    "qdrant": os.environ.get("ECHORA_QDRANT_URL")}
-        self.settings["own"] = [s for s, url in external.items() if not url]
+        self.settings["own"] = [s for s in URLS if s not in external]
         host = "127.0.0.1"
-        self.settings["nats_url"] = external["nats"] or f"nats://{host}:{ports['nats']}"
-        self.settings["qdrant_url"] = external["qdrant"] or f"http://{host}:{ports['qdrant']}"
-        if external["postgres"]:
+        self.settings["nats_url"] = external.get("nats") or f"nats://{host}:{ports['nats']}"
+        self.settings["qdrant_url"] = external.get("qdrant") or f"http://{host}:{ports['qdrant']}"
+        if "postgres" not in external:
+            self.settings["pg"] = {"host": host, "port": ports["postgres"], "database": "echora",
+                                   "admin": postgres.SUPERUSER,
+                                   "admin_password_file": str(self.secrets / "pg-postgres")}
+        elif external["postgres"] != printed.get("postgres"):  # that one names a reader: who administers is known
             url = urlsplit(external["postgres"])
             self.settings["pg"] = {"host": url.hostname, "port": url.port or 5432,
                                    "database": url.path.lstrip("/") or "echora",
                                    "admin": url.username or postgres.SUPERUSER,
                                    "admin_password_file": os.environ.get("ECHORA_PG_PASSWORD_FILE", "")}
-        else:
-            self.settings["pg"] = {"host": host, "port": ports["postgres"], "database": "echora",
-                                   "admin": postgres.SUPERUSER,
-                                   "admin_password_file": str(self.secrets / "pg-postgres")}
         self.save()
+
+    def env_urls(self):
+        """Server → the URL that ops/env prints for it; empty before the first start."""
+        if "own" not in self.settings:
+            return {}
+        return {"nats": self.settings["nats_url"], "postgres": self.pg_url("echora_reader"),
+                "qdrant": self.settings["qdrant_url"]}
+
+    def external(self):
+        """Server → URL of those that run elsewhere. A URL that came from ops/env changes nothing about that."""
+        printed = self.env_urls()
+        urls = {server: os.environ.get(variable) for server, variable in URLS.items()}
+        return {s: url for s, url in urls.items() if url and not (url == printed.get(s) and self.ours(s))}
 
     def pg_url(self, role):
         pg = self.settings["pg"]
@@ -126,7 +149,8 @@ class State:
     def echora(self, *argv, user="operator", role="echora_reader", show=False, check=True):
         """Runs the `echora` command; shown on the screen, or its words only when it fails."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("ECHORA_")}
-        env.update(self.environment(user, role), ECHORA_QDRANT_URL=self.settings["qdrant_url"])
+        env.update(self.environment(user, role), ECHORA_QDRANT_URL=self.settings["qdrant_url"],
+                   ECHORA_WORKERS=self.listeners())
         program = [str(self.folder / "bin/echora"), *argv]
         sys.stdout.flush()
         if show:
@@ -141,7 +165,7 @@ class State:
         pg = self.settings["pg"]
         out = {"PATH": ":".join([*(shlex.quote(p) for p in path), '"$PATH"'])}
         out.update(self.environment(user, "echora_reader"))
-        out.update({"ECHORA_QDRANT_URL": self.settings["qdrant_url"],
+        out.update({"ECHORA_QDRANT_URL": self.settings["qdrant_url"], "ECHORA_WORKERS": self.listeners(),
                     "NATS_URL": self.settings["nats_url"], "NATS_USER": user,
                     "NATS_PASSWORD": self.password(f"nats-{user}"),
                     "PGHOST": pg["host"], "PGPORT": str(pg["port"]), "PGDATABASE": pg["database"],
@@ -369,11 +393,16 @@ class State:
                 rows[parts[0]] = {"state": parts[1], "detail": parts[2] if len(parts) > 2 else ""}
         return rows
 
+    def listeners(self):
+        """Where the workers tell their health, as `echora status` and `echora doctor` take it."""
+        return ",".join(f"{name}=127.0.0.1:{self.port(name)}" for name in WORKERS)
+
     def health(self):
+        """Worker → "ready", or "not ready: " and the reasons that its /readyz gives."""
         out = {}
         for name in WORKERS:
-            code, _ = http(f"http://127.0.0.1:{self.port(name)}/readyz")
-            out[name] = "ready" if code == 200 else "not ready"
+            code, text = http(f"http://127.0.0.1:{self.port(name)}/readyz")
+            out[name] = "ready" if code == 200 else f"not ready: {reasons(code, text)}"
         return out
 
     def addresses(self):

@@ -98,14 +98,15 @@ def status(args):
         print("nothing runs; ops/up starts it")
     else:
         for name, row in rows.items():
-            print(f"  {name:12} {row['state']:10} {healthy.get(name, ''):10} {row['detail']}")
+            word, _, why = healthy.get(name, "").partition(": ")
+            print(f"  {name:12} {row['state']:10} {word:10} {row['detail']}")
+            if why:
+                print(f"  {'':12} {'':10} {why}")
         print()
         state.print_addresses()
-        if all(row["state"] == "RUNNING" for row in rows.values()):
-            print()
-            sys.stdout.flush()
-            state.echora("status", show=True, check=False)
-    bad = not rows or any(r["state"] != "RUNNING" for r in rows.values()) or "not ready" in healthy.values()
+        print()
+        state.echora("status", show=True, check=False)
+    bad = not rows or any(r["state"] != "RUNNING" for r in rows.values()) or set(healthy.values()) != {"ready"}
     return 3 if bad else 0
 
 
@@ -123,7 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for function in (up, down, status, env):
-        verb = verbs.add_parser(function.__name__)
+        verb = verbs.add_parser(function.__name__, prog=f"ops/{function.__name__}")
         verb.set_defaults(function=function)
         verb.add_argument("--state", default=os.environ.get("ECHORA_STATE", str(ROOT / ".echora")))
     verbs.choices["up"].add_argument("--no-sample", action="store_true")
@@ -131,7 +132,9 @@ def main():
     verbs.choices["status"].add_argument("--json", action="store_true")
     verbs.choices["env"].add_argument("role", nargs="?", default="operator",
                                       choices=("publisher", "viewer", "operator", "admin"))
-    args = parser.parse_args()
+    args, unknown = parser.parse_known_args()
+    if unknown:
+        verbs.choices[args.verb].error(f"unrecognized arguments: {' '.join(unknown)}")
     os.umask(0o022)
     try:
         return args.function(args)

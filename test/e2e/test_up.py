@@ -57,6 +57,30 @@ def test_status_knows_everything(first, state):
     assert set(answer["health"].values()) == {"ready"}
 
 
+def test_status_tells_why_a_worker_is_not_ready_and_shows_the_rest(first, state):
+    control = ["/usr/bin/supervisorctl", "-c", str(state / "supervisor.conf")]
+    subprocess.run([*control, "stop", "relay"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        answer = run("status", "--state", str(state), ok=False)
+        assert answer.returncode == 3
+        assert "STOPPED    not ready" in answer.stdout and "does not answer" in answer.stdout
+        assert "ANIME_SYNC" in answer.stdout  # the screen of `echora status`
+    finally:
+        subprocess.run([*control, "start", "relay"], check=True, stdout=subprocess.DEVNULL)
+    system.wait_until(lambda: run("status", "--state", str(state), ok=False).returncode == 0, 15, "the relay")
+
+
+def test_echora_status_shows_the_workers_in_the_shell_of_ops_env(first, state):
+    answer = json.loads(shell(state, "echora status --json").stdout)
+    assert {w["worker"]: w["ready"] for w in answer["workers"]} == dict.fromkeys(
+        ("catalogue", "relay", "qdrant-sync"), True)
+
+
+def test_wrong_options_name_the_command(state):
+    answer = run("status", "--state", str(state), "--bogus", ok=False)
+    assert answer.returncode == 2 and answer.stderr.startswith("usage: ops/status")
+
+
 def test_servers_run_unprivileged(first, state):
     _, uid, _ = system.account()
     for process in json.loads(run("status", "--state", str(state), "--json").stdout)["processes"].values():
@@ -88,6 +112,18 @@ def test_again_changes_nothing_and_is_quick(first, state):
     assert shell(state, "psql -Atc 'SELECT max(id), count(*) FROM outbox'").stdout == before
     seconds = float(second.stdout.split("Up in ", 1)[1].split(" s", 1)[0])
     assert seconds <= 30
+
+
+def test_again_in_the_shell_of_ops_env_keeps_its_own_servers(first, state):
+    def pids():
+        rows = json.loads(run("status", "--state", str(state), "--json").stdout)["processes"]
+        return {name: row["detail"].split(",")[0] for name, row in rows.items()}
+    before, settings = pids(), (state / "settings.json").read_text()
+    again = shell(state, f"ops/up --no-install --no-sample --state {state}")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "elsewhere" not in again.stdout
+    assert (state / "settings.json").read_text() == settings
+    assert pids() == before
 
 
 def test_first_event_of_the_readme(first, state):

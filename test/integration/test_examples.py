@@ -49,9 +49,9 @@ def publisher(request):
     return request.getfixturevalue(f"{request.param}_publisher")
 
 
-def publish(publisher, streams, subject, path):
+def publish(publisher, streams, subject, path, **env):
     command, more = publisher
-    return subprocess.run([*map(str, command), subject, str(path)], env=environment(streams, **more), timeout=60,
+    return subprocess.run([*map(str, command), subject, str(path)], env=environment(streams, **more, **env), timeout=60,
                           capture_output=True, text=True)
 
 
@@ -96,3 +96,14 @@ def test_mistakes_are_told_before_anything_is_sent(publisher, streams, tmp_path)
     assert publish(publisher, streams, "anime.enriched", wrong).returncode != 0
     assert publish(publisher, streams, "anime.created", EVENTS[0]).returncode != 0
     assert streams.bus().stream("ANIME_EVENTS").state.messages == 0
+
+
+def test_trouble_is_told_in_a_line_or_two(publisher, streams, tmp_path):
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"animeId": ')
+    for answer in (publish(publisher, streams, "anime.enriched", broken),
+                   publish(publisher, streams, "anime.enriched", EVENTS[0], NATS_PASSWORD="wrong"),
+                   publish(publisher, streams, "anime.enriched", EVENTS[0], NATS_USER="viewer",
+                           NATS_PASSWORD=streams.passwords["viewer"])):
+        assert answer.returncode == 1
+        assert 1 <= len(answer.stderr.strip().splitlines()) <= 2, answer.stderr
