@@ -69,7 +69,13 @@ def test_publish_dry_run_and_raw(streams, echora, tmp_path):
 
 
 def test_publish_without_a_right_or_a_server(streams, echora):
-    assert echora("publish", "anime.enriched", "--timeout", "200ms", input=one(EVENT), user="viewer", ok=False).code in (1, 3)
+    refused = echora("publish", "anime.enriched", input=one(EVENT), user="viewer", ok=False)
+    assert refused.code == 1 and "Timeout" not in refused.out + refused.err and refused.err == ""
+    assert 'user "viewer" may not publish on anime.enriched; see ops/nats/users.py [nats-permission]' in refused.out
+    refused = echora("delete", EVENT["animeId"], "--reason", "test", user="viewer", ok=False)
+    assert refused.code == 1 and 'user "viewer" may not publish on catalog.anime.delete;' in refused.err
+    refused = echora("status", user="publisher", ok=False)
+    assert refused.code == 1 and "[nats-permission]" in refused.out and "Timeout" not in refused.out
     assert echora("publish", "anime.created", input=one(EVENT), ok=False).code == 1
     assert echora("publish", "no.such.subject", input=one(EVENT), ok=False).code == 2
 
