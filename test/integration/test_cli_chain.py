@@ -6,6 +6,8 @@ import uuid
 
 import pytest
 
+from harness.process import eventually
+
 TITLE = "Cowboy Bebop"
 
 
@@ -122,6 +124,16 @@ def test_a_worker_that_is_away_is_unreachable(chain):
     assert "unreachable" in status and "breaker" not in status
     doctor = {c["check"]: c for c in echora("doctor", "--json", "--workers", address, ok=False).json}
     assert "relay-refused.md" in doctor["relay"]["mend"] and "does not answer" in doctor["relay"]["text"]
+
+
+def test_a_worker_that_waits_says_for_what(chain, qdrant):
+    echora = chain["echora"]
+    address = f"qdrant=127.0.0.1:{chain['qdrant'].port}"
+    qdrant.kill()
+    echora("publish", "anime.enriched", input=json.dumps(event(24)))
+    eventually(lambda: "not ready: qdrant (" in echora("status", "--workers", address, ok=False).out, 20, "not ready")
+    mends = [c["mend"] for c in echora("doctor", "--json", "--workers", address, ok=False).json]
+    assert "mend qdrant first (it waits for it)" in mends
 
 
 def test_get_search_status_reconcile_doctor(chain):
