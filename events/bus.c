@@ -280,6 +280,11 @@ void bus_forget_refusal(struct bus *bus)
     pthread_mutex_unlock(&bus->refusal_mutex);
 }
 
+static bool listening_refused(const struct bus *bus)
+{
+    return strcasestr(bus->refusal, "violation for subscription") != NULL;
+}
+
 bool bus_refused(struct bus *bus, const char *subject)
 {
     char quoted[200];
@@ -287,14 +292,22 @@ bool bus_refused(struct bus *bus, const char *subject)
 
     snprintf(quoted, sizeof(quoted), "\"%s\"", subject);
     pthread_mutex_lock(&bus->refusal_mutex);
-    refused = strstr(bus->refusal, quoted) != NULL ||
-              strcasestr(bus->refusal, "violation for subscription") != NULL;
+    refused = strstr(bus->refusal, quoted) != NULL || listening_refused(bus);
     pthread_mutex_unlock(&bus->refusal_mutex);
     return refused;
 }
 
-int bus_err_refused(const struct bus *bus, const char *subject, struct err *err)
+int bus_err_refused(struct bus *bus, const char *subject, struct err *err)
 {
+    bool listening;
+
+    pthread_mutex_lock(&bus->refusal_mutex);
+    listening = listening_refused(bus);
+    pthread_mutex_unlock(&bus->refusal_mutex);
+    if (listening)
+        return err_set_dep(err, ERR_FATAL, DEP_NATS, "nats-permission", "ask NATS",
+                           "user \"%s\" may not listen for answers on %s; see ops/nats/users.py",
+                           bus->user, bus->inbox_prefix);
     return err_set_dep(err, ERR_FATAL, DEP_NATS, "nats-permission", "ask NATS",
                        "user \"%s\" may not publish on %s; see ops/nats/users.py", bus->user,
                        subject);

@@ -41,7 +41,7 @@ MUST_CHECK int bus_make_msg(const struct bus_message *message, const char *reply
 bool bus_refused(struct bus *bus, const char *subject);
 void bus_forget_refusal(struct bus *bus);
 /* The error of such a refusal, ERR_FATAL nats-permission. Returns -1. */
-int bus_err_refused(const struct bus *bus, const char *subject, struct err *err);
+int bus_err_refused(struct bus *bus, const char *subject, struct err *err);
 /* Sends a message and waits for its answer; the caller destroys *ret. */
 MUST_CHECK int bus_ask(struct bus *bus, const struct bus_message *message, int64_t timeout_ms,
                        natsMsg **ret, struct err *err);
