@@ -18,6 +18,7 @@
 
 #define TIMEOUT_DEFAULT_MS 5000
 #define CLOSE_FLUSH_MS 2000
+#define SLICE_MS 50 /* a refusal is noticed within this */
 #define REQUEST_MAX (64u << 20)
 
 static void call_hook(struct bus *bus)
@@ -59,10 +60,15 @@ static void on_closed(natsConnection *nc, void *closure)
  * the request itself just times out. */
 static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure)
 {
+    struct bus *bus = closure;
     const char *text = NULL;
 
     natsConnection_GetLastError(nc, &text);
-    if (status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED)
+    if (bus->fail_refused && status == NATS_NOT_PERMITTED) {
+        pthread_mutex_lock(&bus->refusal_mutex);
+        snprintf(bus->refusal, sizeof(bus->refusal), "%s", text != NULL ? text : "");
+        pthread_mutex_unlock(&bus->refusal_mutex);
+    } else if (status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED)
         log_error(
             "nats-server refused",
             LF_STR("reason", text != NULL && *text != '\0' ? text : natsStatus_GetText(status)));
@@ -122,6 +128,10 @@ int bus_open(struct bus **ret, const struct bus_options *options, struct err *er
     if (bus == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
     pthread_mutex_init(&bus->hook_mutex, NULL);
+    pthread_mutex_init(&bus->refusal_mutex, NULL);
+    bus->fail_refused = options->fail_refused;
+    if (options->user != NULL)
+        snprintf(bus->user, sizeof(bus->user), "%s", options->user);
     bus->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
     if (options->inbox_prefix != NULL)
         snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "%s", options->inbox_prefix);
@@ -167,6 +177,7 @@ struct bus *bus_close(struct bus *bus)
             return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
     }
     pthread_mutex_destroy(&bus->hook_mutex);
+    pthread_mutex_destroy(&bus->refusal_mutex);
     free(bus);
     return NULL;
 }
@@ -262,21 +273,93 @@ static int reply_error(natsMsg *reply, const char *op, struct err *err)
     return err_set(err, class_of_name(class), code, op, "%s", text);
 }
 
+void bus_forget_refusal(struct bus *bus)
+{
+    pthread_mutex_lock(&bus->refusal_mutex);
+    bus->refusal[0] = '\0';
+    pthread_mutex_unlock(&bus->refusal_mutex);
+}
+
+static bool listening_refused(const struct bus *bus)
+{
+    return strcasestr(bus->refusal, "violation for subscription") != NULL;
+}
+
+bool bus_refused(struct bus *bus, const char *subject)
+{
+    char quoted[200];
+    bool refused;
+
+    snprintf(quoted, sizeof(quoted), "\"%s\"", subject);
+    pthread_mutex_lock(&bus->refusal_mutex);
+    refused = strstr(bus->refusal, quoted) != NULL || listening_refused(bus);
+    pthread_mutex_unlock(&bus->refusal_mutex);
+    return refused;
+}
+
+int bus_err_refused(struct bus *bus, const char *subject, struct err *err)
+{
+    bool listening;
+
+    pthread_mutex_lock(&bus->refusal_mutex);
+    listening = listening_refused(bus);
+    pthread_mutex_unlock(&bus->refusal_mutex);
+    if (listening)
+        return err_set_dep(err, ERR_FATAL, DEP_NATS, "nats-permission", "ask NATS",
+                           "user \"%s\" may not listen for answers on %s; see ops/nats/users.py",
+                           bus->user, bus->inbox_prefix);
+    return err_set_dep(err, ERR_FATAL, DEP_NATS, "nats-permission", "ask NATS",
+                       "user \"%s\" may not publish on %s; see ops/nats/users.py", bus->user,
+                       subject);
+}
+
+int bus_ask(struct bus *bus, const struct bus_message *message, int64_t timeout_ms, natsMsg **ret,
+            struct err *err)
+{
+    natsSubscription *sub CLEANUP(bus_subp) = NULL;
+    natsMsg *msg CLEANUP(bus_msgp) = NULL;
+    char inbox[BUS_INBOX_MAX];
+    int64_t wait = timeout_ms > 0 ? timeout_ms : bus->timeout_ms, deadline = mono_ms() + wait;
+    natsStatus s;
+
+    bus_inbox(bus, inbox);
+    if (bus_make_msg(message, bus->fail_refused ? inbox : NULL, &msg, err) < 0)
+        return -1;
+    if (!bus->fail_refused) {
+        s = natsConnection_RequestMsg(ret, bus->nc, msg, wait);
+        return s == NATS_OK ? 0 : nats_err_status(err, s, message->subject);
+    }
+    /* The library's own request can't be ended early. */
+    bus_forget_refusal(bus);
+    s = bus_connected(bus) ? natsConnection_SubscribeSync(&sub, bus->nc, inbox)
+                           : NATS_CONNECTION_DISCONNECTED;
+    if (s == NATS_OK)
+        s = natsConnection_PublishMsg(bus->nc, msg);
+    while (s == NATS_OK) {
+        int64_t left = deadline - mono_ms();
+
+        s = natsSubscription_NextMsg(ret, sub, left < 1 ? 1 : left < SLICE_MS ? left : SLICE_MS);
+        if (s == NATS_OK)
+            return 0;
+        if (s == NATS_TIMEOUT && bus_refused(bus, message->subject))
+            return bus_err_refused(bus, message->subject, err);
+        if (s == NATS_TIMEOUT && !bus_connected(bus))
+            s = NATS_CONNECTION_DISCONNECTED;
+        else if (s == NATS_TIMEOUT && left > SLICE_MS)
+            s = NATS_OK;
+    }
+    return nats_err_status(err, s, message->subject);
+}
+
 int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                 struct arena *arena, struct bytes *ret_reply, struct err *err)
 {
-    natsMsg *msg CLEANUP(bus_msgp) = NULL;
     natsMsg *reply CLEANUP(bus_msgp) = NULL;
-    natsStatus s;
     size_t n;
     char *copy;
 
-    if (bus_make_msg(request, NULL, &msg, err) < 0)
+    if (bus_ask(bus, request, timeout_ms, &reply, err) < 0)
         return -1;
-    s = natsConnection_RequestMsg(&reply, bus->nc, msg,
-                                  timeout_ms > 0 ? timeout_ms : bus->timeout_ms);
-    if (s != NATS_OK)
-        return nats_err_status(err, s, request->subject);
     if (reply_error(reply, request->subject, err) < 0)
         return -1;
     n = (size_t)natsMsg_GetDataLength(reply);

@@ -28,6 +28,9 @@ struct bus_options {
     /* Small writes are gathered for up to 1 ms by nats.c's flusher instead of written at once: for
      * connections that publish in bulk without waiting for each (the relay). */
     bool buffered;
+    /* What the server refuses for missing rights fails at once with nats-permission, for commands
+     * that a person waits for; otherwise it is logged and the call ends at its timeout. */
+    bool fail_refused;
 };
 
 struct bus_header {

@@ -19,6 +19,10 @@ struct bus {
     pthread_mutex_t hook_mutex;
     void (*hook)(void *ctx);
     void *hook_ctx;
+    bool fail_refused;
+    char user[64];
+    pthread_mutex_t refusal_mutex;
+    char refusal[256]; /* the newest violation of rights in the server's words, "" = none */
 };
 
 static inline void bus_msgp(natsMsg **m)
@@ -32,6 +36,19 @@ static inline void bus_msgp(natsMsg **m)
  */
 MUST_CHECK int bus_make_msg(const struct bus_message *message, const char *reply, natsMsg **ret,
                             struct err *err);
+/* With fail_refused: whether the server refused to publish on this subject, or to listen for the
+ * answer, since bus_forget_refusal. */
+bool bus_refused(struct bus *bus, const char *subject);
+void bus_forget_refusal(struct bus *bus);
+/* The error of such a refusal, ERR_FATAL nats-permission. Returns -1. */
+int bus_err_refused(struct bus *bus, const char *subject, struct err *err);
+/* Sends a message and waits for its answer; the caller destroys *ret. */
+MUST_CHECK int bus_ask(struct bus *bus, const struct bus_message *message, int64_t timeout_ms,
+                       natsMsg **ret, struct err *err);
+static inline void bus_subp(natsSubscription **sub)
+{
+    natsSubscription_Destroy(*sub);
+}
 /* {"stream":..,"seq":..,"duplicate":..} or {"error":..}; text is the server's. */
 MUST_CHECK int bus_parse_ack(struct view text, struct bus_ack *ret, const char *op,
                              struct err *err);

@@ -103,21 +103,11 @@ static struct view message_text(natsMsg *msg)
 int bus_publish(struct bus *bus, const struct bus_message *message, struct bus_ack *ret,
                 struct err *err)
 {
-    natsMsg *msg CLEANUP(bus_msgp) = NULL;
     natsMsg *reply CLEANUP(bus_msgp) = NULL;
-    natsStatus s;
 
-    if (bus_make_msg(message, NULL, &msg, err) < 0)
+    if (bus_ask(bus, message, 0, &reply, err) < 0)
         return -1;
-    s = natsConnection_RequestMsg(&reply, bus->nc, msg, bus->timeout_ms);
-    if (s != NATS_OK)
-        return nats_err_status(err, s, message->subject);
     return bus_parse_ack(message_text(reply), ret, message->subject, err);
-}
-
-static void subp(natsSubscription **sub)
-{
-    natsSubscription_Destroy(*sub);
 }
 
 /* Which message an answer belongs to: the number behind the inbox's last dot. */
@@ -132,15 +122,31 @@ static bool answer_index(natsMsg *reply, size_t n, size_t *ret)
     return true;
 }
 
+/* What still waits and was refused for missing rights ends with that error; how many. */
+static size_t end_refused(struct bus *bus, const struct bus_message messages[], size_t n,
+                          struct err errs[])
+{
+    size_t ended = 0;
+
+    for (size_t i = 0; bus->fail_refused && i < n; i++) {
+        if (strcmp(errs[i].code, "nats-timeout") == 0 && bus_refused(bus, messages[i].subject)) {
+            bus_err_refused(bus, messages[i].subject, &errs[i]);
+            ended++;
+        }
+    }
+    return ended;
+}
+
 int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_t n,
                      struct bus_ack acks[], struct err errs[], struct err *err)
 {
-    natsSubscription *sub CLEANUP(subp) = NULL;
+    natsSubscription *sub CLEANUP(bus_subp) = NULL;
     char inbox[BUS_INBOX_MAX], reply_to[BUS_INBOX_MAX + 24];
     size_t waiting = 0;
     int64_t deadline;
     natsStatus s;
 
+    bus_forget_refusal(bus);
     bus_inbox(bus, inbox);
     snprintf(reply_to, sizeof(reply_to), "%s.*", inbox);
     s = natsConnection_SubscribeSync(&sub, bus->nc, reply_to);
@@ -176,8 +182,10 @@ int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_
         if (left <= 0 || !bus_connected(bus))
             break;
         s = natsSubscription_NextMsg(&reply, sub, left < 250 ? left : 250);
-        if (s == NATS_TIMEOUT)
+        if (s == NATS_TIMEOUT) {
+            waiting -= end_refused(bus, messages, n, errs);
             continue;
+        }
         if (s == NATS_NO_RESPONDERS) {
             /* The library consumed the answer and its number with it: all that wait have none. */
             for (i = 0; i < n; i++) {

@@ -33,6 +33,15 @@ struct chain_handled {
 MUST_CHECK int chain_handled(struct cli *cli, struct uuid event, struct chain_handled *ret,
                              struct err *err);
 
+struct chain_waiting {
+    bool found;
+    struct uuid event;
+    char outcome[32]; /* "pending": for its entity; "parked": for a person */
+};
+/* The newest update of an entity that waits. */
+MUST_CHECK int chain_waiting(struct cli *cli, struct uuid entity, struct chain_waiting *ret,
+                             struct err *err);
+
 struct chain_row {
     struct uuid event_id;
     char stream[64], subject[128];
@@ -52,15 +61,17 @@ struct chain_message {
     int64_t stored_us;
     char subject[128];
     char event_id[40];
+    char message_id[80]; /* begins with the entity's id in ANIME_EVENTS */
     char trace_id[33];
-    char code[64]; /* dead letters */
+    char entity[40]; /* this and the next two: dead letters */
+    char code[64];
     char reason[256];
 };
 /* One message of a stream by its sequence, headers only. Not found is no error. */
 MUST_CHECK int chain_message(struct cli *cli, const char *stream, uint64_t sequence,
                              struct chain_message *ret, struct err *err);
-/* The newest message of the stream with this event id among the newest `within`. */
-MUST_CHECK int chain_search(struct cli *cli, const char *stream, struct uuid event, uint64_t within,
+/* The newest message of the stream with this event or entity id among the newest `within`. */
+MUST_CHECK int chain_search(struct cli *cli, const char *stream, struct uuid id, uint64_t within,
                             struct chain_message *ret, struct err *err);
 
 struct chain_point {
@@ -74,12 +85,12 @@ MUST_CHECK int chain_point(struct cli *cli, struct uuid id, struct chain_point *
 /* Points that are not tombstones, of one entity_type. */
 MUST_CHECK int chain_count(struct cli *cli, const char *entity_type, int64_t *ret, struct err *err);
 
-/* Rows without a batch and the age of the oldest, over all streams; ends_at: where the newest batch
- * of ANIME_SYNC ends in the stream. */
+/* Rows that are not in their stream yet and the age of the oldest, over all streams. Those of an
+ * open batch count as far as its stream's last sequence does not show them stored; where others
+ * write to the stream too, or NATS does not answer, all of them. */
 struct chain_lag {
     int64_t rows;
     double seconds;
-    uint64_t sync_ends_at;
 };
 MUST_CHECK int chain_lag(struct cli *cli, struct chain_lag *ret, struct err *err);
 

@@ -67,6 +67,8 @@ static void read_headers(struct view base64, struct chain_message *ret)
     }
     struct view headers = {raw, decode_base64(base64, raw)};
     find_header(headers, "Echora-Event-Id", ret->event_id, sizeof(ret->event_id));
+    find_header(headers, "Nats-Msg-Id", ret->message_id, sizeof(ret->message_id));
+    find_header(headers, "Echora-Dlq-Entity", ret->entity, sizeof(ret->entity));
     find_header(headers, "Echora-Dlq-Code", ret->code, sizeof(ret->code));
     find_header(headers, "Echora-Dlq-Reason", ret->reason, sizeof(ret->reason));
     find_header(headers, "traceparent", traceparent, sizeof(traceparent));
@@ -170,13 +172,20 @@ int chain_consumer(struct cli *cli, const char *stream, const char *durable,
     return 0;
 }
 
-int chain_search(struct cli *cli, const char *stream, struct uuid event, uint64_t within,
+static bool names(const struct chain_message *m, const char *id)
+{
+    return strcasecmp(m->event_id, id) == 0 || strcasecmp(m->entity, id) == 0 ||
+           (strncasecmp(m->message_id, id, UUID_TEXT - 1) == 0 &&
+            m->message_id[UUID_TEXT - 1] == '-');
+}
+
+int chain_search(struct cli *cli, const char *stream, struct uuid wanted, uint64_t within,
                  struct chain_message *ret, struct err *err)
 {
     struct chain_stream state;
     char id[UUID_TEXT];
 
-    uuid_format(event, id);
+    uuid_format(wanted, id);
     *ret = (struct chain_message){0};
     if (chain_stream(cli, stream, &state, err) < 0)
         return -1;
@@ -187,7 +196,7 @@ int chain_search(struct cli *cli, const char *stream, struct uuid event, uint64_
         struct chain_message m;
         if (chain_message(cli, stream, s, &m, err) < 0)
             return -1;
-        if (m.found && strcasecmp(m.event_id, id) == 0) {
+        if (m.found && names(&m, id)) {
             *ret = m;
             return 0;
         }

@@ -1,5 +1,7 @@
 /* The chain as PostgreSQL knows it. */
 // SPDX-License-Identifier: Apache-2.0
+#include "contracts/registry.h"
+#include "events/base/clock.h"
 #include "ops/cli/chain.h"
 #include "ops/cli/text.h"
 #include "ops/sql.h"
@@ -33,8 +35,9 @@ int chain_history(struct cli *cli, struct uuid entity, json_t **ret, struct err 
     json_t *list = json_array();
     for (int i = 0; i < PQntuples(result); i++) {
         json_t *row = json_object();
-        char time[TIME_TEXT];
-        time_text(pg_get_timestamp_us(result, i, 5), time);
+        char time[RFC3339_MAX];
+        int64_t at_us = pg_get_timestamp_us(result, i, 5);
+        rfc3339_format(at_us / 1000000, (int32_t)(at_us % 1000000) * 1000, time);
         struct view consumer = pg_get_text(result, i, 1), outcome = pg_get_text(result, i, 2);
         json_put(row, "eventId", json_uuid(pg_get_uuid(result, i, 0)));
         json_put(row, "consumer", json_stringn(consumer.p, consumer.n));
@@ -94,6 +97,22 @@ int chain_handled(struct cli *cli, struct uuid event, struct chain_handled *ret,
     return 0;
 }
 
+int chain_waiting(struct cli *cli, struct uuid entity, struct chain_waiting *ret, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *result = NULL;
+    struct pg_param params[] = {pg_uuid(entity)};
+    struct pg *pg;
+
+    if (cli_pg(cli, &pg, err) < 0 || pg_query(pg, &sql_entity_waiting, params, 1, &result, err) < 0)
+        return -1;
+    *ret = (struct chain_waiting){.found = PQntuples(result) > 0};
+    if (ret->found) {
+        ret->event = pg_get_uuid(result, 0, 0);
+        copy_text(ret->outcome, sizeof(ret->outcome), pg_get_text(result, 0, 1));
+    }
+    return 0;
+}
+
 int chain_rows(struct cli *cli, struct uuid entity, struct chain_row ret[CHAIN_ROWS], size_t *ret_n,
                struct err *err)
 {
@@ -119,6 +138,25 @@ int chain_rows(struct cli *cli, struct uuid entity, struct chain_row ret[CHAIN_R
     return 0;
 }
 
+/* Rows of the stream's open batch that are not known to be stored. */
+static int64_t open_rows(struct cli *cli, const PGresult *result, int row)
+{
+    int64_t ends_at = pg_get_i64(result, row, 3), rows = pg_get_i64(result, row, 4);
+    struct view name = pg_get_text(result, row, 0);
+    struct err ignored = ERR_INIT;
+    struct chain_stream state;
+
+    if (rows == 0)
+        return 0;
+    for (const struct stream_def *const *s = registry_streams; *s; s++)
+        if ((*s)->sole_writer && view_is(name, (*s)->name) &&
+            chain_stream(cli, (*s)->name, &state, &ignored) == 0) {
+            int64_t left = ends_at - (int64_t)state.last;
+            return left < 0 ? 0 : left < rows ? left : rows;
+        }
+    return rows;
+}
+
 int chain_lag(struct cli *cli, struct chain_lag *ret, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *result = NULL;
@@ -129,11 +167,12 @@ int chain_lag(struct cli *cli, struct chain_lag *ret, struct err *err)
     *ret = (struct chain_lag){0};
     for (int i = 0; i < PQntuples(result); i++) {
         double seconds = pg_get_double(result, i, 2);
-        ret->rows += pg_get_i64(result, i, 1);
+        int64_t open = open_rows(cli, result, i);
+        ret->rows += pg_get_i64(result, i, 1) + open;
+        if (open > 0 && pg_get_double(result, i, 5) > seconds)
+            seconds = pg_get_double(result, i, 5);
         if (seconds > ret->seconds)
             ret->seconds = seconds;
-        if (view_is(pg_get_text(result, i, 0), "ANIME_SYNC"))
-            ret->sync_ends_at = (uint64_t)pg_get_i64(result, i, 3);
     }
     return 0;
 }

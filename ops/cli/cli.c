@@ -116,6 +116,45 @@ static const struct verb *find_verb(int argc, char **argv, int *ret_used)
     return NULL;
 }
 
+/* How many letters to add, drop or change; words of 24 letters at most, else far. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[25], far = 99;
+    size_t n = strlen(b);
+
+    if (n >= ARRAY_LEN(row))
+        return far;
+    for (unsigned k = 0; k <= n; k++)
+        row[k] = k;
+    for (unsigned i = 1; a[i - 1]; i++) {
+        unsigned corner = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= n; k++) {
+            unsigned change = corner + (a[i - 1] != b[k - 1]);
+            corner = row[k];
+            unsigned step = 1 + (row[k - 1] < row[k] ? row[k - 1] : row[k]);
+            row[k] = change < step ? change : step;
+        }
+    }
+    return row[n];
+}
+
+/* A verb of one word that is at most two letters away, or NULL. */
+static const char *nearest_verb(const char *word)
+{
+    const char *nearest = NULL;
+    unsigned least = 3;
+
+    for (const struct verb *const *v = cli_verbs; *v; v++) {
+        unsigned d = distance(word, (*v)->name);
+        if (d < least) {
+            least = d;
+            nearest = (*v)->name;
+        }
+    }
+    return nearest;
+}
+
 static bool takes_value(const struct option_set sets[], size_t n_sets, const char *name)
 {
     for (size_t s = 0; s < n_sets; s++)
@@ -185,8 +224,9 @@ static int fail(const struct cli *cli, const char *verb, const struct err *err)
         buf_deinit(&b);
     } else {
         bool color = color_wanted(cli->config.color ? cli->config.color : "auto", stderr);
-        fprintf(stderr, "%sechora %s: %s%s: %s [%s]\n", paint(color, PAINT_RED), verb,
-                paint_end(color), err->op, err->text, err->code);
+        bool usage = strcmp(err->code, "usage") == 0;
+        fprintf(stderr, "%sechora %s: %s%s%s%s [%s]\n", paint(color, PAINT_RED), verb,
+                paint_end(color), usage ? "" : err->op, usage ? "" : ": ", err->text, err->code);
     }
     return exit_code_of(err);
 }
@@ -258,7 +298,9 @@ int cli_main(int argc, char **argv)
         FILE *out = asked ? stdout : stderr;
         if (print_family(argv[skip], out))
             return asked ? CLI_OK : CLI_USAGE;
-        fprintf(stderr, "echora: no verb \"%s\"; `echora --help` lists them\n", argv[skip]);
+        const char *near = nearest_verb(argv[skip]);
+        fprintf(stderr, "echora: no verb \"%s\"%s%s%s; `echora --help` lists them\n", argv[skip],
+                near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
         return CLI_USAGE;
     }
     for (int i = skip + used; i < argc && strcmp(argv[i], "--") != 0; i++)

@@ -23,7 +23,8 @@ int cli_bus(struct cli *cli, struct bus **ret, struct err *err)
                                       .user = c->nats_user,
                                       .password = c->nats_password,
                                       .name = name,
-                                      .timeout_ms = c->timeout_ms};
+                                      .timeout_ms = c->timeout_ms,
+                                      .fail_refused = true};
         if (bus_open(&cli->bus, &options, err) < 0)
             return -1;
     }

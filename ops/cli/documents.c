@@ -44,6 +44,6 @@ int documents_next(struct documents *d, json_t **ret, struct err *err)
     d->number++;
     d->rest = (struct view){d->rest.p + n, d->rest.n - n};
     if (json_parse(text, ret, err) < 0)
-        return err_wrap(err, "document %u", d->number);
+        return err_wrap(err, "at document %u", d->number);
     return 1;
 }

@@ -35,6 +35,22 @@ void event_complete(json_t *json)
     }
 }
 
+/* The faults of the rules, and the size as it goes out. */
+static unsigned check_message(const struct subject_def *def, const ProtobufCMessage *message,
+                              fault_fn *report, void *ctx)
+{
+    unsigned n = validate_event(def, message, wall_us(), report, ctx);
+    size_t size = protobuf_c_message_get_packed_size(message);
+
+    if (size <= EVENT_MAX)
+        return n;
+    struct fault fault = {.code = "too-large", .path = "(payload)"};
+    (void)snprintf(fault.text, sizeof(fault.text), "at most %u bytes", EVENT_MAX);
+    (void)snprintf(fault.kind, sizeof(fault.kind), "%u bytes", (unsigned)size);
+    report(ctx, &fault);
+    return n + 1;
+}
+
 unsigned event_check_json(const struct subject_def *def, const json_t *json, struct arena *arena,
                           ProtobufCMessage **ret, fault_fn *report, void *ctx)
 {
@@ -43,7 +59,7 @@ unsigned event_check_json(const struct subject_def *def, const json_t *json, str
 
     /* What could not be read counts as absent, so "missing" would be said of it once more. */
     if (n == 0 && message)
-        n = validate_event(def, message, wall_us(), report, ctx);
+        n = check_message(def, message, report, ctx);
     if (ret)
         *ret = n == 0 ? message : NULL;
     return n;
@@ -61,7 +77,7 @@ unsigned event_check_bytes(const struct subject_def *def, struct bytes payload, 
         report(ctx, &fault);
         return 1;
     }
-    unsigned n = validate_event(def, message, wall_us(), report, ctx);
+    unsigned n = check_message(def, message, report, ctx);
     if (ret)
         *ret = n == 0 ? message : NULL;
     return n;
@@ -73,7 +89,8 @@ int event_encode(const ProtobufCMessage *message, struct arena *arena, struct by
     size_t n = protobuf_c_message_get_packed_size(message);
 
     if (n > EVENT_MAX)
-        return err_set(err, ERR_REJECT, "too-large", "encode event", "%zu bytes", n);
+        return err_set(err, ERR_REJECT, "too-large", "encode event", "%zu bytes, at most %u", n,
+                       EVENT_MAX);
     uint8_t *p = arena_alloc(arena, n + 1);
     if (!p)
         return err_set(err, ERR_REJECT, "too-large", "encode event", "out of memory");

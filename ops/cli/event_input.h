@@ -6,7 +6,8 @@
 #include "contracts/json.h"
 #include "contracts/registry.h"
 
-#define EVENT_MAX (8u << 20)
+/* What nats-server takes (max_payload 8 MiB) less room for headers. */
+#define EVENT_MAX ((8u << 20) - (64u << 10))
 
 /* A registered event subject, or usage error that proposes the list. */
 MUST_CHECK int event_subject(const char *subject, const struct subject_def **ret, struct err *err);

@@ -168,7 +168,7 @@ const struct verb verb_decode = {
     .details = "Reads standard input without FILE. Without --subject and --type it tries every "
                "event message.\nWhat does not decode is shown as a hex dump with exit code 0, so "
                "that it fits `nats --translate`.",
-    .example = "nats stream view ANIME_DLQ --translate \"echora decode --subject {{Subject}}\"",
+    .example = "nats stream get ANIME_DLQ 1 --translate \"echora decode --subject {{Subject}}\"",
     .max_args = 1,
     .options = options,
     .n_options = ARRAY_LEN(options),

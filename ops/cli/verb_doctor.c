@@ -226,9 +226,16 @@ static void check_workers(struct doctor *d, const char *workers)
         if (one.n == 0)
             continue;
         worker_ask(d->cli, one, &w);
-        say(d, *w.name ? w.name : "worker", w.ready ? GOOD : BAD,
-            "start it, and see its log and /readyz", "%s %s%s%s", w.address,
-            w.ready ? "ready" : "not ready", *w.down ? ": " : "", w.down);
+        const char *mend = "start it, and see its log; exit code 8: ops/runbooks/relay-refused.md";
+        if (!w.unreachable && *w.missing)
+            mend = arena_printf(d->cli->arena, "mend %s first (it waits for it)", w.missing);
+        else if (!w.unreachable)
+            mend = "see its log and /readyz";
+        say(d, *w.name ? w.name : "worker", w.ready ? GOOD : BAD, mend, "%s %s%s%s", w.address,
+            w.ready         ? "ready"
+            : w.unreachable ? "does not answer"
+                            : "not ready",
+            *w.reason ? ": " : "", w.reason);
     }
 }
 

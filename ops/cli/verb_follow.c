@@ -6,7 +6,7 @@
  *   relayed    the message of that row in its stream
  *   indexed    the point in Qdrant, at which revision
  *
- * A station that is not reached says what it waits for. */
+ * A station that is not reached says what it waits for, one whose server is away that it is. */
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@ static const struct option options[] = {
      "Look again until it is at its end, at most this long."},
 };
 
-enum state { DONE, WAITING, FAILED };
+enum state { DONE, WAITING, FAILED, UNKNOWN };
 
 struct station {
     const char *name;
@@ -37,14 +37,14 @@ struct station {
     char trace_id[33];
     char text[400];
 };
-#define MAX_STATIONS 6
+#define MAX_STATIONS 8
 
 struct path {
     struct station stations[MAX_STATIONS];
     size_t n;
     struct chain_entity entity;
     struct uuid event;
-    bool has_event;
+    bool has_event, by_entity, pg_away, nats_away;
 };
 
 __attribute__((format(printf, 6, 7))) static void reach(struct path *p, const char *name,
@@ -62,6 +62,28 @@ __attribute__((format(printf, 6, 7))) static void reach(struct path *p, const ch
     va_start(args, fmt);
     (void)vsnprintf(s->text, sizeof(s->text), fmt, args);
     va_end(args);
+}
+
+/* Takes an error of a server that is away as the station's state; passes other errors on. */
+static int away(struct path *p, const char *name, const struct err *err)
+{
+    const char *server = err->dependency == DEP_NATS     ? "NATS"
+                         : err->dependency == DEP_QDRANT ? "Qdrant"
+                                                         : "PostgreSQL";
+
+    if (err->class != ERR_UNAVAILABLE)
+        return -1;
+    reach(p, name, UNKNOWN, 0, "", "%s does not answer [%s]", server, err->code);
+    return 0;
+}
+
+/* By an entity's id the message tells which event it was. */
+static void take_event(struct path *p, const struct chain_message *m)
+{
+    struct uuid event;
+
+    if (m->found && uuid_parse(view_of(m->event_id), &event))
+        p->event = event;
 }
 
 static int see_received(struct cli *cli, struct path *p, const struct chain_handled *handled,
@@ -83,6 +105,7 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
     if (chain_search(cli, "ANIME_EVENTS", p->event, SEARCHED, &m, err) < 0 ||
         chain_search(cli, "ANIME_DLQ", p->event, SEARCHED, &dead, err) < 0)
         return -1;
+    take_event(p, dead.found ? &dead : &m);
     if (m.found)
         reach(p, "received", DONE, m.stored_us, m.trace_id, "%s, ANIME_EVENTS %" PRIu64, m.subject,
               m.sequence);
@@ -90,7 +113,7 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
         reach(p, "rejected", FAILED, dead.stored_us, dead.trace_id,
               "%s, ANIME_DLQ %" PRIu64 ": %s [%s]", dead.subject, dead.sequence, dead.reason,
               dead.code);
-    else if (m.found)
+    else if (m.found && !p->pg_away)
         reach(p, "written", WAITING, 0, "", "the catalogue has not handled it yet");
     return 0;
 }
@@ -132,6 +155,10 @@ static int see_relayed(struct cli *cli, struct path *p, struct err *err)
     }
     reach(p, "outbox", DONE, row->created_us, row->trace_id, "%s", row->subject);
     struct chain_message m = {0};
+    if (p->nats_away) {
+        reach(p, "relayed", UNKNOWN, 0, "", "NATS does not answer");
+        return 0;
+    }
     if (row->sequence && chain_message(cli, row->stream, row->sequence, &m, err) < 0)
         return -1;
     if (m.found)
@@ -162,13 +189,15 @@ static int see_indexed(struct cli *cli, struct path *p, struct err *err)
     return 0;
 }
 
-static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err)
+/* Entity, event and what became of it, from PostgreSQL. */
+static int see_records(struct cli *cli, struct uuid id, struct path *p,
+                       struct chain_handled *handled, struct chain_waiting *waiting,
+                       struct err *err)
 {
-    struct chain_handled handled;
-
-    *p = (struct path){0};
-    if (chain_entity(cli, id, &p->entity, err) < 0)
+    if (chain_entity(cli, id, &p->entity, err) < 0 ||
+        chain_waiting(cli, p->entity.found ? p->entity.id : id, waiting, err) < 0)
         return -1;
+    p->by_entity = p->entity.found;
     if (p->entity.found) {
         json_t *history = NULL;
         if (chain_history(cli, p->entity.id, &history, err) < 0)
@@ -177,21 +206,58 @@ static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err
             json_string_value(json_object_get(json_array_get(history, 0), "eventId"));
         p->has_event = last && uuid_parse(view_of(last), &p->event);
         json_decref(history);
-    } else {
-        p->event = id;
-        p->has_event = true;
+    } else if (waiting->found) {
+        p->event = waiting->event;
     }
-    handled = (struct chain_handled){0};
-    if (p->has_event && (chain_handled(cli, p->event, &handled, err) < 0 ||
-                         see_received(cli, p, &handled, err) < 0))
+    if (p->has_event && chain_handled(cli, p->event, handled, err) < 0)
         return -1;
-    if (!p->entity.found && handled.found && !uuid_is_nil(handled.entity) &&
-        chain_entity(cli, handled.entity, &p->entity, err) < 0)
-        return -1;
+    if (!p->entity.found && handled->found && !uuid_is_nil(handled->entity))
+        return chain_entity(cli, handled->entity, &p->entity, err);
+    return 0;
+}
+
+/* An older update of the entity may wait while the newest is at its end. */
+static void see_waiting(struct path *p, const struct chain_waiting *waiting)
+{
+    char event[UUID_TEXT];
+
+    if (!p->by_entity || !waiting->found ||
+        (p->has_event && memcmp(&waiting->event, &p->event, sizeof(p->event)) == 0))
+        return;
+    uuid_format(waiting->event, event);
+    reach(p, "waiting", WAITING, 0, "", "event %s is %s", event, waiting->outcome);
+}
+
+static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err)
+{
+    struct chain_handled handled = {0};
+    struct chain_waiting waiting = {0};
+    struct err pg_err = ERR_INIT;
+
+    *p = (struct path){.event = id, .has_event = true};
+    if (see_records(cli, id, p, &handled, &waiting, &pg_err) < 0) {
+        if (pg_err.class != ERR_UNAVAILABLE) {
+            *err = pg_err;
+            return -1;
+        }
+        p->pg_away = true;
+    }
+    if (p->has_event && see_received(cli, p, &handled, err) < 0) {
+        if (away(p, "received", err) < 0)
+            return -1;
+        p->nats_away = true;
+    }
+    if (p->pg_away)
+        return away(p, "written", &pg_err);
     see_written(p, &handled);
+    see_waiting(p, &waiting);
     if (!p->entity.found)
         return 0;
-    return see_relayed(cli, p, err) < 0 || see_indexed(cli, p, err) < 0 ? -1 : 0;
+    if (see_relayed(cli, p, err) < 0 && away(p, "relayed", err) < 0)
+        return -1;
+    if (see_indexed(cli, p, err) < 0)
+        return away(p, "indexed", err);
+    return 0;
 }
 
 static enum state end_of(const struct path *p)
@@ -204,9 +270,17 @@ static enum state end_of(const struct path *p)
     return state;
 }
 
+static bool all_seen(const struct path *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (p->stations[i].state == UNKNOWN)
+            return false;
+    return true;
+}
+
 static void show_json(const struct path *p)
 {
-    static const char *const states[] = {"done", "waiting", "failed"};
+    static const char *const states[] = {"done", "waiting", "failed", "unknown"};
     json_t *document = json_object(), *list = json_array();
 
     if (p->entity.found) {
@@ -238,7 +312,7 @@ static void show(const struct cli *cli, const struct path *p)
     static const struct {
         const char *mark;
         enum paint paint;
-    } looks[] = {{"ok", PAINT_GREEN}, {"..", PAINT_YELLOW}, {"!!", PAINT_RED}};
+    } looks[] = {{"ok", PAINT_GREEN}, {"..", PAINT_YELLOW}, {"!!", PAINT_RED}, {"??", PAINT_RED}};
     int64_t before_us = 0;
 
     if (cli->config.json) {
@@ -287,6 +361,8 @@ static int run(struct cli *cli, struct err *err)
                        "newest %d messages",
                        SEARCHED);
     show(cli, &path);
+    if (!all_seen(&path))
+        return CLI_UNREACHABLE;
     return end_of(&path) == DONE ? CLI_OK : CLI_FAILED;
 }
 
@@ -294,9 +370,10 @@ const struct verb verb_follow = {
     .name = "follow",
     .args = "ID",
     .summary = "an entity or event through the chain, or where and why it stands",
-    .details = "Looks into PostgreSQL, the streams and Qdrant; asks no worker. For an entity it "
-               "shows its newest event.\nExit code 0 when it is at its end, 1 when it waits or was "
-               "rejected.",
+    .details =
+        "Looks into PostgreSQL, the streams and Qdrant; asks no worker. For an entity it "
+        "shows its newest event.\nExit code 0 when it is at its end, 1 when it waits or was "
+        "rejected, 3 when\na server does not answer; what can be read is shown all the same.",
     .example = "echora follow 0190a8a0-0000-7000-8000-000000000001 --wait 10s",
     .min_args = 1,
     .max_args = 1,

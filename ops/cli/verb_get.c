@@ -18,7 +18,7 @@ struct get_options {
 
 static const struct option options[] = {
     {"history", OPT_BOOL, offsetof(struct get_options, history), "true", 0, 0, NULL, NULL,
-     "Also what its events did, from PostgreSQL (needs pg-url)."},
+     "What its events did, from PostgreSQL when pg-url is set; =false leaves it out."},
 };
 
 /* "anime" → "catalog.anime.get"; NULL for another kind. */

@@ -148,7 +148,11 @@ static int take_lock(struct pg *pg, int64_t timeout_ms, struct err *err)
     for (;;) {
         CLEANUP(pg_clearp) PGresult *result = NULL;
         if (pg_query(pg, &sql_migrate_lock, NULL, 0, &result, err) < 0)
-            return -1;
+            return strcmp(err->code, "pg-42501") == 0
+                       ? err_set(err, ERR_FATAL, "pg-42501", "migrate",
+                                 "this role may not: run it as echora_owner (pg-url, "
+                                 "pg-password-file)")
+                       : -1;
         if (pg_get_bool(result, 0, 0))
             return 0;
         if (mono_ms() >= end || !wait_ms(200))
@@ -282,7 +286,8 @@ const struct verb verb_migrate = {
     .summary = "brings the database's schema up to date",
     .details = "Applies the numbered SQL files that are not applied yet, each in a transaction of "
                "its own,\nunder an advisory lock. Run it as the owner of the schema. Forward only.",
-    .example = "echora migrate --pg-url postgresql://echora_owner@127.0.0.1:5432/echora",
+    .example = "echora migrate --pg-url postgresql://echora_owner@127.0.0.1:5432/echora "
+               "--pg-password-file FILE",
     .options = options,
     .n_options = ARRAY_LEN(options),
     .options_size = sizeof(struct migrate_options),

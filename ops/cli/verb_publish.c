@@ -130,7 +130,7 @@ static int publish_json(struct run *run, const char *file, struct view text, str
         if (!run->publisher)
             arena_reset(arena);
     }
-    return more < 0 ? -1 : 0;
+    return more < 0 ? err_wrap(err, "%s: stopped", file) : 0;
 }
 
 static int publish_file(struct run *run, const char *file, struct err *err)
@@ -161,10 +161,24 @@ static int publish_all(struct run *run, struct err *err)
     if (run->publisher && publisher_flush(run->publisher, &flushed) < 0 && r == 0) {
         *err = flushed;
         r = -1;
+    } else if (run->publisher && r < 0) {
+        struct publisher_counts counts = publisher_counts(run->publisher);
+        (void)snprintf(err->text + strlen(err->text), sizeof(err->text) - strlen(err->text),
+                       "; %" PRIu64 " published", counts.stored + counts.duplicates);
     }
     if (r == 0 && run->events + run->faults == 0)
         return err_set(err, ERR_REJECT, "json-syntax", "publish", "no event in the input");
     return r;
+}
+
+static void show_end(const struct cli *cli, const char *id, const char *outcome,
+                     const struct chain_handled *handled, const char *code)
+{
+    printf("%s %s%s%s", id, paint(cli->color, handled->found ? PAINT_GREEN : PAINT_RED), outcome,
+           paint_end(cli->color));
+    if (handled->revision)
+        printf(" revision %" PRId64, handled->revision);
+    printf("%s%s\n", *code ? " " : "", code);
 }
 
 /* How each one ended; what was rejected, with its code from the dead letter. */
@@ -187,9 +201,7 @@ static int show_ends(struct run *run, const struct wait_result *ends, struct err
                    ",\"code\":\"%s\"}\n",
                    id, outcome, handled.revision, dead.code);
         else
-            printf("%s %s%s%s revision %" PRId64 " %s\n", id,
-                   paint(cli->color, handled.found ? PAINT_GREEN : PAINT_RED), outcome,
-                   paint_end(cli->color), handled.revision, dead.code);
+            show_end(cli, id, outcome, &handled, dead.code);
         arena_reset(run->cli->arena);
     }
     return ends->rejected ? CLI_FAILED : CLI_OK;
@@ -214,7 +226,12 @@ static int run_publish(struct cli *cli, struct err *err)
 
     bool waits = strcmp(o->wait, "indexed") == 0 && !o->dry_run;
 
-    if (event_subject(cli->args[0], &run.def, err) < 0 || (waits && wait_check(cli, err) < 0))
+    if (event_subject(cli->args[0], &run.def, err) < 0)
+        return -1;
+    if (run.def->stream->sole_writer)
+        return err_set(err, ERR_FATAL, "nats-permission", "publish", "only the relay writes %s",
+                       run.def->subject);
+    if ((waits && wait_check(cli, err) < 0))
         return -1;
     if (o->dry_run)
         run.arena = arena_new(WIRE_ARENA);
@@ -239,7 +256,7 @@ const struct verb verb_publish = {
     .details = "FILE is JSON or NDJSON in canonical proto3 JSON; without FILE standard input is "
                "read.\nAn absent eventId and timestamp are filled in; give both yourself and the "
                "same event published\ntwice is stored once (answer: duplicate). An event with a "
-               "fault is not published, the others are.",
+               "fault is not published, the others are;\nwhat is no JSON ends the input there.",
     .example = "echora publish anime.enriched event.json",
     .min_args = 1,
     .max_args = -1,

@@ -244,15 +244,19 @@ static void show_workers(struct screen *s, const char *workers)
         if (one.n == 0)
             continue;
         worker_ask(s->cli, one, &w);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s, s:s}", "address", w.address,
-                                              "worker", w.name, "ready", w.ready, "down", w.down,
-                                              "reason", w.reason));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b, s:b, s:s, s:s}", "address", w.address,
+                                        "worker", w.name, "ready", w.ready, "unreachable",
+                                        w.unreachable, "down", w.down, "reason", w.reason));
         if (plain(s))
             printf("%sworker%s        %-12s %s%s%s%s%s%s%s\n", paint(s->cli->color, PAINT_BOLD),
                    paint_end(s->cli->color), *w.name ? w.name : w.address,
                    paint(s->cli->color, w.ready ? PAINT_GREEN : PAINT_RED),
-                   w.ready ? "ready" : "not ready", paint_end(s->cli->color),
-                   *w.down ? ", breaker open: " : "", w.down, *w.reason ? ", " : "", w.reason);
+                   w.ready         ? "ready"
+                   : w.unreachable ? "unreachable"
+                                   : "not ready",
+                   paint_end(s->cli->color), *w.reason ? ": " : "", w.reason,
+                   *w.down && !*w.reason ? ", breaker open: " : "", *w.reason ? "" : w.down);
     }
 }
 

@@ -19,19 +19,34 @@ static const struct option options[] = {
      "Fill an absent eventId and timestamp first, as publish does."},
 };
 
+/* Prints faults and counts those that publish would not see. */
+struct reporter {
+    struct fault_printer printer;
+    unsigned filled_in;
+};
+
+static void report(void *ctx, const struct fault *fault)
+{
+    struct reporter *r = ctx;
+
+    r->filled_in += strcmp(fault->kind, "absent") == 0 &&
+                    (strcmp(fault->path, "event_id") == 0 || strcmp(fault->path, "timestamp") == 0);
+    print_fault(&r->printer, fault);
+}
+
 static int check_all(struct cli *cli, const struct subject_def *def, const char *file,
                      struct view text, unsigned *ret_documents, unsigned *ret_faults,
                      struct err *err)
 {
     const struct validate_options *o = cli->options;
     CLEANUP(arena_freep) struct arena *arena = arena_new(WIRE_ARENA);
-    struct fault_printer printer = {.cli = cli, .file = file};
+    struct reporter r = {.printer = {.cli = cli, .file = file}};
 
     if (!arena)
         return err_set(err, ERR_RETRY, "no-memory", "validate", "out of memory");
     if (o->raw) {
         *ret_documents = 1;
-        *ret_faults = event_check_bytes(def, bytes_of(text), arena, NULL, print_fault, &printer);
+        *ret_faults = event_check_bytes(def, bytes_of(text), arena, NULL, report, &r);
         return 0;
     }
     struct documents documents;
@@ -39,15 +54,17 @@ static int check_all(struct cli *cli, const struct subject_def *def, const char 
     int more;
     documents_start(&documents, text);
     while ((more = documents_next(&documents, &json, err)) > 0) {
-        printer.document = documents.number;
+        r.printer.document = documents.number;
         if (o->complete)
             event_complete(json);
-        *ret_faults += event_check_json(def, json, arena, NULL, print_fault, &printer);
+        *ret_faults += event_check_json(def, json, arena, NULL, report, &r);
         json_decref(json);
         arena_reset(arena);
     }
     *ret_documents = documents.number;
-    return more;
+    if (r.filled_in && r.filled_in == *ret_faults && !cli->config.json)
+        printf("publish fills these in; --complete does the same\n");
+    return more < 0 ? err_wrap(err, "%s: stopped", file) : 0;
 }
 
 static int run(struct cli *cli, struct err *err)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/wait.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "events/base/clock.h"
@@ -50,6 +49,8 @@ struct stage {
     const char *durable, *stream;
     uint64_t target;
     int64_t row;
+    struct uuid event; /* one of those that are waited for */
+    int64_t timeout_ms;
 };
 
 /* 1 when reached, 0 when not yet; *ret_left is how much is left to do. */
@@ -123,9 +124,12 @@ static int reach(struct stage *s, const char *what, reached_fn *reached, struct 
             most = left;
         bar_update(&bar, most - left);
         if (mono_ms() >= s->end_ms || !wait_ms(pause)) {
+            char id[UUID_TEXT];
             bar_end(&bar);
-            return err_set(err, ERR_RETRY, "timeout", "wait", "%s: %" PRIu64 " still to go", what,
-                           left);
+            uuid_format(s->event, id);
+            return err_set(err, ERR_RETRY, "timeout", "wait",
+                           "not %s within %g s; `echora follow %s` says where it stands", what,
+                           (double)s->timeout_ms / 1000, id);
         }
         pause = pause * 2 < LONGEST_PAUSE_MS ? pause * 2 : LONGEST_PAUSE_MS;
     }
@@ -183,7 +187,11 @@ int wait_indexed(struct cli *cli, const struct subject_def *def, const struct wa
 {
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
-    struct stage s = {.cli = cli, .end_ms = mono_ms() + timeout_ms, .target = list->last_sequence};
+    struct stage s = {.cli = cli,
+                      .end_ms = mono_ms() + timeout_ms,
+                      .target = list->last_sequence,
+                      .event = list->ids[0],
+                      .timeout_ms = timeout_ms};
 
     for (size_t i = 0; i < n && !s.durable; i++)
         if (strcmp(consumers[i].filter, def->subject) == 0 && consumers[i].spec->subject) {

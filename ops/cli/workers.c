@@ -47,8 +47,11 @@ static void read_reasons(struct view text, struct worker_state *ret)
         const char *name = json_string_value(json_object_get(one, "name"));
         const char *reason = json_string_value(json_object_get(one, "reason"));
         size_t n = strlen(ret->reason);
-        (void)snprintf(ret->reason + n, sizeof(ret->reason) - n, "%s%s: %s", n ? ", " : "",
+        (void)snprintf(ret->reason + n, sizeof(ret->reason) - n, "%s%s (%s)", n ? ", " : "",
                        name ? name : "?", reason ? reason : "?");
+        n = strlen(ret->missing);
+        (void)snprintf(ret->missing + n, sizeof(ret->missing) - n, "%s%s", n ? ", " : "",
+                       name ? name : "?");
     }
 }
 
@@ -79,7 +82,7 @@ void worker_ask(struct cli *cli, struct view address, struct worker_state *ret)
     if (http && http_call(http, "GET", "/metrics", NULL, (struct view){0}, &reply, &err) == 0)
         read_metrics(buf_view(&reply.body), ret);
     else
-        (void)snprintf(ret->down, sizeof(ret->down), "does not answer");
+        ret->unreachable = true;
     http_reply_deinit(&reply);
     (void)http_free(http);
 }

@@ -7,9 +7,10 @@
 struct worker_state {
     char address[128];
     char name[64];
-    bool ready;
-    char down[200];   /* dependencies whose breaker is open, or "does not answer" */
-    char reason[400]; /* why it is not ready: "name: reason", ... */
+    bool ready, unreachable;
+    char down[200];    /* dependencies whose breaker is open */
+    char reason[400];  /* why it is not ready: "name (reason), ..." */
+    char missing[200]; /* the names alone */
 };
 /* address: "host:port" or "name=host:port". Never fails: what is not known stays empty. */
 void worker_ask(struct cli *cli, struct view address, struct worker_state *ret);

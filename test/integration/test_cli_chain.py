@@ -6,6 +6,8 @@ import uuid
 
 import pytest
 
+from harness.process import eventually
+
 TITLE = "Cowboy Bebop"
 
 
@@ -59,6 +61,8 @@ def test_follow_says_where_it_stands_and_why(chain):
     sent = echora("publish", "anime.updated", "--json", input=json.dumps(update)).json
     result = echora("follow", sent["event_id"], "--json", "--wait", "1s", ok=False)
     assert "pending" in stations(result)["written"]["text"]
+    result = echora("follow", update["animeId"], "--json", ok=False)
+    assert result.json["eventId"] == sent["event_id"] and "pending" in stations(result)["written"]["text"]
     # A wrong payload is a dead letter with its code; nobody knows another id.
     message_id = str(uuid.uuid4())
     raw = b"\x0a\x24" + message_id.encode() + b"\x1a\x01x"
@@ -73,6 +77,65 @@ def test_follow_says_where_it_stands_and_why(chain):
     assert echora("follow", "nonsense", ok=False).code == 2
 
 
+def test_follow_shows_what_can_be_read_while_a_server_is_away(chain):
+    echora = chain["echora"]
+    sent = echora("publish", "anime.enriched", "--wait", "indexed", "--json", input=json.dumps(event(20))).lines[0]
+    nowhere = "127.0.0.1:9"
+    for option, unknown, seen in (
+            (("--qdrant-url", f"http://{nowhere}"), {"indexed"}, {"received", "written", "outbox", "relayed"}),
+            (("--nats-url", f"nats://{nowhere}"), {"received", "relayed"}, {"written", "outbox", "indexed"}),
+            (("--pg-url", f"postgresql://echora_reader@{nowhere}/x"), {"written"}, {"received"})):
+        result = echora("follow", sent["event_id"], "--json", "--timeout", "500ms", *option, ok=False)
+        states = {s["station"]: s["state"] for s in result.json["stations"]}
+        assert result.code == 3 and states == {**dict.fromkeys(unknown, "unknown"), **dict.fromkeys(seen, "done")}
+    result = echora("follow", sent["event_id"], "--qdrant-url", f"http://{nowhere}", ok=False)
+    assert "?? indexed" in result.out and "Qdrant does not answer [http-connect]" in result.out
+
+
+def test_an_entity_that_only_the_streams_know_is_found(chain):
+    echora = chain["echora"]
+    chain["catalogue"].stop()
+    sent = echora("publish", "anime.enriched", "--json", input=json.dumps(event(21))).json
+    result = echora("follow", sent["entity_id"], "--json", ok=False)
+    assert result.json["eventId"] == sent["event_id"] and stations(result)["received"]["state"] == "done"
+
+
+def test_rows_of_an_open_batch_are_behind(chain, db):
+    echora = chain["echora"]
+    echora("publish", "anime.enriched", "--wait", "indexed", input=json.dumps(event(22)))
+    assert echora("status", "--json").json["outbox"]["rows"] == 0
+    chain["relay"].stop()
+    late = echora("publish", "anime.enriched", "--wait", "indexed", "--wait-timeout", "1s", input=json.dumps(event(23)),
+                  ok=False)
+    assert "not relayed within 1 s; `echora follow" in late.err and "[timeout]" in late.err
+    assert echora("status", "--json").json["outbox"]["rows"] == 1
+    # As a relay that died between storing the batch and publishing it leaves it.
+    db.do("INSERT INTO catalog.outbox_batch (stream, batch, prev, cur, first_id, last_id, n_rows, start_sequence)"
+          " SELECT stream, batch + 1, cur, pg_current_snapshot(), last_id + 1, (SELECT max(id) FROM catalog.outbox), 1,"
+          " start_sequence + n_rows FROM catalog.outbox_batch WHERE stream = 'ANIME_SYNC' ORDER BY batch DESC LIMIT 1")
+    assert echora("status", "--json").json["outbox"]["rows"] == 1
+
+
+def test_a_worker_that_is_away_is_unreachable(chain):
+    echora = chain["echora"]
+    address = f"relay=127.0.0.1:{chain['relay'].port}"
+    chain["relay"].stop()
+    status = echora("status", "--workers", address).out
+    assert "unreachable" in status and "breaker" not in status
+    doctor = {c["check"]: c for c in echora("doctor", "--json", "--workers", address, ok=False).json}
+    assert "relay-refused.md" in doctor["relay"]["mend"] and "does not answer" in doctor["relay"]["text"]
+
+
+def test_a_worker_that_waits_says_for_what(chain, qdrant):
+    echora = chain["echora"]
+    address = f"qdrant=127.0.0.1:{chain['qdrant'].port}"
+    qdrant.kill()
+    echora("publish", "anime.enriched", input=json.dumps(event(24)))
+    eventually(lambda: "not ready: qdrant (" in echora("status", "--workers", address, ok=False).out, 20, "not ready")
+    mends = [c["mend"] for c in echora("doctor", "--json", "--workers", address, ok=False).json]
+    assert "mend qdrant first (it waits for it)" in mends
+
+
 def test_get_search_status_reconcile_doctor(chain):
     echora = chain["echora"]
     episodes = [{"title": "Asteroid Blues", "episodeNumber": 1}]
@@ -85,6 +148,7 @@ def test_get_search_status_reconcile_doctor(chain):
     got = echora("get", "anime", sent[0]["entity_id"], "--json").json
     assert got["anime"]["title"] == f"{TITLE} 3" and int(got["revision"]) > 0
     assert [h["outcome"] for h in got["history"]] == ["applied"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", got["history"][0]["handledAt"])
     record = echora("get", "record", sent[0]["entity_id"], "--json").json["record"]
     assert [e["title"] for e in record["episodes"]] == ["Asteroid Blues"]
     assert echora("get", "anime", str(uuid.uuid4()), ok=False).code == 1
@@ -142,6 +206,8 @@ def test_publish_and_import_wait_for_the_end(chain, tmp_path):
     result = echora("publish", "anime.enriched", "--wait", "indexed", "--json", input=json.dumps(both), ok=False)
     assert result.code == 1
     assert (result.lines[1]["outcome"], result.lines[1]["code"]) == ("rejected", "identity-conflict")
+    rejected = stations(echora("follow", event(7)["animeId"], "--json", ok=False))
+    assert "identity-conflict" in rejected["rejected"]["text"]
     assert "identity-conflict 1" in echora("status").out
     file = tmp_path / "a.jsonl"
     entries = [{"sources": [f"https://anilist.co/anime/{n}"], "title": f"T{n}", "type": "TV", "episodes": 1,

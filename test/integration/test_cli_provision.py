@@ -76,6 +76,11 @@ def test_migrate_waits_for_the_lock(empty_db, tmp_path):
     echora("migrate", "--dir", folder)
 
 
+def test_migrate_by_another_role_says_who_may(db):
+    result = Echora(database=db, role="echora_reader")("migrate", ok=False)
+    assert result.code == 1 and "run it as echora_owner (pg-url, pg-password-file)" in result.err
+
+
 @pytest.fixture
 def fresh_nats(folder):
     server = servers.Nats(folder, which=nats_version(), name="nats-fresh")

@@ -69,9 +69,44 @@ def test_publish_dry_run_and_raw(streams, echora, tmp_path):
 
 
 def test_publish_without_a_right_or_a_server(streams, echora):
-    assert echora("publish", "anime.enriched", "--timeout", "200ms", input=one(EVENT), user="viewer", ok=False).code in (1, 3)
-    assert echora("publish", "anime.created", input=one(EVENT), ok=False).code == 1
+    refused = echora("publish", "anime.enriched", input=one(EVENT), user="viewer", ok=False)
+    assert refused.code == 1 and "Timeout" not in refused.out + refused.err and refused.err == ""
+    assert 'user "viewer" may not publish on anime.enriched; see ops/nats/users.py [nats-permission]' in refused.out
+    refused = echora("delete", EVENT["animeId"], "--reason", "test", user="viewer", ok=False)
+    assert refused.code == 1 and 'user "viewer" may not publish on catalog.anime.delete;' in refused.err
+    refused = echora("status", user="publisher", ok=False)
+    assert refused.code == 1 and "[nats-permission]" in refused.out and "Timeout" not in refused.out
+    refused = echora("publish", "anime.created", input=one(EVENT), ok=False)
+    assert refused.code == 1 and "only the relay writes anime.created" in refused.err
     assert echora("publish", "no.such.subject", input=one(EVENT), ok=False).code == 2
+
+
+def test_broken_json_says_file_document_and_what_went_out(streams, echora, tmp_path):
+    file = tmp_path / "events.ndjson"
+    file.write_text(one(EVENT) + "\n{]\n" + one(EVENT))
+    result = echora("publish", "anime.enriched", file, ok=False)
+    assert result.code == 1 and f"{file}: stopped: at document 2: " in result.err and "; 1 published" in result.err
+    assert f"{file}: stopped: at document 2: " in echora("validate", "anime.enriched", file, ok=False).err
+
+
+def test_validate_agrees_with_publish(streams, echora, tmp_path):
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps({k: v for k, v in EVENT.items() if k not in ("eventId", "timestamp")}))
+    assert "publish fills these in; --complete does the same" in echora("validate", "anime.enriched", file, ok=False).out
+    file.write_text(one(EVENT, anime={**EVENT["anime"], "year": 3000}))
+    assert "publish fills" not in echora("validate", "anime.enriched", file, ok=False).out
+    tags = [f"{i:07d}" + "t" * 93 for i in range(90000)]
+    file.write_text(one(EVENT, anime={**EVENT["anime"], "tags": tags}))
+    for verb in ("validate", "publish"):
+        result = echora(verb, "anime.enriched", file, ok=False)
+        assert result.code == 1 and "at most 8323072 bytes, found 9" in result.out and "[too-large]" in result.out
+
+
+def test_a_mistyped_verb_gets_a_proposal(echora):
+    result = echora("publsh", ok=False)
+    assert result.code == 2 and 'did you mean "publish"?' in result.err
+    assert "did you mean" not in echora("zzzzzz", ok=False).err
+    assert echora("get", ok=False).err.startswith("echora get: usage: echora get KIND ID")
 
 
 def test_validate_names_every_fault_at_once(echora):
