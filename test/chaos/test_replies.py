@@ -116,11 +116,12 @@ def test_lost_publish_acks_of_the_relay(db, streams, bus_by, spawn, stream, subj
     lost = sum(rule.answers for rule in bus_by.rules)
     print(f"{lost} connections lost answers")
     assert lost >= 3
-    eventually(lambda: db.one("SELECT count(*) FROM outbox_batch WHERE stream = %s AND closed_at IS NULL AND batch < "
-                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0)
     if stream == "ANIME_SYNC":
         assert outbox.check(db, bus) == 2302
         return
+    # Of a shared stream alone: the other lanes close no batch.
+    eventually(lambda: db.one("SELECT count(*) FROM outbox_batch WHERE stream = %s AND closed_at IS NULL AND batch < "
+                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0)
     ids = [uuid.UUID(m[2]["Nats-Msg-Id"]) for m in outbox.read_stream(bus, stream)]
     assert len(ids) == 2302 and set(ids) == {row[1] for row in outbox.rows(db, stream)}
 
