@@ -29,7 +29,8 @@ def revivals(arena, env):
 
 
 def few_hot(arena, env):
-    hot(arena, entities=3, updates=1000, writers=4, seed=SEED, env=env)
+    """Only an anime's newest update can be lost for good, so there are many anime, few of them hot at a time."""
+    hot(arena, entities=60, updates=6000, writers=4, seed=SEED, env=env, groups=20)
 
 
 def waiting(arena, env):

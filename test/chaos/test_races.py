@@ -74,13 +74,15 @@ def pair(at, ident):
                                                                  duration=at)))
 
 
-def hot(arena, entities, updates, writers, seed, env=None):
-    """Many updates of few anime, in any order."""
-    rnd, ids = random.Random(seed), [new_id() for _ in range(entities)]
-    updates = [pair(at, rnd.choice(ids)) for at in range(1, updates + 1)]
-    rnd.shuffle(updates)
+def hot(arena, entities, updates, writers, seed, env=None, groups=1):
+    """Many updates of few anime, in any order; with `groups`, of so many sets of anime, one set after the other."""
+    rnd, ids, mixed = random.Random(seed), [new_id() for _ in range(entities)], []
+    for group in range(groups):
+        found = [pair(at, rnd.choice(ids[group::groups])) for at in range(1, updates // groups + 1)]
+        rnd.shuffle(found)
+        mixed += found
     first = [("anime.enriched", event("AnimeEnrichedEvent", 0, anime_id=i, anime=anime())) for i in ids]
-    recorder, db = arena.run([first, updates], writers, env=env)
+    recorder, db = arena.run([first, mixed], writers, env=env)
     arena.check(recorder, db)
     db.drop()
 
