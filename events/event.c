@@ -62,12 +62,13 @@ static bool is_misread(struct view name, struct view value)
     return (own || view_starts_with(value, "Echora-")) && memchr(value.p, ':', value.n) != NULL;
 }
 
-bool native_headers_parse(const void *native)
+bool native_headers_parse(const void *native, bool *ret_readable)
 {
     const char *ignored;
     const natsStatus s = natsMsgHeader_Get((natsMsg *)native, "Status", &ignored);
 
-    return s == NATS_OK || s == NATS_NOT_FOUND || s == NATS_NO_MEMORY;
+    *ret_readable = s == NATS_OK || s == NATS_NOT_FOUND;
+    return s != NATS_NO_MEMORY || FAULT("headers-lost-for-memory");
 }
 
 int event_check_headers(const struct event *e, bool parsed, struct err *err)
@@ -77,20 +78,22 @@ int event_check_headers(const struct event *e, bool parsed, struct err *err)
     const char **keys = NULL;
     int n_keys = 0;
     bool bad = !parsed;
+    natsStatus s = natsMsgHeader_Keys(msg, &keys, &n_keys);
 
-    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
-        n_keys = 0;
-    for (int k = 0; k < n_keys && !bad; k++) {
+    for (int k = 0; s == NATS_OK && k < n_keys && !bad; k++) {
         const char **values = NULL;
         int n_values = 0;
 
-        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
-            continue;
+        s = natsMsgHeader_Values(msg, keys[k], &values, &n_values);
+        if (s != NATS_OK)
+            break;
         for (int v = 0; v < n_values && !bad; v++)
             bad = is_misread(view_of(keys[k]), view_of(values[v]));
         free(values);
     }
     free(keys);
+    if (s == NATS_NO_MEMORY)
+        return err_set(err, ERR_RETRY, "no-memory", "read headers", "out of memory");
     if (bad && !FAULT("headers-unchecked"))
         return err_set(err, ERR_REJECT, "unreadable-header", "read headers",
                        "a header is malformed or has an empty value, which may hide others");

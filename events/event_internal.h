@@ -13,9 +13,11 @@ const char *native_header(const void *native, const char *name);
  * a natsMsg that must outlive the event. */
 void event_take(struct event *e, const struct subject_def *def, const void *native,
                 const struct delivery *delivery);
-/* Has nats.c parse the headers; false when it can't, after which it finds none. It says so once:
- * to be called before anything else that looks for a header. */
-bool native_headers_parse(const void *native);
+/* Has nats.c parse the headers; *ret_readable is false when it can't, after which it finds none. It
+ * says so once: to be called before anything else that looks for a header. Returns false when
+ * memory ran out in the middle: what is left of the headers is no use, the message must come again.
+ */
+bool native_headers_parse(const void *native, bool *ret_readable);
 /* ERR_REJECT unreadable-header when what the headers say of the event (Echora-...) can't be told:
  * they did not parse, or a line was taken for another's value. nats.c before 3.11 takes the line
  * behind an empty value for that value, and does not parse an empty one that is the last. */

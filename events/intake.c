@@ -166,7 +166,8 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 {
     struct intake *in = closure;
     struct lane *lane = in->lane;
-    const bool parsed = native_headers_parse(msg);
+    bool parsed;
+    const bool whole = native_headers_parse(msg, &parsed);
     const char *status = native_header(msg, "Status");
     const char *reply = natsMsg_GetReply(msg);
     struct delivery delivery;
@@ -174,8 +175,8 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
 
     pthread_mutex_lock(&lane->mutex);
     if (reply != NULL && delivery_parse(view_of(reply), &delivery)) {
-        kept = take_event(in, msg, &delivery, parsed);
-        back = !kept && in->closing;
+        kept = whole && take_event(in, msg, &delivery, parsed);
+        back = !whole || (!kept && in->closing);
     } else if (status != NULL && natsMsg_GetDataLength(msg) == 0) {
         take_status(in, msg, status);
     }

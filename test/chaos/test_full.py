@@ -401,7 +401,7 @@ def test_jetstream_disk(own_nats, spawn, db, qdrant, echora_for):
             break
     assert fleet.recorder.refused
     filler.unlink()
-    own_nats.server.restart(hard=True)  # an older server whose disk was full does not end by itself
+    own_nats.server.restart(hard=True)  # 2.9.10 that found no room does not heed SIGTERM any more
     fleet.drained()
 
 
@@ -429,9 +429,9 @@ def test_no_descriptor_left_in_a_worker(fleet, db, echora_for, kind):
     worker = fleet.workers[kind]
     with limit_of(worker, "nofile", 3):
         db.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename ~ '^echora_'")
+        worker.wait_log("Too many open files")  # before an event meets the lost connection and is the one to tell
         fleet.events(20)
         eventually(lambda: fleet.watch() or not worker.is_ready(), 10, "not ready")
-        worker.wait_log("Too many open files")
     fleet.drained()
 
 

@@ -100,8 +100,8 @@ def test_stopped_beyond_its_ack_wait(chain, db, capsys, kind, stream, durables):
               "AND state = 'idle in transaction' AND state_change < now() - interval '1 s'")
     for turn in range(20 if LONG else 2):
         sleeper = (one.workers[kind], second)[turn % 2]
-        one.allow(one.sent() + AHEAD)
-        eventually(in_hand, 20, "events in hand")
+        # More and more of them: a few may be handled between two looks.
+        eventually(lambda: one.allow(one.sent() + AHEAD) or in_hand(), 20, "events in hand")
         sleeper.pause()
         stops += in_hand() > 0
         eventually(lambda: one.sent() == one.limit, 20)

@@ -116,12 +116,13 @@ def test_lost_publish_acks_of_the_relay(db, streams, bus_by, spawn, stream, subj
     lost = sum(rule.answers for rule in bus_by.rules)
     print(f"{lost} connections lost answers")
     assert lost >= 3
-    eventually(lambda: db.one("SELECT count(*) FROM outbox_batch WHERE stream = %s AND closed_at IS NULL AND batch < "
-                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0,
-               30, "all batches but the newest are closed")
     if stream == "ANIME_SYNC":
         assert outbox.check(db, bus) == 2302
         return
+    # Of a shared stream alone: the other lanes close no batch.
+    eventually(lambda: db.one("SELECT count(*) FROM outbox_batch WHERE stream = %s AND closed_at IS NULL AND batch < "
+                              "(SELECT max(batch) FROM outbox_batch WHERE stream = %s)", stream, stream) == 0,
+               30, "all batches but the newest are closed")
     ids = [uuid.UUID(m[2]["Nats-Msg-Id"]) for m in bus.read(stream)]
     assert len(ids) == 2302 and set(ids) == {row[1] for row in outbox.rows(db, stream)}
 
