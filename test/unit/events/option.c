@@ -165,7 +165,7 @@ static void test_mistakes(void)
         {"--drain-timeuot=1s", "did you mean --drain-timeout?"},
         {"--hepl", "did you mean --help?"},
         {"--confg=x", "did you mean --config?"},
-        {"--zzzzzzzz", "unknown option --zzzzzzzz"},
+        {"--zzzzzzzz", "unknown option --zzzzzzzz; see --help"},
         {"-x", "unknown option -x"},
         {"--lanes=0", "--lanes: 0 is not within 1 to 64"},
         {"--lanes=65", "--lanes: 65 is not within 1 to 64"},
@@ -200,7 +200,7 @@ static void test_mistakes(void)
         {"= 2\n", "line 1: expected name = value"},
         {"lanes = 1\n\nlanes = 2\n", "line 3: lanes is set twice"},
         {"lanes = x\n", "lanes in the configuration file: \"x\""},
-        {"config = x\n", "unknown option config"},
+        {"config = x\n", "unknown option config; see --help"},
         {"pg-url = \xff\n", "is not UTF-8 text"},
     };
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
