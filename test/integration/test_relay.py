@@ -361,6 +361,7 @@ def test_stream_that_goes_under_an_idle_relay(db, bus, spawn, streams, echora_fo
 def test_missing_stream_without_batches_may_come(db, bus, spawn, streams, echora_for):
     """No batch is of the old stream: the new one is as good."""
     relay = spawn("relay")
+    eventually(lambda: relay.metric("echora_relay_recoveries_total", stream="ANIME_SYNC") == 1)
     bus.wait(bus.js.delete_stream("ANIME_SYNC"))
     eventually(lambda: not relay.is_ready(), 5, "not ready")
     echora_for(nats=streams)("streams", "apply", user="admin")
