@@ -406,7 +406,7 @@ def test_frozen_database_leaves_the_relay_live(db, bus, spawn, pg_server):
     finally:
         for pid in everyone:
             signal_process(pid, signal.SIGCONT)
-    drained(db, bus)
+    drained(db, bus, timeout=60)
     assert outbox.check(db, bus) == 40000
     eventually(lambda: "leadership lost, database connection gone" in relay.text())
     assert relay.alive()
