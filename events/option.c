@@ -156,7 +156,7 @@ static int fail_unknown(const struct loader *l, const char *where, const char *d
 {
     const char *near = nearest_name(l, name);
     if (!near) {
-        return fail(err, "%sunknown option %s%.*s", where, dashes, VIEW_ARG(name));
+        return fail(err, "%sunknown option %s%.*s; see --help", where, dashes, VIEW_ARG(name));
     }
     return fail(err, "%sunknown option %s%.*s; did you mean %s%s?", where, dashes, VIEW_ARG(name),
                 dashes, near);
@@ -337,7 +337,7 @@ static int read_flags(struct loader *l, int argc, char **argv, int *ret_rest, st
     }
     if (index < argc && argv[index][0] == '-' && argv[index][1] &&
         strcmp(argv[index - 1], "--") != 0) {
-        return fail(err, "unknown option %.2s; options begin with --", argv[index]);
+        return fail(err, "unknown option %.2s; options begin with --, see --help", argv[index]);
     }
     if (ret_rest) {
         *ret_rest = index;

@@ -31,11 +31,14 @@ enum {
     /* A process that was stopped inside a transaction frees its locks after this many timeouts. */
     IDLE_IN_TRANSACTION_TIMEOUTS = 3,
     MAX_PARAMS = 64,
+    PATIENCE_EVERY_MS = 1000,
 };
 
 struct pg {
     char *url, *password, *application_name, *setup_sql;
     int64_t connect_timeout_ms, statement_timeout_ms;
+    bool (*patient)(void *ctx, const char *op, int64_t waited_ms);
+    void *patient_ctx;
     PGconn *conn;
     unsigned generation;
     bool in_transaction;
@@ -71,6 +74,8 @@ struct pg *pg_new(const struct pg_options *options)
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : CONNECT_TIMEOUT_MS;
     pg->statement_timeout_ms =
         options->statement_timeout_ms > 0 ? options->statement_timeout_ms : STATEMENT_TIMEOUT_MS;
+    pg->patient = options->patient;
+    pg->patient_ctx = options->patient_ctx;
     if (pg->url == NULL || pg->password == NULL || pg->application_name == NULL ||
         pg->setup_sql == NULL)
         return pg_free(pg);
@@ -263,19 +268,38 @@ int pg_ensure(struct pg *pg, struct err *err)
     return connect_now(pg, err);
 }
 
+/* As wait_socket, for the reply to a statement since start; whoever waits is asked whether to go
+ * on.
+ */
+static bool wait_reply(struct pg *pg, const char *op, short events, int64_t start)
+{
+    const int64_t deadline = start + client_limit_ms(pg);
+    if (pg->patient == NULL)
+        return wait_socket(pg->conn, events, deadline);
+    for (;;) {
+        int64_t slice = mono_ms() + PATIENCE_EVERY_MS;
+        if (wait_socket(pg->conn, events, slice < deadline ? slice : deadline))
+            return true;
+        int64_t now = mono_ms();
+        if (now > deadline || !pg->patient(pg->patient_ctx, op, now - start))
+            return false;
+    }
+}
+
 /* Takes the last result of what was sent. Earlier ones are dropped, but for the first that failed.
  * NULL: err is set and the connection is gone. */
-static PGresult *finish(struct pg *pg, const char *op, int64_t deadline, struct err *err)
+static PGresult *finish(struct pg *pg, const char *op, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *kept = NULL;
+    const int64_t start = mono_ms();
     for (;;) {
         int flushing;
         while ((flushing = PQflush(pg->conn)) > 0 || PQisBusy(pg->conn)) {
             short events = flushing > 0 ? POLLIN | POLLOUT : POLLIN;
-            if (!wait_socket(pg->conn, events, deadline)) {
+            if (!wait_reply(pg, op, events, start)) {
                 drop(pg);
                 err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", op,
-                            "no reply within %lld ms", (long long)(client_limit_ms(pg)));
+                            "no reply within %lld ms", (long long)(mono_ms() - start));
                 return NULL;
             }
             /* libpq reads 16 KiB at a time: what has come is taken before poll is asked again. A
@@ -317,8 +341,7 @@ static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, str
         drop(pg);
         return -1;
     }
-    int64_t deadline = mono_ms() + client_limit_ms(pg);
-    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, deadline, err);
+    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, err);
     if (result == NULL)
         return -1;
     ExecStatusType status = PQresultStatus(result);

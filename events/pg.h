@@ -24,6 +24,10 @@ struct pg_options {
     int64_t connect_timeout_ms;   /* default 3,000 */
     int64_t statement_timeout_ms; /* client and server side; default 20,000 */
     const char *setup_sql;        /* run on every new connection (SET ...); NULL = nothing */
+    /* Asked each second that a statement (op) is waited for, in the thread that waits; false drops
+     * the connection, with code pg-timeout. NULL = patient until the statement's timeout. */
+    bool (*patient)(void *ctx, const char *op, int64_t waited_ms);
+    void *patient_ctx;
 };
 
 struct pg_statement {

@@ -5,8 +5,9 @@
 #include "events/base/err.h"
 #include "events/bus.h"
 
+enum { STREAM_CREATED_MAX = 48 };
 struct stream_state {
-    char created[48]; /* as the server writes it; another text is another stream */
+    char created[STREAM_CREATED_MAX]; /* as the server writes it; another text is another stream */
     uint64_t messages, first_sequence, last_sequence;
 };
 

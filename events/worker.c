@@ -390,8 +390,8 @@ static int describe(const struct worker_spec *spec)
 
 static void print_help(const struct worker_spec *spec, const struct option_set sets[], size_t n)
 {
-    printf("echora-%s: %s\n\nUsage: echora-%s [OPTIONS]\n\n", spec->name, spec->summary,
-           spec->name);
+    printf("%s: %s\n\nUsage: %s [OPTIONS]\n\n", program_invocation_short_name, spec->summary,
+           program_invocation_short_name);
     options_print_help(sets, n, stdout);
     printf("\n  --describe        print consumers, requests and options as JSON\n");
 }
@@ -431,14 +431,14 @@ int worker_main(const struct worker_spec *spec, int argc, char **argv)
     } else if (wish == OPTIONS_HELP) {
         print_help(spec, sets, ARRAY_LEN(sets));
     } else if (wish == OPTIONS_VERSION) {
-        printf("echora-%s %s\n", spec->name, ECHORA_VERSION);
+        printf("%s %s\n", program_invocation_short_name, ECHORA_VERSION);
     } else if (wish == OPTIONS_REFERENCE) {
         options_print_reference(sets, ARRAY_LEN(sets), stdout);
     } else if (options_load(sets, ARRAY_LEN(sets), argc, argv, &rest, &err) < 0) {
-        fprintf(stderr, "echora-%s: %s\n", spec->name, err.text);
+        fprintf(stderr, "%s: %s\n", program_invocation_short_name, err.text);
         code = exit_code_of(&err);
     } else if (rest < argc) {
-        fprintf(stderr, "echora-%s: unexpected argument: %s\n", spec->name, argv[rest]);
+        fprintf(stderr, "%s: unexpected argument: %s\n", program_invocation_short_name, argv[rest]);
         code = EXIT_CODE_USAGE;
     } else if (wish == OPTIONS_PRINT) {
         options_print(sets, ARRAY_LEN(sets), stdout);

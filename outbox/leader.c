@@ -24,14 +24,19 @@ struct leader {
     _Atomic unsigned term;
 };
 
-static void set_holds(struct leader *l, bool holds)
+static void gain(struct leader *l)
 {
-    if (atomic_load(&l->holds) == holds)
-        return;
-    if (holds)
-        atomic_fetch_add(&l->term, 1);
-    atomic_store(&l->holds, holds);
-    log_info(holds ? "relay is active" : "relay is on standby", LF_STR("outbox", l->schema));
+    atomic_fetch_add(&l->term, 1);
+    atomic_store(&l->holds, true);
+    log_info("relay is active", LF_STR("outbox", l->schema));
+}
+
+static void lose(struct leader *l, const struct err *cause)
+{
+    atomic_store(&l->holds, false);
+    log_warn("leadership lost, database connection gone", LF_STR("outbox", l->schema),
+             LF_STR("code", cause->class != ERR_NONE ? cause->code : "pg-connection"),
+             LF_STR("reason", cause->class != ERR_NONE ? cause->text : "it was made anew"));
 }
 
 /* One attempt or one sign of life. A new connection has no lock, whatever the old one had. */
@@ -43,14 +48,15 @@ static void step(struct leader *l)
     struct err err = ERR_INIT;
     if (atomic_load(&l->holds)) {
         if (pg_ping(l->pg, &err) < 0 || pg_generation(l->pg) != before)
-            set_holds(l, false);
+            lose(l, &err);
         return;
     }
     if (pg_query(l->pg, &sql_try_lead, params, ARRAY_LEN(params), &r, &err) < 0) {
         log_debug("no lock", LF_STR("outbox", l->schema), LF_STR("code", err.code));
         return;
     }
-    set_holds(l, pg_get_bool(r, 0, 0) || FAULT("lock-ignored"));
+    if (pg_get_bool(r, 0, 0) || FAULT("lock-ignored"))
+        gain(l);
 }
 
 static void *run(void *arg)

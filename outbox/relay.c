@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "contracts/registry.h"
 #include "events/base/backoff.h"
@@ -18,6 +19,7 @@
 #include "outbox/keeper.h"
 #include "outbox/leader.h"
 #include "outbox/relay_lane.h"
+#include "outbox_sql.h"
 
 enum {
     LANES_MAX = 16,
@@ -32,8 +34,12 @@ enum {
     RETRY_MAX_MS = 1000,
     /* A lane that fails this often in a row is reported. */
     HELD_FAILURES = 3,
-    /* The look for a new batch counts a whole backlog. */
-    STATEMENT_TIMEOUT_MS = 600000,
+    /* Two statements look at a whole backlog; a page may have to skip many rows of others. */
+    BACKLOG_LIMIT_MS = 600000,
+    PAGE_LIMIT_MS = 60000,
+    STATEMENT_LIMIT_MS = 10000,
+    /* A stream that was not heard of for so long is asked whether it is still the same. */
+    LOOK_EVERY_MS = 1000,
 };
 static const int64_t keep_default_ms = 48LL * 3600 * 1000;
 
@@ -50,7 +56,8 @@ struct relay {
     bool hinted;          /* a hint came while rows were published */
     bool others;          /* lanes beside the first may have rows */
     int64_t others_at_ms; /* when they were looked at */
-    bool held;            /* a lane is reported as held up */
+    char held[400];       /* what holds a lane up; "" = nothing */
+    char reported[400];   /* what report was told last; "" = nothing is wrong */
     struct metric *active;
     struct prng prng;
     relay_stop_fn *stop;
@@ -64,6 +71,22 @@ static bool should_stop(void *ctx)
     if (hint_wait(r->hint, 0))
         r->hinted = true;
     return r->stop(r->stop_ctx) || !leader_holds(r->leader);
+}
+
+static int64_t limit_ms(const char *statement)
+{
+    if (strcmp(statement, sql_open_batch.name) == 0 || strcmp(statement, sql_nth_row.name) == 0)
+        return BACKLOG_LIMIT_MS;
+    if (strcmp(statement, sql_page.name) == 0 || strcmp(statement, sql_page_late.name) == 0)
+        return PAGE_LIMIT_MS;
+    return STATEMENT_LIMIT_MS;
+}
+
+/* A frozen server loses us the leadership within seconds; a connection that hangs alone is given up
+ * by the statement's own limit. Asking is also the sign of life of the lane that waits. */
+static bool patient(void *ctx, const char *op, int64_t waited_ms)
+{
+    return !should_stop(ctx) && waited_ms < limit_ms(op);
 }
 
 static void set_defaults(struct relay_options *o)
@@ -91,8 +114,11 @@ static int start(struct relay *r, struct err *err)
     struct relay_options *o = &r->options;
     snprintf(r->setup_sql, sizeof(r->setup_sql), setup, o->schema);
     o->pg.setup_sql = r->setup_sql;
-    o->pg.statement_timeout_ms = STATEMENT_TIMEOUT_MS;
-    r->pg = pg_new(&o->pg);
+    o->pg.statement_timeout_ms = BACKLOG_LIMIT_MS;
+    struct pg_options pg = o->pg;
+    pg.patient = patient;
+    pg.patient_ctx = r;
+    r->pg = pg_new(&pg);
     if (r->pg == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "relay", "out of memory");
     for (; o->streams[r->n_lanes] != NULL; r->n_lanes++) {
@@ -173,6 +199,43 @@ static int check_connections(struct relay *r, struct err *err)
     return 0;
 }
 
+/* Tells when what is wrong has changed. */
+static void report_trouble(struct relay *r)
+{
+    char reason[sizeof(r->reported)];
+    snprintf(reason, sizeof(reason), "%s", r->held);
+    for (size_t i = r->n_lanes; i-- > 0;)
+        if (r->lanes[i].gone)
+            snprintf(reason, sizeof(reason),
+                     "%s: there is no such stream; see ops/runbooks/relay-refused.md",
+                     r->lanes[i].stream);
+    if (strcmp(reason, r->reported) == 0)
+        return;
+    memcpy(r->reported, reason, sizeof(reason));
+    if (r->options.report != NULL)
+        r->options.report(r->options.report_ctx, reason[0] != '\0' ? reason : NULL);
+}
+
+/* An idle lane hears nothing of its stream: it may be gone, or another one. */
+static void look_at_streams(struct relay *r)
+{
+    const int64_t now = mono_ms();
+    if (!bus_connected(r->options.bus))
+        return;
+    for (size_t i = 0; i < r->n_lanes; i++) {
+        struct relay_lane *lane = &r->lanes[i];
+        const bool was_gone = lane->gone, knew = lane->recovered;
+        if (now - lane->heard_ms < LOOK_EVERY_MS || r->stop(r->stop_ctx))
+            continue;
+        relay_lane_look(lane, r->options.bus);
+        if (lane->gone && !was_gone)
+            log_warn("stream is gone", LF_STR("stream", lane->stream));
+        if (knew && !lane->recovered)
+            r->others = true;
+    }
+    report_trouble(r);
+}
+
 /* Errors of one lane that time may heal stay with it; the others go on. */
 static int handle_error(struct relay *r, struct relay_lane *lane, const struct err *e,
                         struct err *err)
@@ -195,26 +258,19 @@ static int handle_error(struct relay *r, struct relay_lane *lane, const struct e
         log_debug("lane starts again", LF_STR("stream", lane->stream), LF_STR("code", e->code));
     else
         log_err(LOG_LEVEL_WARN, "lane is held up", e);
-    if (lane->failures >= HELD_FAILURES && !r->held) {
-        char reason[400];
-        snprintf(reason, sizeof(reason), "%s: %s: %s", lane->stream, e->code, e->text);
-        r->held = true;
-        if (r->options.report != NULL)
-            r->options.report(r->options.report_ctx, reason);
-    }
+    if (lane->failures >= HELD_FAILURES && r->held[0] == '\0')
+        snprintf(r->held, sizeof(r->held), "%s: %s: %s", lane->stream, e->code, e->text);
+    report_trouble(r);
     return 0;
 }
 
-static void report_release(struct relay *r)
+static void release(struct relay *r)
 {
-    if (!r->held)
-        return;
     for (size_t i = 0; i < r->n_lanes; i++)
         if (r->lanes[i].failures > 0)
             return;
-    r->held = false;
-    if (r->options.report != NULL)
-        r->options.report(r->options.report_ctx, NULL);
+    r->held[0] = '\0';
+    report_trouble(r);
 }
 
 static int step_lane(struct relay *r, struct relay_lane *lane, int64_t *rows, struct err *err)
@@ -231,7 +287,7 @@ static int step_lane(struct relay *r, struct relay_lane *lane, int64_t *rows, st
         return handle_error(r, lane, &e, err);
     lane->failures = 0;
     lane->retry_at_ms = 0;
-    report_release(r);
+    release(r);
     return 0;
 }
 
@@ -260,6 +316,7 @@ int relay_run(struct relay *r, relay_stop_fn *stop, void *ctx, struct err *err)
         metric_set(r->active, leader_holds(r->leader) ? 1 : 0);
         if (!leader_holds(r->leader)) {
             forget_all(r);
+            look_at_streams(r);
             hint_wait(r->hint, STANDBY_MS);
             continue;
         }
@@ -267,6 +324,7 @@ int relay_run(struct relay *r, relay_stop_fn *stop, void *ctx, struct err *err)
         r->hinted = false;
         if (check_connections(r, err) < 0 || round_of_lanes(r, &rows, err) < 0)
             return -1;
+        look_at_streams(r);
         if (rows > 0)
             pause = r->options.poll_min_ms;
         if (r->hinted || rows >= r->options.page_rows)

@@ -257,9 +257,27 @@ static int recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, stru
     } else if (lane->batch.closed) {
         lane->stored = lane->batch.n_rows;
     }
+    memcpy(lane->created, state.created, sizeof(lane->created));
+    lane->gone = false;
+    lane->heard_ms = mono_ms();
     lane->recovered = true;
     metric_add(lane->metrics.recoveries, 1);
     return 0;
+}
+
+void relay_lane_look(struct relay_lane *lane, struct bus *bus)
+{
+    struct stream_state state;
+    struct err e = ERR_INIT;
+    const int result = stream_state(bus, lane->stream, &state, &e);
+    lane->heard_ms = mono_ms();
+    if (result == 0) {
+        lane->gone = false;
+        if (lane->recovered && strcmp(state.created, lane->created) != 0)
+            relay_lane_forget(lane);
+    } else if (strcmp(e.code, "nats-10059") == 0) {
+        lane->gone = true;
+    }
 }
 
 static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct err *err)
@@ -367,6 +385,7 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
         lane->sequence = pipeline_acked(lane->pipe);
     else if (batch_close(pg, lane->stream, lane->batch.number, err) < 0)
         return -1;
+    lane->heard_ms = mono_ms();
     KILL_POINT("batch-published");
     show_lag(lane, NULL);
     return 0;

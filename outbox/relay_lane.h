@@ -11,6 +11,7 @@
 #include "events/metrics.h"
 #include "events/pg.h"
 #include "events/pipeline.h"
+#include "events/stream.h"
 #include "outbox/batch.h"
 
 struct relay_lane_metrics {
@@ -28,6 +29,9 @@ struct relay_lane {
     int64_t after;  /* id of the last of them */
     uint64_t sequence;
     bool recovered;
+    char created[STREAM_CREATED_MAX]; /* of the stream at the recovery */
+    bool gone;                        /* there was no such stream at the last look */
+    int64_t heard_ms;    /* monotonic; the stream has answered, or was asked to no avail */
     int64_t retry_at_ms; /* monotonic; after errors */
     unsigned failures;
     struct relay_lane_metrics metrics;
@@ -42,6 +46,11 @@ void relay_lane_deinit(struct relay_lane *lane);
 /* What the lane knows may be wrong (new connection, error, leadership gained): the next step begins
  * by reading the database and the stream's tail. */
 void relay_lane_forget(struct relay_lane *lane);
+
+/* Is the stream that the lane recovered from still there? Sets lane->gone; a stream that was made
+ * anew is forgotten, so that the next step judges it. Another relay's lane learns of gone only. A
+ * request that gets no answer tells nothing. */
+void relay_lane_look(struct relay_lane *lane, struct bus *bus);
 
 /* Publishes what there is: the rest of the open batch, or a new one. *ret_rows counts rows
  * published, *ret_others new rows seen of other streams. After an error call relay_lane_forget. The

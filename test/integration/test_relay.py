@@ -1,4 +1,6 @@
 """The relay: every committed row one message, in each entity's order, whatever happens to whom."""
+import json
+import os
 import random
 import signal
 import threading
@@ -335,6 +337,99 @@ def test_stream_recreated_under_a_running_relay(db, bus, spawn, streams, echora_
         outbox.fill(writer, 5)
     refused(relay, "epoch-stream")
     assert outbox.stored(bus) == 0
+
+
+@pytest.mark.parametrize("name,subject", [("ANIME_SYNC", "anime.synced"), ("ANIME_EVENTS", "anime.updated")])
+def test_stream_that_goes_under_an_idle_relay(db, bus, spawn, streams, echora_for, name, subject):
+    """Nothing is published, and still the relay tells: not ready while its stream is gone, refused when it is anew."""
+    relay = spawn("relay")
+    standby = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 5, stream=name, subject=subject)
+    drained(db, bus, name)
+    leads = eventually(lambda: [r for r in (relay, standby) if "relay is active" in r.text()])
+    bus.wait(bus.js.delete_stream(name))
+    for one in (relay, standby):
+        eventually(lambda r=one: r.http("/readyz")[0] == 503 and f"{name}: there is no such stream" in
+                   r.http("/readyz")[1], 5, "not ready")
+        assert one.alive()
+    echora_for(nats=streams)("streams", "apply", user="admin")
+    refused(leads[0], "epoch-stream", 5)
+    assert outbox.stored(bus, name) == 0
+
+
+def test_missing_stream_without_batches_may_come(db, bus, spawn, streams, echora_for):
+    """No batch is of the old stream: the new one is as good."""
+    relay = spawn("relay")
+    eventually(lambda: relay.metric("echora_relay_recoveries_total", stream="ANIME_SYNC") == 1)
+    bus.wait(bus.js.delete_stream("ANIME_SYNC"))
+    eventually(lambda: not relay.is_ready(), 5, "not ready")
+    echora_for(nats=streams)("streams", "apply", user="admin")
+    eventually(relay.is_ready, 5, "ready")
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 5)
+    drained(db, bus)
+    assert outbox.check(db, bus) == 5
+
+
+def beat_age(relay):
+    status, text = relay.http("/livez")
+    return json.loads(text)["beat_age_ms"] if status else 0
+
+
+def signal_process(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # a backend that ended since it was listed
+        pass
+
+
+def data_backends(db):
+    """Of the relay, but for the session that holds the lock."""
+    return [row[0] for row in db.all(
+        "SELECT pid FROM pg_stat_activity a WHERE application_name = 'echora-relay' AND NOT EXISTS "
+        "(SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')")]
+
+
+def test_frozen_database_leaves_the_relay_live(db, bus, spawn, pg_server):
+    """PostgreSQL stands still in mid-drain, its connections stay open: the lane goes on to beat."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 40000)
+    eventually(lambda: outbox.stored(bus) > 500)
+    everyone = [pg_server.pid] + [row[0] for row in db.all("SELECT pid FROM pg_stat_activity")]
+    for pid in everyone:
+        signal_process(pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: not relay.is_ready(), 5, "not ready")
+        steady(lambda: beat_age(relay) < 6000, 9, "the lane beats")
+    finally:
+        for pid in everyone:
+            signal_process(pid, signal.SIGCONT)
+    drained(db, bus, timeout=60)
+    assert outbox.check(db, bus) == 40000
+    eventually(lambda: "leadership lost, database connection gone" in relay.text())
+    assert relay.alive()
+
+
+def test_silent_data_connection_is_given_up(db, bus, spawn):
+    """One backend hangs while the session of the lock is well: the relay takes another one."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 1)
+        drained(db, bus)
+        backends = data_backends(db)
+        assert backends
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            outbox.fill(writer, 1)
+            drained(db, bus, timeout=25)
+        finally:
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+    assert "leadership lost" not in relay.text()
+    assert outbox.check(db, bus) == 2
 
 
 def test_foreign_message_is_refused(db, bus, spawn, nats):

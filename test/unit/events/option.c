@@ -165,7 +165,7 @@ static void test_mistakes(void)
         {"--drain-timeuot=1s", "did you mean --drain-timeout?"},
         {"--hepl", "did you mean --help?"},
         {"--confg=x", "did you mean --config?"},
-        {"--zzzzzzzz", "unknown option --zzzzzzzz"},
+        {"--zzzzzzzz", "unknown option --zzzzzzzz; see --help"},
         {"-x", "unknown option -x"},
         {"--lanes=0", "--lanes: 0 is not within 1 to 64"},
         {"--lanes=65", "--lanes: 65 is not within 1 to 64"},
