@@ -95,7 +95,6 @@ def test_nothing_is_lost(scenario, nats, folder, spawn):
 @pytest.mark.parametrize("scenario, fault", [
     (unstorable_dead_letter, "dead-letter-unconfirmed"),
     (crasher, "crasher-handled-again"),
-    (bystander_of_a_crasher, "suspects-in-step"),
     (trouble_of_one_event, "own-trouble-held"),
     (trouble_of_one_event, "held-event-blocks"),
 ])

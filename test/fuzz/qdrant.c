@@ -74,10 +74,11 @@ int __wrap_bus_call(struct bus *bus, const char *subject, const ProtobufCMessage
     return 0;
 }
 
+/* The events are the relay's. */
 const char *__wrap_event_header(const struct event *event, const char *name);
 const char *__wrap_event_header(const struct event *event, const char *name)
 {
-    return NULL;
+    return strcmp(name, "Echora-Position") == 0 ? "1:1" : NULL;
 }
 
 /* Trouble of a server, or a status that says 4xx itself. */
