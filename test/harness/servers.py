@@ -1,4 +1,5 @@
 """PostgreSQL, nats-server and the Qdrant front as test servers."""
+import contextlib
 import hashlib
 import itertools
 import json
@@ -30,6 +31,13 @@ def http_get(url, timeout=2.0):
         return e.code, e.read().decode()
     except OSError as e:
         return 0, str(e)
+
+
+def signal_all(pids, number):
+    """Those of them that still are: PostgreSQL's own processes, autovacuum's say, come and go."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 class Postgres(Process):
@@ -71,22 +79,31 @@ class Postgres(Process):
             system.own_tree(self.data)
             self.data.chmod(0o700)
 
-    def kill(self):
-        """kill -9 of the whole server: a backend that outlives the postmaster keeps the next one from starting."""
-        backends = []
+    def backends(self):
+        found = []
         for stat in Path("/proc").glob("[0-9]*/stat") if self.alive() else ():
             try:
                 if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == self.pid:
-                    backends.append(int(stat.parent.name))
+                    found.append(int(stat.parent.name))
             except OSError:
                 continue
+        return found
+
+    def kill(self):
+        """kill -9 of the whole server: a backend that outlives the postmaster keeps the next one from starting."""
+        backends = self.backends()
         super().kill()
-        for pid in backends:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        signal_all(backends, signal.SIGKILL)
         system.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in backends), 10, "backends gone")
+
+    def pause(self):
+        """The whole server: the postmaster first, so that no backend begins after the others were listed."""
+        super().pause()
+        signal_all(self.backends(), signal.SIGSTOP)
+
+    def resume(self):
+        signal_all(self.backends(), signal.SIGCONT)
+        super().resume()
 
     def sql(self, text, database="postgres", **variables):
         return postgres.psql(self.port, self.PASSWORD, database=database, script=text, variables=variables)

@@ -377,13 +377,6 @@ def beat_age(relay):
     return json.loads(text)["beat_age_ms"] if status else 0
 
 
-def signal_process(pid, number):
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:  # a backend that ended since it was listed
-        pass
-
-
 def data_backends(db):
     """Of the relay, but for the session that holds the lock."""
     return [row[0] for row in db.all(
@@ -397,15 +390,12 @@ def test_frozen_database_leaves_the_relay_live(db, bus, spawn, pg_server):
     with db.connect("echora_catalogue") as writer:
         outbox.fill(writer, 40000)
     eventually(lambda: outbox.stored(bus) > 500)
-    everyone = [pg_server.pid] + [row[0] for row in db.all("SELECT pid FROM pg_stat_activity")]
-    for pid in everyone:
-        signal_process(pid, signal.SIGSTOP)
+    pg_server.pause()
     try:
         eventually(lambda: not relay.is_ready(), 5, "not ready")
         steady(lambda: beat_age(relay) < 6000, 9, "the lane beats")
     finally:
-        for pid in everyone:
-            signal_process(pid, signal.SIGCONT)
+        pg_server.resume()
     drained(db, bus, timeout=60)
     assert outbox.check(db, bus) == 40000
     eventually(lambda: "leadership lost, database connection gone" in relay.text())
