@@ -3,6 +3,7 @@
 Servers never run as root: PostgreSQL refuses it and the others have no need of it. When we are root,
 servers run as the account ECHORA_RUN_AS, else `echora` when there is one, else `nobody`.
 """
+import collections
 import os
 import pwd
 import random
@@ -74,17 +75,25 @@ def reachable(path):
     return True
 
 
+reserved = collections.deque(maxlen=64)  # of the ports found last: long enough for their servers to start
+
+
 def free_port(preferred=0):
     """A free TCP port of the loopback address: the preferred one when nobody listens there, else one below those
-    that the kernel gives to outgoing connections, so that none of them takes it before its server starts."""
+    that the kernel gives to outgoing connections, so that none of them takes it before its server starts. An
+    abstract socket named after the port keeps every other search here from finding it meanwhile."""
     for port in [preferred or random.randint(20000, 32000), *(random.randint(20000, 32000) for _ in range(100))]:
+        claim = socket.socket(socket.AF_UNIX)
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
+                claim.bind(f"\0echora-port-{port}")
                 s.bind(("127.0.0.1", port))
-                return port
             except OSError:
+                claim.close()
                 continue
+        reserved.append(claim)
+        return port
     raise SystemExit("no free port on 127.0.0.1")
 
 

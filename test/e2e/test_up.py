@@ -1,4 +1,5 @@
 """ops/up, ops/status, ops/env and ops/down, as a person types them."""
+import contextlib
 import json
 import os
 import subprocess
@@ -67,7 +68,7 @@ def test_status_tells_why_a_worker_is_not_ready_and_shows_the_rest(first, state)
         assert "ANIME_SYNC" in answer.stdout  # the screen of `echora status`
     finally:
         subprocess.run([*control, "start", "relay"], check=True, stdout=subprocess.DEVNULL)
-    system.wait_until(lambda: run("status", "--state", str(state), ok=False).returncode == 0, 15, "the relay")
+    system.wait_until(lambda: run("status", "--state", str(state), ok=False).returncode == 0, 45, "the relay")
 
 
 def test_echora_status_shows_the_workers_in_the_shell_of_ops_env(first, state):
@@ -147,8 +148,10 @@ def test_passwords_stay_private(first, state):
     for file in state.glob("logs/*"):
         text = file.read_text(errors="replace")
         assert not [p for p in passwords if p in text], file
-    commands = b"".join(p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists())
-    assert not [p for p in passwords if p.encode() in commands]
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # a process that ended meanwhile
+            command = file.read_bytes()
+            assert not [p for p in passwords if p.encode() in command]
 
 
 def test_a_killed_worker_comes_back(first, state):
@@ -158,7 +161,7 @@ def test_a_killed_worker_comes_back(first, state):
     def back():
         answer = json.loads(run("status", "--state", str(state), "--json", ok=False).stdout)
         return answer["processes"]["relay"]["state"] == "RUNNING" and answer["health"]["relay"] == "ready"
-    system.wait_until(back, 15, "the relay's return")
+    system.wait_until(back, 45, "the relay's return")
 
 
 def test_down_leaves_nothing(first, state):

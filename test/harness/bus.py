@@ -5,6 +5,8 @@ import threading
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
+from .settings import PATIENCE
+
 
 class Bus:
     """One NATS connection as a given user, every call blocking; for tests, so plain and slow is fine."""
@@ -20,14 +22,14 @@ class Bus:
 
         async def connect():
             return await nats.connect(server.url, user=user, password=password or server.passwords[user],
-                                      error_cb=on_error, connect_timeout=5,
+                                      error_cb=on_error, connect_timeout=5 * PATIENCE,
                                       inbox_prefix=f"_INBOX_{user}".encode(), max_reconnect_attempts=-1,
                                       reconnect_time_wait=0.1)
-        self.nc = self.wait(connect(), 10)
-        self.js = self.nc.jetstream(timeout=5)
+        self.nc = self.wait(connect())
+        self.js = self.nc.jetstream(timeout=5 * PATIENCE)
 
     def wait(self, coroutine, timeout=10):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout * PATIENCE)
 
     def publish(self, subject, payload=b"", headers=None, stream=None):
         """JetStream publish; returns the PubAck."""

@@ -1,4 +1,5 @@
 """One child process with its log, and the rough treatment that tests give it."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -6,6 +7,8 @@ import time
 from pathlib import Path
 
 from ops.fleet import system
+
+from .settings import PATIENCE
 
 
 class Process:
@@ -38,7 +41,7 @@ class Process:
                 raise AssertionError(f"{self.name} exited with {self.child.returncode}:\n{self.tail()}")
             return self.ready()
         try:
-            system.wait_until(up, timeout, f"{self.name} ready")
+            system.wait_until(up, timeout * PATIENCE, f"{self.name} ready")
         except TimeoutError as e:
             raise AssertionError(f"{e}\n{self.tail()}") from None
 
@@ -66,7 +69,8 @@ class Process:
 
         def stopped():
             tasks = list(Path(f"/proc/{self.pid}/task").glob("*/stat"))
-            return all(t.read_text().rsplit(")", 1)[1].split()[0] in "Tt" for t in tasks)
+            with contextlib.suppress(OSError):  # a thread that ended meanwhile
+                return all(t.read_text().rsplit(")", 1)[1].split()[0] in "Tt" for t in tasks)
         system.wait_until(stopped, 5, f"{self.name} stopped")
 
     def resume(self):
@@ -79,7 +83,7 @@ class Process:
         self.send_signal(signal.SIGCONT)
         self.send_signal(number)
         try:
-            return self.child.wait(timeout)
+            return self.child.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {timeout} s\n{self.tail()}") from None
@@ -92,7 +96,7 @@ class Process:
         return self.start()
 
     def wait(self, timeout=15):
-        return self.child.wait(timeout)
+        return self.child.wait(timeout * PATIENCE)
 
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -101,7 +105,7 @@ class Process:
         return "\n".join(f"{self.name}| {line}" for line in self.text().splitlines()[-lines:])
 
     def wait_log(self, needle, timeout=10):
-        system.wait_until(lambda: needle in self.text(), timeout, f"{needle!r} in the log of {self.name}")
+        system.wait_until(lambda: needle in self.text(), timeout * PATIENCE, f"{needle!r} in the log of {self.name}")
 
     def memory(self, field="VmRSS"):
         """Resident bytes now (VmRSS) or at most so far (VmHWM)."""
@@ -118,9 +122,14 @@ class Process:
 def eventually(condition, timeout=10, what="condition"):
     """Polls condition() until it is true and returns its value; AssertionError when it never is."""
     try:
-        return system.wait_until(condition, timeout, what)
+        return system.wait_until(condition, timeout * PATIENCE, what)
     except TimeoutError as e:
         raise AssertionError(str(e)) from None
+
+
+def lasted_less(began, seconds):
+    """Whether less than `seconds` have passed since time.monotonic() was `began`."""
+    return time.monotonic() - began < seconds * PATIENCE
 
 
 def steady(condition, seconds=0.5, what="condition"):

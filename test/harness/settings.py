@@ -9,6 +9,7 @@ TOOLS = STATE / "tools/bin"
 VENV = STATE / "venv"
 QDRANT_FRONT = ROOT / "ops/qdrant-edge/serve.py"
 CI = os.environ.get("CI") == "true"
+PATIENCE = 3 if CI else 1  # suites run side by side there: a bound that a quiet machine keeps is given more
 LONG = os.environ.get("ECHORA_CHAOS") == "long"  # test/run --chaos
 
 

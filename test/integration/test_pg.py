@@ -1,11 +1,13 @@
 """The PostgreSQL client against a real server that is killed, stopped, slow or silent."""
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
+from harness.process import lasted_less
 from harness.settings import BUILD
 
 DRIVER = BUILD / "test/drivers/pg_driver"
@@ -144,7 +146,7 @@ def test_statement_timeout(driver):
     d = driver(timeout_ms=300)
     started = time.monotonic()
     assert d("int SELECT 1::bigint FROM pg_sleep(30)").startswith("retry pg-57014 ")
-    assert time.monotonic() - started < 2
+    assert lasted_less(started, 2)
     assert d("int SELECT 1::bigint") == "ok 1" and d("generation") == "ok 1"
 
 
@@ -157,7 +159,7 @@ def test_silent_server_is_given_up(driver, db):
     try:
         started = time.monotonic()
         assert d("int SELECT 1::bigint").startswith("unavailable pg-timeout ")
-        assert 0.3 < time.monotonic() - started < 5
+        assert time.monotonic() - started > 0.3 and lasted_less(started, 5)
     finally:
         os.kill(pid, signal.SIGCONT)
     assert d("int SELECT 1::bigint") == "ok 1"
@@ -189,10 +191,18 @@ def test_refused_logins(driver, db, pg_server):
     answer = answer_of("postgresql://[", "")
     assert answer.startswith("fatal config ")
     assert answer_of("postgresql://echora_catalogue@127.0.0.1:1/x", "").startswith("unavailable pg-connection ")
-    # An address that never answers.
-    started = time.monotonic()
-    answer = answer_of("postgresql://echora_catalogue@192.0.2.1:5432/x", "")
-    assert answer.startswith("unavailable pg-") and time.monotonic() - started < 6
+
+
+def test_address_that_never_answers():
+    """A listener whose queue is full: the kernel drops every further SYN."""
+    with socket.socket() as listener, socket.socket() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting.connect(listener.getsockname())
+        started = time.monotonic()
+        answer = answer_of("postgresql://echora_catalogue@127.0.0.1:{}/x".format(listener.getsockname()[1]), "")
+        assert answer.startswith("unavailable pg-") and lasted_less(started, 6)
+        assert time.monotonic() - started > 1, "refused at once: not what this test is about"
 
 
 def answer_of(url, password):
