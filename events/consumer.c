@@ -499,6 +499,6 @@ void consumer_run(struct lane *lane)
         loop_run(&loop);
         loop_free(&loop);
     }
-    if (intake_close(in))
-        free(in);
+    intake_close(in);
+    free(in);
 }

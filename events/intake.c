@@ -425,7 +425,17 @@ void intake_release(struct intake *in, struct held *h)
     free(h);
 }
 
-bool intake_close(struct intake *in)
+static bool is_finished(struct intake *in)
+{
+    bool finished;
+
+    pthread_mutex_lock(&in->lane->mutex);
+    finished = in->finished;
+    pthread_mutex_unlock(&in->lane->mutex);
+    return finished;
+}
+
+void intake_close(struct intake *in)
 {
     const int64_t until = mono_ms() + CLOSE_WAIT_MS;
     const struct runtime *rt = in->lane->rt;
@@ -444,17 +454,14 @@ bool intake_close(struct intake *in)
             intake_release(in, h);
         }
     }
-    for (bool finished = false; !finished && mono_ms() < until;) {
+    while (!is_finished(in) && mono_ms() < until)
         lane_wait_until(in->lane, mono_ms() + 50);
-        pthread_mutex_lock(&in->lane->mutex);
-        finished = in->finished;
-        pthread_mutex_unlock(&in->lane->mutex);
-    }
+    /* Ends a drain that comes to no end: the server is away. */
     natsSubscription_Destroy(in->sub);
     in->sub = NULL;
-    if (!in->finished)
-        return false;
+    /* Until then nats.c calls us; should it hang, the drain timeout ends the process. */
+    while (!is_finished(in))
+        lane_wait_until(in->lane, mono_ms() + 50);
     free(in->sources);
     in->sources = NULL;
-    return true;
 }

@@ -64,9 +64,9 @@ struct intake {
 };
 
 MUST_CHECK int intake_open(struct intake *in, struct lane *lane, struct err *err);
-/* Gives back everything: what is queued, and what arrives while the subscription ends. False:
- * nats.c may still call, so that *in must stay (the process is about to end). */
-MUST_CHECK bool intake_close(struct intake *in);
+/* Gives back everything: what is queued, and what arrives while the subscription ends. nats.c calls
+ * no more when it returns. */
+void intake_close(struct intake *in);
 /* Forgets pulls of a former connection and pulls that fell silent; marks consumers to look at. */
 void intake_review(struct intake *in, int64_t now_ms);
 /* Sends the pulls that are wanted. */

@@ -359,12 +359,13 @@ static void desk_close(struct desk *desk)
             break;
         lane_wait_until(desk->lane, mono_ms() + 50);
     } while (mono_ms() < until);
-    serve_all(desk);
-    const bool finished = all_finished(desk);
+    /* Ends a drain that comes to no end: the server is away. */
     for (size_t i = 0; i < desk->n; i++)
         natsSubscription_Destroy(desk->served[i].sub);
-    if (!finished)
-        return; /* nats.c may still call; the process is about to end */
+    /* Until then nats.c calls us; should it hang, the drain timeout ends the process. */
+    while (!all_finished(desk))
+        lane_wait_until(desk->lane, mono_ms() + 50);
+    serve_all(desk);
     arena_free(desk->arena);
     buf_deinit(&desk->reply);
     free(desk->served);

@@ -634,6 +634,19 @@ def test_drain_with_redeliveries_in_hand(nats, folder, spawn):
     assert script.dead_letters() == []
 
 
+@pytest.mark.parametrize("trouble", ["kill", "pause"])
+def test_end_while_nats_is_away(nats, folder, spawn, trouble):
+    """What nats.c still has to say at the end, it says to memory that is still there."""
+    script = Script(nats, folder)
+    for _ in range(2):
+        process = spawn("scripted", env=script.env, argv=["--lanes=3"])
+        getattr(nats.server, trouble)()
+        try:
+            assert process.stop() == 0, process.tail(120)
+        finally:
+            nats.server.resume() if trouble == "pause" else nats.server.start()
+
+
 def test_second_signal_forces(script, worker):
     process = worker()
     script.publish("slow:20000")
