@@ -402,6 +402,20 @@ def test_frozen_database_leaves_the_relay_live(db, bus, spawn, pg_server):
     assert relay.alive()
 
 
+def test_ends_in_order_while_the_database_stands_still(db, bus, spawn, pg_server):
+    """Housekeeping may run for minutes, and is given up at the end all the same."""
+    relay = spawn("relay", env={"ECHORA_HOUSEKEEPING": "100ms"})
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 1)
+    drained(db, bus)
+    pg_server.pause()
+    try:
+        time.sleep(0.5)  # the next round has begun
+        assert relay.stop() == 0, relay.tail()
+    finally:
+        pg_server.resume()
+
+
 def test_silent_data_connection_is_given_up(db, bus, spawn):
     """One backend hangs while the session of the lock is well: the relay takes another one."""
     relay = spawn("relay")
