@@ -222,6 +222,19 @@ def test_one_bad_point_is_rejected_alone(chain, spawn):
     assert chain.drift() == {"compared": 30} and worker.is_ready()
 
 
+def test_a_document_that_fits_no_reply_is_rejected_alone(chain, spawn):
+    """Two events made it larger than a message may be; what the batch holds beside it is indexed."""
+    chain.publish(*[anime(i) for i in range(20)], anime(20, synopsis="s" * 5_000_000))
+    chain.change(20, background="b" * 5_000_000)
+    chain.publish(*[anime(i, episodes=[{"episodeNumber": 1, "title": "One"}]) for i in range(21, 30)])
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 31, 30, "relayed")
+    spawn("qdrant")
+    chain.quiet(60)
+    assert {(m.headers["Echora-Dlq-Entity"], m.headers["Echora-Dlq-Code"]) for m in chain.dead_letters()} == {
+        (ident(1, 20), "reply-too-large")}
+    assert len(chain.living()) == 29 + 9
+
+
 def test_kills_on_both_sides(chain, spawn):
     events = [anime(i) for i in range(600)]
     workers = [spawn("qdrant", argv=["--fetch-size=16"])]
