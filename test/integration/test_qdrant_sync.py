@@ -169,6 +169,13 @@ def test_merged_anime_leaves_a_tombstone(chain, spawn):
     assert chain.points()[ident(1, 1)]["deleted"] is True and ident(1, 2) in chain.living()
     counts = chain.drift()
     assert set(counts) == {"compared"}, counts
+    # An index that has lost the tombstone (an older copy came back) gets it again.
+    chain.qdrant.call("POST", "/collections/anime_database/points/payload?wait=true",
+                      {"payload": {"deleted": False, "rev": 1}, "points": [ident(1, 1)]})
+    assert chain.drift() == {**counts, "surplus": 1}
+    chain.drift(repair=True)
+    chain.quiet()
+    assert chain.drift() == counts and chain.points()[ident(1, 1)]["deleted"] is True
 
 
 FAULTS = [
