@@ -189,6 +189,7 @@ FAULTS = [
     {"action": "garbage", "times": 2},
     {"action": "delay", "delay_ms": 700, "times": 3},
     {"action": "status", "status": 404, "times": 1},
+    {"action": "status", "status": 400, "method": "POST", "times": 3},  # reads
 ]
 
 
