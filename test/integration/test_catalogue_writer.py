@@ -269,6 +269,22 @@ def test_relations_resolve_and_go_both_ways(catalogue, writer):
     assert edges() == sorted([(first, "prequel", second), (second, "sequel", first)])
 
 
+def test_keys_of_relations_may_be_long(catalogue, writer):
+    """Longer than what an index of PostgreSQL takes, and alike in front."""
+    rng, url, first = random.Random(11), "https://anidb.net/anime/2", new_id()
+    front = "".join(chr(rng.randrange(0x3041, 0x9fff)) for _ in range(2000))
+    keys = {front + end: {"items": [{"title": "T", "sources": [url]}]} for end in ("a", "b")}
+    m = json_format.ParseDict({"title": "First", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
+                               "relatedAnime": keys, "relatedSourceMaterial": keys}, wire.classes()["Anime"]())
+    catalogue.enriched(first, m)
+    catalogue.settle()
+    assert catalogue.dead_letters() == []
+    for table in ("anime_relation", "anime_source_material_relation"):
+        ((key,),) = catalogue.db.all(f"SELECT key FROM catalog.{table}")
+        assert len(key) >= 90 and front.startswith(key)
+    assert set(catalogue.get(first)["entries"][0]["record"]["anime"]["relatedAnime"]) == set(keys)
+
+
 def test_updates_wait_for_their_entity(catalogue, writer):
     anime_id, character_id = new_id(), new_id()
     Character = wire.classes()["Character"]

@@ -169,6 +169,13 @@ def test_merged_anime_leaves_a_tombstone(chain, spawn):
     assert chain.points()[ident(1, 1)]["deleted"] is True and ident(1, 2) in chain.living()
     counts = chain.drift()
     assert set(counts) == {"compared"}, counts
+    # An index that has lost the tombstone (an older copy came back) gets it again.
+    chain.qdrant.call("POST", "/collections/anime_database/points/payload?wait=true",
+                      {"payload": {"deleted": False, "rev": 1}, "points": [ident(1, 1)]})
+    assert chain.drift() == {**counts, "surplus": 1}
+    chain.drift(repair=True)
+    chain.quiet()
+    assert chain.drift() == counts and chain.points()[ident(1, 1)]["deleted"] is True
 
 
 FAULTS = [
@@ -182,6 +189,7 @@ FAULTS = [
     {"action": "garbage", "times": 2},
     {"action": "delay", "delay_ms": 700, "times": 3},
     {"action": "status", "status": 404, "times": 1},
+    {"action": "status", "status": 400, "method": "POST", "times": 3},  # reads
 ]
 
 
@@ -220,6 +228,19 @@ def test_one_bad_point_is_rejected_alone(chain, spawn):
     assert chain.drift(repair=True)["enqueued"] == 1
     chain.quiet()
     assert chain.drift() == {"compared": 30} and worker.is_ready()
+
+
+def test_a_document_that_fits_no_reply_is_rejected_alone(chain, spawn):
+    """Two events made it larger than a message may be; what the batch holds beside it is indexed."""
+    chain.publish(*[anime(i) for i in range(20)], anime(20, synopsis="s" * 5_000_000))
+    chain.change(20, background="b" * 5_000_000)
+    chain.publish(*[anime(i, episodes=[{"episodeNumber": 1, "title": "One"}]) for i in range(21, 30)])
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 31, 30, "relayed")
+    spawn("qdrant")
+    chain.quiet(60)
+    assert {(m.headers["Echora-Dlq-Entity"], m.headers["Echora-Dlq-Code"]) for m in chain.dead_letters()} == {
+        (ident(1, 20), "reply-too-large")}
+    assert len(chain.living()) == 29 + 9
 
 
 def test_kills_on_both_sides(chain, spawn):
