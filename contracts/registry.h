@@ -27,6 +27,7 @@ struct stream_def {
     int64_t max_bytes;    /* always set */
     int32_t max_msg_size; /* counts headers; -1 = server's max_payload */
     bool discard_old;     /* else discard: new, a full stream refuses loudly */
+    bool last_per_subject; /* keeps the newest message of each subject, no more */
     bool allow_direct;
     bool deny_delete;
     bool sole_writer; /* only a relay publishes here; order is guarded by expected sequences */

@@ -3,6 +3,8 @@
 
 #include "events/verdict.h"
 
+#include "events/base/fault.h"
+
 #define EXIT_NAK_MS 30000
 #define LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
 #define DRAIN_PAUSE_MS 1000
@@ -47,6 +49,8 @@ const char *verdict_name(enum verdict_kind kind)
 static int64_t retry_delay(const struct err *err, unsigned deliveries, struct prng *prng)
 {
     unsigned step = deliveries > 0 ? deliveries - 1 : 0;
+    if (FAULT("pace-ignored"))
+        return 0;
     int64_t base = pace_ms[step < ARRAY_LEN(pace_ms) ? step : ARRAY_LEN(pace_ms) - 1];
     int64_t delay = 1 + (int64_t)prng_below(prng, (uint64_t)base);
 
@@ -63,9 +67,11 @@ static int64_t grown(int64_t first_ms, unsigned steps)
     return ms < LONGEST_MS ? ms : LONGEST_MS;
 }
 
-bool verdict_is_crash(unsigned deliveries, unsigned give_up_at)
+bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun)
 {
-    return deliveries >= give_up_at + CRASH_MARGIN;
+    if (FAULT("crash-by-deliveries"))
+        return deliveries >= RECORD_FROM + CRASH_HANDLINGS;
+    return on_record ? begun >= CRASH_HANDLINGS : deliveries >= CRASH_LAST_RESORT;
 }
 
 int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms)

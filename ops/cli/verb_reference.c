@@ -76,6 +76,8 @@ static void limits(const struct stream_def *s)
     fputs(", ", stdout);
     if (s->max_msgs > 0)
         printf("≤ %lld messages, ", (long long)s->max_msgs);
+    if (s->last_per_subject)
+        fputs("the newest of each subject, ", stdout);
     printf("≤ %lld MiB, duplicate window ", (long long)(s->max_bytes >> 20));
     span(s->duplicate_window_s);
     fputs(s->discard_old ? ", the oldest goes first" : ", a full stream refuses", stdout);

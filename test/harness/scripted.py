@@ -65,6 +65,7 @@ class Script:
         self.bring_back()
         self.add_events(ack_wait)
         self.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+        self.add_suspects()
 
     def add_events(self, ack_wait=30.0):
         self.bus.add_stream(STREAM, ["anime.enriched", "anime.updated", "anime.episode.aired",
@@ -73,7 +74,10 @@ class Script:
         for durable in SUBJECT:
             self.add_consumer(durable, ack_wait)
 
-    def add_consumer(self, durable, ack_wait=30.0, max_deliver=100, **more):
+    def add_suspects(self, **more):
+        self.bus.add_stream("WORKER_SUSPECTS", ["suspect.>"], max_msgs_per_subject=1, allow_direct=True, **more)
+
+    def add_consumer(self, durable, ack_wait=30.0, max_deliver=1000, **more):
         self.bus.add_consumer(STREAM, durable, ack_policy="explicit", ack_wait=ack_wait, max_deliver=max_deliver,
                               filter_subject=SUBJECT[durable], max_ack_pending=1000, **more)
 
