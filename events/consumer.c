@@ -307,6 +307,8 @@ static void handle(struct loop *l, struct source *s, size_t n)
     const bool suspect = l->held[0]->suspect;
     size_t k;
 
+    if (FAULT("crash-mark-early"))
+        (void)suspect_begin(l->lane, s->binding, l->held[0], &(struct err){0});
     if (l->held[0]->alone)
         pthread_rwlock_wrlock(&rt->alone);
     else

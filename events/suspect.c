@@ -43,7 +43,8 @@ unsigned suspect_parse(struct view text, int64_t stream_created_s)
     const json_t *created = json_object_get(json, "stream_created");
     json_int_t begun = json_integer_value(json_object_get(json, "begun"));
 
-    if (!json_is_integer(created) || json_integer_value(created) != stream_created_s || begun < 0)
+    if (!json_is_integer(created) || begun < 0 ||
+        (json_integer_value(created) != stream_created_s && !FAULT("crash-stream-unchecked")))
         begun = 0;
     json_decref(json);
     return begun < BEGUN_MAX ? (unsigned)begun : BEGUN_MAX;

@@ -2,6 +2,7 @@
 
 Events are encoded here by hand, so that nothing of the product's own encoding stands in the oracle.
 """
+import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Script:
     """Streams with the two consumers, publishing, the journal of all scripted workers of a test."""
 
     def __init__(self, nats, folder, ack_wait=30.0):
+        self.nats = nats
         self.bus = nats.bus()
         self.folder = folder
         self.journal = folder / "journal"
@@ -95,6 +97,31 @@ class Script:
     def publish(self, *sources, durable=UPDATED, headers=None):
         """One event per source; their stream sequences."""
         return [self.bus.publish(SUBJECT[durable], event(s), headers=headers).seq for s in sources]
+
+    def spend(self, deliveries, durable=UPDATED, events=1):
+        """Each of the first events is delivered so often and comes back unhandled, as from a process that something
+        else has ended."""
+        bus = self.nats.bus("catalogue")
+
+        async def go():
+            pull = await bus.js.pull_subscribe_bind(durable, STREAM, inbox_prefix=b"_INBOX_catalogue.")
+            for _ in range(deliveries):
+                came = []
+                while len(came) < events:
+                    came += await pull.fetch(events - len(came), timeout=5)
+                for message in came:
+                    await message.nak()
+            await pull.unsubscribe()
+            await bus.nc.flush()
+        bus.wait(go(), 60)
+
+    def marks(self):
+        """{(consumer, sequence): handlings that began and never ended}, as WORKER_SUSPECTS has it."""
+        found = {}
+        for message in self.bus.messages("WORKER_SUSPECTS"):
+            _, durable, sequence = message.subject.split(".")
+            found[durable, int(sequence)] = json.loads(message.data)["begun"]
+        return found
 
     def lines(self, **want):
         found = []
