@@ -112,9 +112,9 @@ static const struct stream_def audit = {
 };
 
 const struct stream_def *const registry_streams[] = {
-    &anime_events,    &anime_sync,       &anime_dlq,           &anime_advisory,
-    &worker_suspects, &ingestion_events, &notification_events, &audit,
-    NULL,
+    &anime_events,        &anime_sync,      &anime_dlq,
+    &anime_advisory,      &worker_suspects, &ingestion_events,
+    &notification_events, &audit,           NULL,
 };
 
 #define EVENT_MESSAGE(name) .message = &echora__events__v1__##name##__descriptor

@@ -166,8 +166,9 @@ static int check_config(struct runtime *rt, struct binding *b, const json_t *con
         return refuse(err, b, "it has a backoff, which replaces the ack wait");
     if (max_deliver > 0 &&
         (max_deliver <= CRASH_LAST_RESORT || max_deliver <= rt->config->give_up_at))
-        return refuse(err, b, "the server would drop an event before the worker gives it up: its "
-                              "max deliver is too small");
+        return refuse(err, b,
+                      "the server would drop an event before the worker gives it up: its "
+                      "max deliver is too small");
     if (ack_wait_ns > 0)
         atomic_store(&b->ack_wait_ms, ack_wait_ns / 1000000);
     if (pending > 0 && pending < 2 * (json_int_t)b->batch_max * rt->config->lanes)

@@ -62,8 +62,8 @@ struct intake {
     size_t n;
     unsigned generation; /* of the connection that the pulls went over */
     uint64_t next_pull;
-    size_t first; /* the source that is asked first and has the first turn: by chance, so that one
-                   * whose events end the process again and again does not shut out the others */
+    size_t first;  /* the source that is asked first and has the first turn: by chance, so that one
+                    * whose events end the process again and again does not shut out the others */
     bool closing;  /* what comes now goes back at once */
     bool finished; /* nats.c will call no more */
 };

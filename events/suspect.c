@@ -63,8 +63,8 @@ static void tell(struct lane *lane, const char *durable, const struct err *err)
 
     if (strcmp(err->code, "nats-timeout") == 0)
         atomic_store(&rt->suspect_rest_ms, now + REST_MS);
-    if (now < due || !atomic_compare_exchange_strong(&rt->suspect_tell_ms, &due,
-                                                     now + TELL_EVERY_MS))
+    if (now < due ||
+        !atomic_compare_exchange_strong(&rt->suspect_tell_ms, &due, now + TELL_EVERY_MS))
         return;
     log_warn("no evidence of crashes: " SUSPECT_STREAM " can't be used; an event that ends its "
              "process again and again is found late; run `echora streams apply`",
@@ -109,10 +109,9 @@ static int write_begun(struct lane *lane, const struct binding *b, const struct 
     suspect_subject(subject, b->spec->durable, h->delivery.stream_sequence);
     if (n == 0)
         return err_set(err, ERR_RETRY, "no-memory", subject, "the mark can't be written");
-    return bus_publish(lane->bus,
-                       &(struct bus_message){.subject = subject,
-                                             .payload = {(const uint8_t *)text, n}},
-                       NULL, err);
+    return bus_publish(
+        lane->bus, &(struct bus_message){.subject = subject, .payload = {(const uint8_t *)text, n}},
+        NULL, err);
 }
 
 /* Reads once for as long as the event is in hand, and marks that its handling begins. */
@@ -124,8 +123,7 @@ static int put_on_record(struct lane *lane, const struct binding *b, struct held
             return -1;
         h->looked = true;
     }
-    if (verdict_is_crash(h->delivery.deliveries, true, h->begun) ||
-        FAULT("crash-mark-unwritten"))
+    if (verdict_is_crash(h->delivery.deliveries, true, h->begun) || FAULT("crash-mark-unwritten"))
         return 0;
     if (write_begun(lane, b, h, h->begun + 1, err) == 0)
         h->marked = true;

@@ -25,9 +25,8 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
         "name", def->name, "description", def->description, "subjects", subjects_of(def),
         "retention", "limits", "max_consumers", -1, "max_msgs", (json_int_t)def->max_msgs,
         "max_bytes", (json_int_t)def->max_bytes, "max_age", (json_int_t)(def->max_age_s * NANOS),
-        "max_msgs_per_subject",
-        def->last_per_subject ? 1 : -1, "max_msg_size", def->max_msg_size, "discard",
-        def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
+        "max_msgs_per_subject", def->last_per_subject ? 1 : -1, "max_msg_size", def->max_msg_size,
+        "discard", def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
         "duplicate_window", (json_int_t)(def->duplicate_window_s * NANOS), "allow_direct",
         def->allow_direct, "deny_delete", def->deny_delete, "deny_purge", false);
 
@@ -44,9 +43,8 @@ json_t *provision_consumer(const struct fleet_consumer *c)
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i}", "durable_name", s->durable,
                      "description", c->worker, "deliver_policy", "all", "ack_policy", "explicit",
                      "ack_wait", (json_int_t)(consumer_ack_wait_ms(s) * 1000000), "max_deliver",
-                     (int)consumer_max_deliver(s), "filter_subject",
-                     c->filter, "replay_policy", "instant", "max_ack_pending",
-                     (int)consumer_max_ack_pending(s));
+                     (int)consumer_max_deliver(s), "filter_subject", c->filter, "replay_policy",
+                     "instant", "max_ack_pending", (int)consumer_max_ack_pending(s));
 }
 
 static bool holds(const json_t *list, const json_t *item)
