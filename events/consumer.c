@@ -237,7 +237,8 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
 {
     const unsigned deliveries = item->held->delivery.deliveries;
-    const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
+    const unsigned give_up_at =
+        (unsigned)l->lane->rt->config->give_up_at + suspect_no_tries(item->held);
     const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
 
     if (s.action != SETTLE_HOLD || !hold_is_own_trouble(b, item->held, &item->verdict->err))
@@ -263,6 +264,9 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->held->letter_waits = false;
         item->settlement = decide(l, b, item);
     }
+    /* What has a mark is alone in its batch. */
+    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action == SETTLE_NAK);
+    KILL_POINT("before-settle");
     settle_batch(l->lane, b, l->settled, n, l->arena);
     for (size_t i = 0; i < n; i++) {
         struct settled *item = &l->settled[i];
@@ -318,8 +322,6 @@ static void handle(struct loop *l, struct source *s, size_t n)
     limit_handling(l, n);
     if (k > 0)
         call_handler(l, s->binding, k);
-    suspect_end(l->lane, s->binding, l->held[0]); /* what has a mark is alone */
-    KILL_POINT("before-settle");
     settle_all(l, s, n);
     pthread_rwlock_unlock(&rt->alone);
     pthread_mutex_lock(&l->lane->mutex);

@@ -26,9 +26,10 @@ struct held {
     int64_t received_ms;
     bool suspect;          /* delivered before */
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
-    bool looked;           /* begun is known */
+    bool looked;           /* begun and retried are known */
     bool marked;           /* its handling is on record as begun */
     unsigned begun;        /* earlier handlings that began and never ended (suspect.h) */
+    unsigned retried;      /* earlier handlings that ended with a retry, of those on record */
     bool parsed;           /* its headers could be read */
     bool letter_waits;     /* its dead letter could not be stored */
     unsigned holds;        /* times a dependency's trouble held it back */

@@ -9,13 +9,12 @@
 #include "events/base/fault.h"
 #include "events/log.h"
 
-#define READ_TIMEOUT_MS 2000
 #define REPLY_MAX (64u << 10)
 #define TELL_EVERY_MS 60000
 /* After a timeout (no rights, a broker that stands still) nothing is asked for this long: each
  * event would wait as long again. */
 #define REST_MS 60000
-#define BEGUN_MAX 1000000
+#define COUNT_MAX 1000000
 
 void suspect_subject(char out[static SUSPECT_SUBJECT_MAX], const char *durable, uint64_t sequence)
 {
@@ -29,25 +28,33 @@ size_t suspect_format(const struct suspect_mark *mark, char out[static SUSPECT_T
     size_t n;
 
     rfc3339_format(mark->time_us / 1000000, 0, time);
-    json = json_pack("{s:i, s:I, s:i, s:s, s:s}", "begun", (int)mark->begun, "stream_created",
-                     (json_int_t)mark->stream_created_s, "deliveries", (int)mark->deliveries,
-                     "worker", mark->worker, "time", time);
+    json = json_pack("{s:i, s:i, s:I, s:i, s:s, s:s}", "begun", (int)mark->begun, "retried",
+                     (int)mark->retried, "stream_created", (json_int_t)mark->stream_created_s,
+                     "deliveries", (int)mark->deliveries, "worker", mark->worker, "time", time);
     n = json_dumpb(json, out, SUSPECT_TEXT_MAX, JSON_COMPACT);
     json_decref(json);
     return n <= SUSPECT_TEXT_MAX ? n : 0;
 }
 
-unsigned suspect_parse(struct view text, int64_t stream_created_s)
+static unsigned count_of(const json_t *json, const char *name)
+{
+    const json_int_t n = json_integer_value(json_object_get(json, name));
+
+    return n < 0 ? 0 : n < COUNT_MAX ? (unsigned)n : COUNT_MAX;
+}
+
+void suspect_parse(struct view text, int64_t stream_created_s, struct suspect_mark *ret)
 {
     json_t *json = text.n > 0 ? json_loadb(text.p, text.n, 0, NULL) : NULL;
     const json_t *created = json_object_get(json, "stream_created");
-    json_int_t begun = json_integer_value(json_object_get(json, "begun"));
 
-    if (!json_is_integer(created) || begun < 0 ||
-        (json_integer_value(created) != stream_created_s && !FAULT("crash-stream-unchecked")))
-        begun = 0;
+    *ret = (struct suspect_mark){0};
+    if (json_is_integer(created) &&
+        (json_integer_value(created) == stream_created_s || FAULT("crash-stream-unchecked"))) {
+        ret->begun = count_of(json, "begun");
+        ret->retried = count_of(json, "retried");
+    }
     json_decref(json);
-    return begun < BEGUN_MAX ? (unsigned)begun : BEGUN_MAX;
 }
 
 static bool is_away(const struct lane *lane, const struct err *err)
@@ -72,9 +79,9 @@ static void tell(struct lane *lane, const char *durable, const struct err *err)
              LF_STR("reason", err->text));
 }
 
-/* The newest mark of the event; none = 0. */
-static int read_begun(struct lane *lane, const struct binding *b, uint64_t sequence,
-                      unsigned *ret_begun, struct err *err)
+/* The newest mark of the event; zeroes when there is none. */
+static int read_mark(struct lane *lane, const struct binding *b, uint64_t sequence,
+                     struct suspect_mark *ret, struct err *err)
 {
     struct arena *arena CLEANUP(arena_freep) = arena_new(REPLY_MAX);
     char subject[SUSPECT_SUBJECT_MAX], api[SUSPECT_SUBJECT_MAX + 64];
@@ -87,18 +94,18 @@ static int read_begun(struct lane *lane, const struct binding *b, uint64_t seque
     if (mono_ms() < atomic_load(&lane->rt->suspect_rest_ms))
         return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-timeout", api, "not asked again");
     /* A subject without a message is answered by a status and no body. */
-    if (bus_request(lane->bus, &(struct bus_message){.subject = api}, READ_TIMEOUT_MS, arena,
-                    &reply, err) < 0)
+    if (bus_request(lane->bus, &(struct bus_message){.subject = api}, 0, arena, &reply, err) < 0)
         return -1;
-    *ret_begun = suspect_parse((struct view){(const char *)reply.p, reply.n},
-                               atomic_load(&b->stream_created_s));
+    suspect_parse((struct view){(const char *)reply.p, reply.n}, atomic_load(&b->stream_created_s),
+                  ret);
     return 0;
 }
 
-static int write_begun(struct lane *lane, const struct binding *b, const struct held *h,
-                       unsigned begun, struct err *err)
+static int write_mark(struct lane *lane, const struct binding *b, const struct held *h,
+                      unsigned begun, struct err *err)
 {
     const struct suspect_mark mark = {.begun = begun,
+                                      .retried = h->retried,
                                       .stream_created_s = atomic_load(&b->stream_created_s),
                                       .deliveries = h->delivery.deliveries,
                                       .worker = lane->rt->instance,
@@ -119,13 +126,17 @@ static int put_on_record(struct lane *lane, const struct binding *b, struct held
                          struct err *err)
 {
     if (!h->looked) {
-        if (read_begun(lane, b, h->delivery.stream_sequence, &h->begun, err) < 0)
+        struct suspect_mark mark;
+
+        if (read_mark(lane, b, h->delivery.stream_sequence, &mark, err) < 0)
             return -1;
+        h->begun = mark.begun;
+        h->retried = mark.retried;
         h->looked = true;
     }
     if (verdict_is_crash(h->delivery.deliveries, true, h->begun) || FAULT("crash-mark-unwritten"))
         return 0;
-    if (write_begun(lane, b, h, h->begun + 1, err) == 0)
+    if (write_mark(lane, b, h, h->begun + 1, err) == 0)
         h->marked = true;
     else
         h->marked = err->class == ERR_UNCERTAIN; /* it may have been stored */
@@ -164,7 +175,7 @@ enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct 
     return SUSPECT_CRASHER;
 }
 
-void suspect_end(struct lane *lane, const struct binding *b, struct held *h)
+void suspect_end(struct lane *lane, const struct binding *b, struct held *h, bool with_retry)
 {
     struct err err = ERR_INIT;
 
@@ -172,8 +183,18 @@ void suspect_end(struct lane *lane, const struct binding *b, struct held *h)
         return;
     h->marked = false;
     h->begun = 0;
-    if (write_begun(lane, b, h, 0, &err) < 0)
+    h->retried += with_retry;
+    if (write_mark(lane, b, h, 0, &err) < 0)
         tell(lane, b->spec->durable, &err);
+}
+
+unsigned suspect_no_tries(const struct held *h)
+{
+    const unsigned tries = RECORD_FROM + h->retried; /* with the one that has just ended */
+
+    return h->looked && h->delivery.deliveries > tries && !FAULT("deliveries-are-tries")
+               ? h->delivery.deliveries - tries
+               : 0;
 }
 
 void suspect_check(struct lane *lane)
@@ -181,9 +202,9 @@ void suspect_check(struct lane *lane)
     for (size_t i = 0; i < lane->rt->spec->n_consumers; i++) {
         const struct binding *b = &lane->rt->bindings[i];
         struct err err = ERR_INIT;
-        unsigned begun;
+        struct suspect_mark mark;
 
-        if (read_begun(lane, b, 0, &begun, &err) == 0)
+        if (read_mark(lane, b, 0, &mark, &err) == 0)
             continue;
         if (!is_away(lane, &err))
             tell(lane, b->spec->durable, &err);

@@ -5,7 +5,8 @@
  * handling has ended, whatever its verdict, "none is open". What a process leaves behind when it
  * dies in between is the count of handlings that began and never ended. An event whose count is
  * CRASH_HANDLINGS is a crasher and not handled again. Events that were in hand beside it have no
- * mark, however often they are delivered.
+ * mark, however often they are delivered; and the marks say how many of the deliveries were tries
+ * that ended with a retry, so that those beside a crasher have theirs left.
  *
  * One subject for each event, suspect.<consumer>.<stream sequence>; the stream keeps the newest
  * message of each. Where nothing can be stored or read, work goes on without marks, the log says
@@ -22,6 +23,7 @@
 /* A message of the stream. */
 struct suspect_mark {
     unsigned begun;           /* handlings that began and never ended */
+    unsigned retried;         /* handlings that ended with a retry, since delivery RECORD_FROM */
     int64_t stream_created_s; /* of the event's stream: one made anew counts from 1 again */
     unsigned deliveries;      /* the rest is for people */
     const char *worker;
@@ -32,8 +34,8 @@ struct suspect_mark {
 void suspect_subject(char out[static SUSPECT_SUBJECT_MAX], const char *durable, uint64_t sequence);
 /* JSON; returns its length. */
 size_t suspect_format(const struct suspect_mark *mark, char out[static SUSPECT_TEXT_MAX]);
-/* How many handlings the text says are open; 0 when it is no mark, or of another stream. */
-unsigned suspect_parse(struct view text, int64_t stream_created_s);
+/* Fills begun and retried; 0 when the text is no mark, or of another stream. */
+void suspect_parse(struct view text, int64_t stream_created_s, struct suspect_mark *ret);
 
 enum suspicion {
     SUSPECT_HANDLE, /* its handling has begun; marked where that could be stored */
@@ -44,7 +46,10 @@ enum suspicion {
  * why it is not handled. */
 enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct held *h,
                              struct err *ret_reason);
-/* Its handling has ended; does nothing when no mark was made. */
-void suspect_end(struct lane *lane, const struct binding *b, struct held *h);
+/* Its handling has ended, with a retry or otherwise; does nothing when no mark was made. */
+void suspect_end(struct lane *lane, const struct binding *b, struct held *h, bool with_retry);
+/* Deliveries of the event that the record shows were no tries of its own: crashes of others,
+ * outages, ends of processes. They don't count toward give-up-at. */
+unsigned suspect_no_tries(const struct held *h);
 /* Says in the log what mends it when the stream can't be read. */
 void suspect_check(struct lane *lane);

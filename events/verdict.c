@@ -6,7 +6,9 @@
 #include "events/base/fault.h"
 
 #define EXIT_NAK_MS 30000
-#define LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
+#define PATIENCE_LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
+/* Well within the 7 days that streams keep events, however often one has been delivered. */
+#define PAUSE_LONGEST_MS ((int64_t)6 * 3600 * 1000)
 #define DRAIN_PAUSE_MS 1000
 
 /* Delays by delivery; after the last entry the last one stays. No server-side BackOff: it would
@@ -58,13 +60,13 @@ static int64_t retry_delay(const struct err *err, unsigned deliveries, struct pr
 }
 
 /* first_ms, then four times as long each time. */
-static int64_t grown(int64_t first_ms, unsigned steps)
+static int64_t grown(int64_t first_ms, unsigned steps, int64_t longest_ms)
 {
     int64_t ms = first_ms;
 
-    while (steps-- > 0 && ms < LONGEST_MS)
+    while (steps-- > 0 && ms < longest_ms)
         ms *= 4;
-    return ms < LONGEST_MS ? ms : LONGEST_MS;
+    return ms < longest_ms ? ms : longest_ms;
 }
 
 bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun)
@@ -76,17 +78,17 @@ bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun)
 
 int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms)
 {
-    return grown(hold_limit_ms, deliveries > 0 ? deliveries - 1 : 0);
+    return grown(hold_limit_ms, deliveries > 0 ? deliveries - 1 : 0, PATIENCE_LONGEST_MS);
 }
 
 int64_t verdict_exit_delay_ms(unsigned deliveries)
 {
-    return grown(EXIT_NAK_MS, deliveries > 0 ? deliveries - 1 : 0);
+    return grown(EXIT_NAK_MS, deliveries > 0 ? deliveries - 1 : 0, PAUSE_LONGEST_MS);
 }
 
 int64_t verdict_drain_delay_ms(unsigned deliveries)
 {
-    return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3);
+    return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3, PAUSE_LONGEST_MS);
 }
 
 struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,

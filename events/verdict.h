@@ -7,13 +7,15 @@
  * why; at its max deliver it drops the event for good. So the count alone never says that an event
  * is to blame for the end of a process, and max deliver is out of reach: one delivery for each ack
  * wait (30 s) makes 20,160 in the 7 days that streams keep events. What counts against the event:
- *   - a retry verdict counts; from delivery give-up-at (5) on it is a dead letter;
+ *   - a retry verdict counts; the fifth (give-up-at) is a dead letter. Deliveries 1 and 2 count as
+ *     tries whatever they were, later ones when the record (below) shows that they ended with one;
+ *     without it each delivery is a try;
  *   - an outage of any length spends one: the breaker is open and nothing is fetched; what was in
  *     hand is kept for its patience, 5 min * 4^(d-1) for delivery d, then goes back by 2 min and is
  *     not delivered before the outage is over. Flapping (answered pings, failed events) ends one
  *     delivery per patience: 2 in an hour, 4 in a day, 6 in the 7 days that streams keep events;
- *   - a fatal exit gives back by 30 s * 4^(d-1): restarts without end spend 4 in an hour, 6 in a
- *     day, 7 in 7 days;
+ *   - a fatal exit gives back by 30 s * 4^(d-1), at most 6 h: restarts without end spend 4 in an
+ *     hour, 8 in a day, 32 in 7 days;
  *   - a dead letter that can't be stored is held without limit and spends none;
  *   - each orderly end and each kill of the process spends one of what it had in hand;
  *   - a crash is proved by the event's own handlings, which are on record from delivery RECORD_FROM
@@ -77,7 +79,9 @@ bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun);
  * hold_limit_ms for the first delivery, four times as long for each further one, at most 14 days.
  */
 int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms);
-/* Nak delay of an event that goes back for a trouble which is not its own: after a fatal exit. */
+/* Nak delay of an event that goes back for a trouble which is not its own: after a fatal exit. At
+ * most 6 h, so that what was delivered often, beside a crasher, is not kept back until it expires.
+ */
 int64_t verdict_exit_delay_ms(unsigned deliveries);
-/* The same at an orderly end: at once, with a pause from the third delivery on. */
+/* The same at an orderly end: at once, with a pause from the third delivery on, at most 6 h. */
 int64_t verdict_drain_delay_ms(unsigned deliveries);

@@ -1,8 +1,10 @@
 """Who is blamed for a crash: without its guard, each scenario of test/integration/test_crashers.py turns red."""
 import pytest
-from harness.scripted import UPDATED, Script
+from harness.scripted import CHARACTER, UPDATED, Script
 from integration.test_crashers import (Crew, bystander, crasher, held_when_it_died, letters, only_what_began_is_marked,
                                        stream_made_anew)
+
+RECORD_FROM = 3  # delivery
 
 
 def retried(nats, folder, spawn, fault=""):
@@ -15,8 +17,22 @@ def retried(nats, folder, spawn, fault=""):
     assert script.marks() == {(UPDATED, bad): 0}
 
 
-def test_retries_are_no_crashes(nats, folder, spawn):
-    retried(nats, folder, spawn)
+def tries_left(nats, folder, spawn, fault="", before=RECORD_FROM + 10):
+    """What stood beside crashers ten times has its own tries yet: give-up-at 5, two spent unrecorded."""
+    script = Script(nats, folder)
+    (good,) = script.publish(f"retry-before:{before}")
+    script.spend(10)
+    (bad,) = script.publish("retry", durable=CHARACTER)
+    script.spend(10, CHARACTER)
+    Crew(script, spawn, f"pace-ignored,{fault}").settle()
+    assert letters(script) == {(CHARACTER, bad): "retry-exhausted"}
+    assert [line.deliveries for line in script.lines(seq=good)] == [11, 12, 13]
+    assert [line.deliveries for line in script.lines(seq=bad)] == [11, 12, 13]
+
+
+@pytest.mark.parametrize("scenario", [retried, tries_left])
+def test_retries_are_tries_and_no_crashes(scenario, nats, folder, spawn):
+    scenario(nats, folder, spawn)
 
 
 @pytest.mark.parametrize("scenario, fault", [
@@ -25,6 +41,7 @@ def test_retries_are_no_crashes(nats, folder, spawn):
     (retried, "crash-mark-unended"),
     (held_when_it_died, "crash-mark-unended"),
     (bystander, "crash-by-deliveries"),
+    (tries_left, "deliveries-are-tries"),
     (only_what_began_is_marked, "crash-mark-early"),
     (stream_made_anew, "crash-stream-unchecked"),
 ])

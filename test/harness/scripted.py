@@ -98,19 +98,19 @@ class Script:
         """One event per source; their stream sequences."""
         return [self.bus.publish(SUBJECT[durable], event(s), headers=headers).seq for s in sources]
 
-    def spend(self, deliveries, durable=UPDATED, events=1):
+    def spend(self, deliveries, durable=UPDATED, events=1, delay=None):
         """Each of the first events is delivered so often and comes back unhandled, as from a process that something
-        else has ended."""
+        else has ended; the last time after a delay (s)."""
         bus = self.nats.bus("catalogue")
 
         async def go():
             pull = await bus.js.pull_subscribe_bind(durable, STREAM, inbox_prefix=b"_INBOX_catalogue.")
-            for _ in range(deliveries):
+            for n in range(deliveries):
                 came = []
                 while len(came) < events:
                     came += await pull.fetch(events - len(came), timeout=5)
                 for message in came:
-                    await message.nak()
+                    await message.nak(delay=delay if n == deliveries - 1 else None)
             await pull.unsubscribe()
             await bus.nc.flush()
         bus.wait(go(), 60)

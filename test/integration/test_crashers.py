@@ -7,6 +7,7 @@ import time
 import pytest
 from harness.process import eventually, steady
 from harness.scripted import CHARACTER, STREAM, UPDATED, Script
+from harness.settings import PATIENCE
 
 DURABLES = (UPDATED, CHARACTER)
 BEGUN = 5  # handlings of a crasher: two without a record, three on record
@@ -95,11 +96,11 @@ def held_when_it_died(nats, folder, spawn, fault=""):
 
 def only_what_began_is_marked(nats, folder, spawn, fault=""):
     """Two lanes with events that wait for their turn: the record is what the handlers saw."""
-    script = Script(nats, folder, ack_wait=1.0)
+    script = Script(nats, folder, ack_wait=2.0)
     for durable in DURABLES:
         script.publish("slow:60000", "slow:60000", durable=durable)
-        script.spend(2, durable, events=2)
-    crew = Crew(script, spawn, fault, argv=["--lanes=2"])
+        script.spend(2, durable, events=2, delay=3 * PATIENCE)
+    crew = Crew(script, spawn, fault, argv=["--lanes=2"])  # pulls of both lanes are open when they come
 
     def seen():
         count = {}
@@ -148,6 +149,21 @@ def test_a_crowd_of_two_replicas(nats, folder, spawn):
 @pytest.mark.parametrize("scenario", [bystander, held_when_it_died, only_what_began_is_marked, stream_made_anew])
 def test_no_other_is_blamed(scenario, nats, folder, spawn):
     scenario(nats, folder, spawn)
+
+
+def test_an_outage_of_the_broker_is_no_crash(nats, folder, spawn):
+    """It dies while an event with a record is tried again and again: held until it is back, then tried on."""
+    script = Script(nats, folder, ack_wait=1.0)
+    script.publish("unavailable")
+    script.spend(2)
+    process = spawn("scripted", env=script.env)
+    for _ in range(2):
+        script.wait_lines(len(script.lines()) + 2, timeout=30)
+        nats.server.kill()
+        eventually(lambda: process.metric("echora_breaker_open", dependency="nats") == 1, 5, "the outage is seen")
+        nats.server.start()
+    script.wait_lines(len(script.lines()) + 2, timeout=30)
+    assert process.alive() and letters(script) == {}
 
 
 def missing(script):

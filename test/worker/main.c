@@ -2,6 +2,7 @@
  *
  *   done skip retry uncertain reject fatal unset   that verdict
  *   retry-once                                     retry on the first delivery, else done
+ *   retry-before:<n>                               retry on the deliveries before the n-th
  *   crash, segfault, kill                          the process dies in the handler, by that signal
  *   slow:<ms>                                      done after that time
  *   needs                                          unavailable while the dependency file is missing
@@ -124,6 +125,8 @@ static struct verdict play(const struct context *c, const char *source, unsigned
     if (strcmp(source, "skip") == 0)
         return (struct verdict){.kind = VERDICT_SKIP};
     if (strcmp(source, "retry") == 0 || (strcmp(source, "retry-once") == 0 && deliveries == 1))
+        return fail(ERR_RETRY, DEP_NONE, "pg-40001");
+    if (strncmp(source, "retry-before:", 13) == 0 && deliveries < strtoul(source + 13, NULL, 10))
         return fail(ERR_RETRY, DEP_NONE, "pg-40001");
     if (strcmp(source, "uncertain") == 0)
         return fail(ERR_UNCERTAIN, DEP_NONE, "nats-timeout");

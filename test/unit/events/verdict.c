@@ -142,8 +142,11 @@ static void test_budget(void)
     CHECK_EQ_INT(spent(day, patience, 120000), 5);
     CHECK_EQ_INT(spent(week, patience, 120000), 7);
     CHECK_EQ_INT(spent(hour, verdict_exit_delay_ms, 0), 5);
-    CHECK_EQ_INT(spent(day, verdict_exit_delay_ms, 0), 7);
-    CHECK_EQ_INT(spent(week, verdict_exit_delay_ms, 0), 8);
+    CHECK_EQ_INT(spent(day, verdict_exit_delay_ms, 0), 9);
+    CHECK_EQ_INT(spent(week, verdict_exit_delay_ms, 0), 33);
+    CHECK(spent(week, verdict_exit_delay_ms, 0) < CRASH_LAST_RESORT);
+    CHECK_EQ_INT(verdict_exit_delay_ms(60), 6ll * 3600000);
+    CHECK_EQ_INT(verdict_drain_delay_ms(60), 6ll * 3600000);
 }
 
 /* With a record, deliveries count for nothing; without one, nothing else does. */
