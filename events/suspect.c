@@ -62,14 +62,19 @@ static bool is_away(const struct lane *lane, const struct err *err)
     return !bus_connected(lane->bus) || strcmp(err->code, "nats-connection") == 0;
 }
 
+static int note_timeout(struct lane *lane, const struct err *err)
+{
+    if (strcmp(err->code, "nats-timeout") == 0)
+        atomic_store(&lane->rt->suspect_rest_ms, mono_ms() + REST_MS);
+    return -1;
+}
+
 static void tell(struct lane *lane, const char *durable, const struct err *err)
 {
     struct runtime *rt = lane->rt;
     const int64_t now = mono_ms();
     int64_t due = atomic_load(&rt->suspect_tell_ms);
 
-    if (strcmp(err->code, "nats-timeout") == 0)
-        atomic_store(&rt->suspect_rest_ms, now + REST_MS);
     if (now < due ||
         !atomic_compare_exchange_strong(&rt->suspect_tell_ms, &due, now + TELL_EVERY_MS))
         return;
@@ -95,7 +100,7 @@ static int read_mark(struct lane *lane, const struct binding *b, uint64_t sequen
         return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-timeout", api, "not asked again");
     /* A subject without a message is answered by a status and no body. */
     if (bus_request(lane->bus, &(struct bus_message){.subject = api}, 0, arena, &reply, err) < 0)
-        return -1;
+        return note_timeout(lane, err);
     suspect_parse((struct view){(const char *)reply.p, reply.n}, atomic_load(&b->stream_created_s),
                   ret);
     return 0;
@@ -116,9 +121,8 @@ static int write_mark(struct lane *lane, const struct binding *b, const struct h
     suspect_subject(subject, b->spec->durable, h->delivery.stream_sequence);
     if (n == 0)
         return err_set(err, ERR_RETRY, "no-memory", subject, "the mark can't be written");
-    return bus_publish(
-        lane->bus, &(struct bus_message){.subject = subject, .payload = {(const uint8_t *)text, n}},
-        NULL, err);
+    const struct bus_message message = {.subject = subject, .payload = {(const uint8_t *)text, n}};
+    return bus_publish(lane->bus, &message, NULL, err) == 0 ? 0 : note_timeout(lane, err);
 }
 
 /* Reads once for as long as the event is in hand, and marks that its handling begins. */
@@ -136,11 +140,12 @@ static int put_on_record(struct lane *lane, const struct binding *b, struct held
     }
     if (verdict_is_crash(h->delivery.deliveries, true, h->begun) || FAULT("crash-mark-unwritten"))
         return 0;
-    if (write_mark(lane, b, h, h->begun + 1, err) == 0)
+    if (write_mark(lane, b, h, h->begun + 1, err) == 0) {
         h->marked = true;
-    else
-        h->marked = err->class == ERR_UNCERTAIN; /* it may have been stored */
-    return err->class == ERR_NONE ? 0 : -1;
+        return 0;
+    }
+    h->marked = err->class == ERR_UNCERTAIN; /* it may have been stored */
+    return -1;
 }
 
 enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct held *h,
@@ -192,7 +197,7 @@ unsigned suspect_no_tries(const struct held *h)
 {
     const unsigned tries = RECORD_FROM + h->retried; /* with the one that has just ended */
 
-    return h->looked && h->delivery.deliveries > tries && !FAULT("deliveries-are-tries")
+    return h->marked && h->delivery.deliveries > tries && !FAULT("deliveries-are-tries")
                ? h->delivery.deliveries - tries
                : 0;
 }

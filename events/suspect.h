@@ -48,8 +48,8 @@ enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct 
                              struct err *ret_reason);
 /* Its handling has ended, with a retry or otherwise; does nothing when no mark was made. */
 void suspect_end(struct lane *lane, const struct binding *b, struct held *h, bool with_retry);
-/* Deliveries of the event that the record shows were no tries of its own: crashes of others,
- * outages, ends of processes. They don't count toward give-up-at. */
+/* Before suspect_end: deliveries of the event that the record shows were no tries of its own, but
+ * crashes of others, outages, ends of processes. They don't count toward give-up-at. */
 unsigned suspect_no_tries(const struct held *h);
 /* Says in the log what mends it when the stream can't be read. */
 void suspect_check(struct lane *lane);

@@ -19,11 +19,11 @@
  *   - a dead letter that can't be stored is held without limit and spends none;
  *   - each orderly end and each kill of the process spends one of what it had in hand;
  *   - a crash is proved by the event's own handlings, which are on record from delivery RECORD_FROM
- *     on (suspect.h): CRASH_HANDLINGS that began and never ended, none that ended between them,
- * make a dead letter of class crash, written before it is handled once more. So a crasher is
- *     delivered 6 times: its first two handlings leave no record, three do, the sixth is not begun;
- *   - without the record (its stream is missing or refuses) a crasher can't be told from what was
- * in hand beside it: delivery CRASH_LAST_RESORT is the end of both. */
+ *     on (suspect.h). CRASH_HANDLINGS that began and never ended, none that ended between them: a
+ *     dead letter of class crash, written before it is handled once more. So a crasher comes 6
+ *     times: its first two handlings leave no record, three do, the sixth is not begun;
+ *   - without the record (its stream is missing or refuses) a crasher can't be told from what is
+ *     in hand beside it: delivery CRASH_LAST_RESORT is the end of both. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

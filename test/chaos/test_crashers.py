@@ -1,8 +1,8 @@
 """Who is blamed for a crash: without its guard, each scenario of test/integration/test_crashers.py turns red."""
 import pytest
 from harness.scripted import CHARACTER, UPDATED, Script
-from integration.test_crashers import (Crew, bystander, crasher, held_when_it_died, letters, only_what_began_is_marked,
-                                       stream_made_anew)
+from integration.test_crashers import (Crew, bystander, crasher, full, held_when_it_died, letters, missing,
+                                       only_what_began_is_marked, stream_made_anew)
 
 RECORD_FROM = 3  # delivery
 
@@ -28,6 +28,16 @@ def tries_left(nats, folder, spawn, fault="", before=RECORD_FROM + 10):
     assert letters(script) == {(CHARACTER, bad): "retry-exhausted"}
     assert [line.deliveries for line in script.lines(seq=good)] == [11, 12, 13]
     assert [line.deliveries for line in script.lines(seq=bad)] == [11, 12, 13]
+
+
+@pytest.mark.parametrize("trouble", [missing, full])
+def test_without_a_record_each_delivery_is_a_try(trouble, nats, folder, spawn):
+    script = Script(nats, folder)
+    trouble(script)
+    (bad,) = script.publish("retry")
+    Crew(script, spawn, "pace-ignored").settle()
+    assert letters(script) == {(UPDATED, bad): "retry-exhausted"}
+    assert [line.deliveries for line in script.lines()] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("scenario", [retried, tries_left])

@@ -5,9 +5,13 @@ Each scenario takes the faults to plant; test/chaos/test_crashers.py shows that 
 import time
 
 import pytest
+from harness import servers
+from harness.fixtures import TestNats, nats_version
 from harness.process import eventually, steady
 from harness.scripted import CHARACTER, STREAM, UPDATED, Script
 from harness.settings import PATIENCE
+
+from ops.nats import users
 
 DURABLES = (UPDATED, CHARACTER)
 BEGUN = 5  # handlings of a crasher: two without a record, three on record
@@ -201,6 +205,30 @@ def test_the_missing_stream_is_named_at_the_start(nats, folder, spawn):
     script.publish("done")
     script.wait_settled()
     assert process.is_ready()
+
+
+def test_rights_that_are_missing_hold_up_nobody(monkeypatch, folder, spawn):
+    """A NATS configuration of before the stream: the first question waits for its timeout, the next events do not."""
+    permissions = users.permissions
+
+    def without(user):
+        publish, subscribe = permissions(user)
+        return [s for s in publish if "suspect." not in s], subscribe
+    monkeypatch.setattr(users, "permissions", without)
+    server = servers.Nats(folder, which=nats_version(), name="nats-before")
+    server.start()
+    nats = TestNats(server)
+    try:
+        script = Script(nats, folder)
+        script.publish(*["done"] * 12)
+        script.spend(2, events=12)
+        process = spawn("scripted", env=script.env, nats=server)
+        script.wait_settled(timeout=20)
+        assert "can't be used" in process.text() and letters(script) == {}
+        process.stop()
+    finally:
+        nats.close()
+        server.stop()
 
 
 def test_the_stream_that_is_there_is_not_complained_about(nats, folder, spawn):

@@ -86,7 +86,7 @@ static void test_tries(void)
     CHECK_EQ_INT(suspect_no_tries(&h), 0);
     h.delivery.deliveries = 9;
     CHECK_EQ_INT(suspect_no_tries(&h), 0); /* nothing is known */
-    h.looked = true;
+    h.marked = true;
     CHECK_EQ_INT(suspect_no_tries(&h), 6);
     h.retried = 4;
     CHECK_EQ_INT(suspect_no_tries(&h), 2);
