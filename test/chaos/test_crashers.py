@@ -1,7 +1,8 @@
 """Who is blamed for a crash: without its guard, each scenario of test/integration/test_crashers.py turns red."""
 import pytest
 from harness.scripted import CHARACTER, UPDATED, Script
-from integration.test_crashers import (Crew, bystander, crasher, full, held_when_it_died, letters, missing,
+from harness.settings import LONG
+from integration.test_crashers import (Crew, bystander, crasher, crowd, full, held_when_it_died, letters, missing,
                                        only_what_began_is_marked, stream_made_anew)
 
 RECORD_FROM = 3  # delivery
@@ -43,6 +44,10 @@ def test_without_a_record_each_delivery_is_a_try(trouble, nats, folder, spawn):
 @pytest.mark.parametrize("scenario", [retried, tries_left])
 def test_retries_are_tries_and_no_crashes(scenario, nats, folder, spawn):
     scenario(nats, folder, spawn)
+
+
+def test_a_large_crowd(nats, folder, spawn):
+    crowd(nats, folder, spawn, crashers=20 if LONG else 3, replicas=3, lanes=2, others=2000 if LONG else 200)
 
 
 @pytest.mark.parametrize("scenario, fault", [

@@ -59,16 +59,16 @@ def crasher(nats, folder, spawn, fault="", death="crash"):
     assert "began 3 times" in letter.headers["Echora-Dlq-Reason"]
 
 
-def crowd(nats, folder, spawn, fault="", crashers=1, replicas=1, lanes=3):
+def crowd(nats, folder, spawn, fault="", crashers=1, replicas=1, lanes=3, others=40):
     """Crashers among others, in two consumers and all lanes: all others are done with."""
     script = Script(nats, folder, ack_wait=1.0)
     bad, good = set(), set()
-    for i in range(40):
+    for i in range(crashers + others):
         is_bad, durable = i % 3 == 1 and len(bad) < crashers, DURABLES[i % 2]
         (sequence,) = script.publish("crash" if is_bad else "done", durable=durable)
         (bad if is_bad else good).add((durable, sequence))
     crew = Crew(script, spawn, fault, n=replicas, argv=[f"--lanes={lanes}"])
-    crew.settle(timeout=90)
+    crew.settle(timeout=90 + 10 * crashers)
     assert letters(script) == {event: "crash" for event in bad}
     assert {(line.durable, line.seq) for line in script.lines(source="done")} == good
 
@@ -104,7 +104,8 @@ def only_what_began_is_marked(nats, folder, spawn, fault=""):
     for durable in DURABLES:
         script.publish("slow:60000", "slow:60000", durable=durable)
         script.spend(2, durable, events=2, delay=3 * PATIENCE)
-    crew = Crew(script, spawn, fault, argv=["--lanes=2"])  # pulls of both lanes are open when they come
+    # Pulls of both lanes are open when they come.
+    crew = Crew(script, spawn, fault, argv=["--lanes=2", "--drain-timeout=1s"])
 
     def seen():
         count = {}
