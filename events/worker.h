@@ -51,7 +51,7 @@ struct consumer_spec {
     handle_fn *handle;
     unsigned batch_max;   /* ≤ fetch-size; 0 = fetch-size */
     int64_t ack_wait_ms;  /* 30,000 unless the spec says otherwise */
-    unsigned max_deliver; /* of the server: 100, the last net; the worker acts at 10 (verdict.h) */
+    unsigned max_deliver; /* of the server: MAX_DELIVER, out of reach (verdict.h); at least 51 */
     unsigned max_ack_pending;
     bool parks;         /* dead letters go to anime.dlq.parked.<durable> */
     bool raw;           /* never decoded, whoever a replay is for; payload and headers only */

@@ -112,7 +112,7 @@ def test_streams_are_made_checked_and_mended(fresh_nats):
         assert config.max_msg_size == 8 * 1024 * 1024 - 64 * 1024 and config.discard == "new"
         consumer = bus.consumer("ANIME_EVENTS", "catalog-episode-aired").config
         assert (consumer.ack_wait, consumer.max_deliver, consumer.filter_subject) == \
-            (60, 100, "anime.episode.aired")
+            (60, 100_000, "anime.episode.aired")
         # Drift by hand.
         raw = json.loads(bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)["config"]
         raw["max_age"] = 3600 * 10**9

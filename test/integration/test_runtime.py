@@ -367,7 +367,7 @@ def test_raw_wildcard_consumer(nats, folder, spawn):
     """Reads whatever lies below a wildcard, decodes nothing, parks what it can't handle."""
     script = Script(nats, folder)
     script.bus.add_consumer("ANIME_DLQ", "adapter-dlq", ack_policy="explicit", filter_subject="anime.dlq.*",
-                            max_deliver=20)
+                            max_deliver=100)
     spawn("scripted", env=dict(script.env, SCRIPTED_RAW="1", ECHORA_NATS_USER="adapter",
                                ECHORA_NATS_PASSWORD_FILE=nats.secret_files["adapter"]))
     writer = nats.bus("deadletters")

@@ -2,7 +2,8 @@
  *
  *   done skip retry uncertain reject fatal unset   that verdict
  *   retry-once                                     retry on the first delivery, else done
- *   crash                                          the process dies in the handler
+ *   retry-before:<n>                               retry on the deliveries before the n-th
+ *   crash, segfault, kill                          the process dies in the handler, by that signal
  *   slow:<ms>                                      done after that time
  *   needs                                          unavailable while the dependency file is missing
  *   unavailable                                    always, although the dependency answers pings
@@ -15,6 +16,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -124,6 +126,8 @@ static struct verdict play(const struct context *c, const char *source, unsigned
         return (struct verdict){.kind = VERDICT_SKIP};
     if (strcmp(source, "retry") == 0 || (strcmp(source, "retry-once") == 0 && deliveries == 1))
         return fail(ERR_RETRY, DEP_NONE, "pg-40001");
+    if (strncmp(source, "retry-before:", 13) == 0 && deliveries < strtoul(source + 13, NULL, 10))
+        return fail(ERR_RETRY, DEP_NONE, "pg-40001");
     if (strcmp(source, "uncertain") == 0)
         return fail(ERR_UNCERTAIN, DEP_NONE, "nats-timeout");
     if (strcmp(source, "reject") == 0)
@@ -137,6 +141,10 @@ static struct verdict play(const struct context *c, const char *source, unsigned
         return fail(ERR_UNAVAILABLE, DEP_QDRANT, "http-connect");
     if (strcmp(source, "crash") == 0)
         abort();
+    if (strcmp(source, "segfault") == 0)
+        raise(SIGSEGV);
+    if (strcmp(source, "kill") == 0)
+        raise(SIGKILL);
     if (strncmp(source, "slow:", 5) == 0)
         sleep_ms(strtol(source + 5, NULL, 10));
     return done;
@@ -223,7 +231,6 @@ static const struct consumer_spec raw_consumers[] = {
      .stream = "ANIME_DLQ",
      .raw = true,
      .parks = true,
-     .max_deliver = 20,
      .handle = handle_raw},
 };
 
