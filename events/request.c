@@ -109,8 +109,8 @@ static size_t body_size(natsMsg *msg)
 /* Under the lock. */
 static bool has_room(const struct desk *desk, natsMsg *msg)
 {
-    return desk->n_waiting == 0 || (desk->n_waiting < QUEUE_MAX &&
-                                    desk->bytes_waiting + body_size(msg) <= QUEUE_MAX_BYTES);
+    return desk->n_waiting == 0 ||
+           (desk->n_waiting < QUEUE_MAX && desk->bytes_waiting + body_size(msg) <= QUEUE_MAX_BYTES);
 }
 
 /* On nats.c's delivery thread. */
