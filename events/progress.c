@@ -20,8 +20,8 @@ struct progress {
     void *ctx;
 };
 
-/* Reports what is due; returns when the next one is. What is past its end has none, though it may be
- * due: after a stop of the whole process both lie behind. */
+/* Reports what is due; returns when the next one is. What is past its end has none, though it may
+ * be due: after a stop of the whole process both lie behind. */
 static int64_t report_due(struct progress *p, int64_t now)
 {
     int64_t next = INT64_MAX;

@@ -356,6 +356,20 @@ def test_a_catalogue_that_went_back_in_time_is_waited_for(chain, spawn):
     assert len(chain.living()) == 2 and not chain.dead_letters()
 
 
+def test_a_catalogue_that_cannot_serve_is_waited_for(chain, spawn):
+    """It leaves over a missing right, and says so in its last answer: that ends nobody else."""
+    chain.publish(anime(1))
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 1, 20, "relayed")
+    chain.db.do("REVOKE SELECT ON catalog.anime_document FROM echora_catalogue")
+    worker = spawn("qdrant", wait=False)
+    assert chain.catalogue.wait(20) == 4
+    chain.db.do("GRANT SELECT ON catalog.anime_document TO echora_catalogue")
+    chain.catalogue.start()
+    worker.wait_ready()
+    chain.quiet(60)
+    assert len(chain.living()) == 1 and not chain.dead_letters()
+
+
 class OldServer(http.server.BaseHTTPRequestHandler):
     """Answers as a Qdrant that does not know update_filter."""
 

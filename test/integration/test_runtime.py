@@ -1,4 +1,5 @@
 """The worker runtime as its users meet it: publishers of events, and people who read dead letters."""
+import asyncio
 import calendar
 import gzip
 import http.server
@@ -853,6 +854,21 @@ def test_oversized_reply_is_an_error(script, worker, nats):
         > 8_000_000
     reply = bus.request("catalog.anime.get", get_request(f"big:{8 * 1024 * 1024}"), timeout=10)
     assert reply.headers["Nats-Service-Error-Code"] == "reply-too-large"
+
+
+def test_large_requests_that_wait_are_bounded(script, worker, nats):
+    """One slow answer, and behind it more than 64 MiB: what is too much is refused at once, the rest is answered."""
+    worker()
+    bus = nats.bus("operator")
+
+    async def flood():
+        waiting = []
+        for body in [get_request("slow:5000")] + [b"\xff" * 7_900_000] * 12:
+            waiting.append(asyncio.create_task(bus.nc.request("catalog.anime.get", body, timeout=30)))
+            await asyncio.sleep(0.02)
+        return [(reply.headers or {}).get("Nats-Service-Error-Code") for reply in await asyncio.gather(*waiting)]
+    codes = bus.wait(flood(), 40)
+    assert codes[:9] == [None] + ["decode"] * 8 and "overloaded" in codes[9:], codes
 
 
 def test_request_while_a_dependency_is_away(script, worker, nats):

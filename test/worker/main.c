@@ -12,7 +12,7 @@
  * Every event that reaches a handler is one line of the journal:
  *   <pid> <lane> <durable> <batch size> <seq> <deliveries> <event id> <trace id> <source>
  * Requests: catalog.anime.get answers its ids as missing; the id "big:<bytes>" is repeated to that
- * size, "reject", "away" and "crash" do what they say. */
+ * size, "slow:<ms>" takes that time, "reject", "away" and "crash" do what they say. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <fcntl.h>
@@ -188,6 +188,8 @@ static int answer_get(void *context, const struct request *request, ProtobufCMes
                            "the script wants an outage");
     if (strcmp(first, "crash") == 0)
         abort();
+    if (strncmp(first, "slow:", 5) == 0)
+        sleep_ms(strtol(first + 5, NULL, 10));
     reply = (Echora__Catalog__V1__CatalogGetReply *)message_new(
         &echora__catalog__v1__catalog_get_reply__descriptor, request->arena);
     if (reply == NULL)

@@ -76,8 +76,8 @@ static int64_t cpu_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* A process that was stopped wakes up behind the end of what was due: nothing is left to report, and
- * the thread must sleep over it. */
+/* A process that was stopped wakes up behind the end of what was due: nothing is left to report,
+ * and the thread must sleep over it. */
 static void test_end_passed_unreported(void)
 {
     struct progress *p = NULL;
