@@ -38,6 +38,8 @@ void *lane_options(const struct lane *lane); /* the worker's own filled option s
 struct bus *lane_bus(struct lane *lane);
 struct pg *lane_pg(struct lane *lane); /* NULL unless the worker needs DEP_POSTGRES */
 bool lane_stopping(const struct lane *lane);
+/* Waits, for work that keeps to a rate; false at once when the worker is to stop. */
+bool lane_pause(struct lane *lane, int64_t ms);
 unsigned lane_index(const struct lane *lane);
 /* For run: what keeps the worker from its work though its dependencies answer (a full stream), as
  * readyz shall say it; NULL = it works again. The text is copied. */

@@ -306,6 +306,30 @@ def test_updates_wait_for_their_entity(catalogue, writer):
     assert [s for s, _ in catalogue.outbox()] == ["anime.created", "anime.synced", "anime.synced", "character.synced"]
 
 
+def test_an_update_meets_the_update_that_makes_its_id_an_alias(catalogue, spawn):
+    """One names a known anime by its source and a new id, the other comes for that id before the first is committed:
+    it may not be left waiting for what is there."""
+    known, other, url = new_id(), new_id(), "https://anidb.net/anime/7"
+    writers = [spawn("catalogue", argv=("--lanes", "1"))]
+    catalogue.enriched(known, anime(sources=[url]))
+    catalogue.settle()
+    db = catalogue.db
+    with db.connect(autocommit=False) as hold:  # the first writer's alias waits for this one, which is never committed
+        hold.execute("INSERT INTO catalog.entity_alias VALUES (%s, 'anime', %s)", (other, known))
+        catalogue.updated(other, ["sources", "year"], anime(sources=[url], year=2001), at=1)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%%{}%%'"
+        eventually(lambda: db.one(waits.format("into entity_alias")) == 1, 20, "the first writer is held")
+        writers.append(spawn("catalogue", argv=("--lanes", "1")))
+        for i in range(20):  # some go to the second writer
+            catalogue.updated(other, ["month"], wire.classes()["Anime"](month=f"M{i}"), at=2 + i)
+        eventually(lambda: db.one("SELECT count(*) FROM catalog.pending_update") or db.one(waits.format("advisory")),
+                   20, "the second writer has looked")
+        hold.rollback()
+    catalogue.settle()
+    assert db.one("SELECT count(*) FROM catalog.pending_update") == 0
+    assert db.all("SELECT id::text, year, month FROM catalog.anime") == [(known, 2001, "M19")]
+
+
 def test_a_waiting_update_that_is_refused_is_a_dead_letter_at_once(catalogue, writer):
     """Its entity comes and would not have it: the rule's own code, no trace in the inbox, so that a replay counts."""
     late, other, db = new_id(), new_id(), catalogue.db

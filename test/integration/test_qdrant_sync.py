@@ -297,6 +297,30 @@ def test_reconcile_counts_and_repairs(chain, spawn):
         assert {k: v for k, v in now[ident(1, i)].items() if k != "trace"} == same
 
 
+def test_repair_keeps_to_its_rate_and_ends_with_the_worker(chain, spawn):
+    worker = spawn("qdrant")
+    chain.publish(*[anime(i) for i in range(12)])
+    chain.quiet()
+    gone = {"points": [ident(1, i) for i in range(12)]}
+    chain.qdrant.call("POST", "/collections/anime_database/points/delete?wait=true", gone)
+    start = time.monotonic()
+    assert chain.drift(repair=True, rate=5)["enqueued"] == 12
+    assert time.monotonic() - start >= 2
+    chain.quiet()
+    assert chain.drift() == {"compared": 12}
+    chain.qdrant.call("POST", "/collections/anime_database/points/delete?wait=true", gone)
+    rows, answers = chain.db.one("SELECT count(*) FROM outbox"), []
+    body = json.dumps({"repair": True, "rate": 1}).encode()
+    asked = threading.Thread(target=lambda: answers.append(chain.streams.bus("operator").request(
+        "catalog.reconcile", body, timeout=30, headers={"Content-Type": "application/json"})))
+    asked.start()
+    eventually(lambda: chain.db.one("SELECT count(*) FROM outbox") > rows, 20, "the first of them")
+    worker.stop()
+    asked.join()
+    assert answers[0].headers["Nats-Service-Error-Code"] == "stopping"
+    assert chain.db.one("SELECT count(*) FROM outbox") < rows + 12
+
+
 def test_provider_away_is_pending_and_repaired(chain, spawn):
     provider = Provider()
     try:
@@ -416,3 +440,19 @@ def test_the_api_key_is_sent_and_its_lack_is_fatal(streams, folder, spawn):
         assert "secret-of-qdrant" not in worker.text()
     finally:
         front.stop()
+
+
+def test_a_catalogue_that_cannot_serve_is_waited_for(chain, spawn):
+    """What is fatal to the catalogue is not to those who ask it."""
+    worker = spawn("qdrant")
+    chain.publish(anime(1))
+    chain.quiet()
+    chain.db.do("REVOKE SELECT ON catalog.anime_document FROM echora_catalogue")
+    chain.publish(anime(2))
+    eventually(lambda: not chain.catalogue.alive(), 20, "the catalogue has ended")
+    eventually(lambda: not worker.is_ready(), 20, "sync waits")
+    assert worker.alive()
+    chain.db.do("GRANT SELECT ON catalog.anime_document TO echora_catalogue")
+    chain.catalogue = spawn("catalogue")
+    chain.quiet()
+    assert len(chain.living()) == 2 and worker.alive() and not chain.dead_letters()

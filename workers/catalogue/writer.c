@@ -152,7 +152,8 @@ static int load(struct writer *w, struct work *work, struct op *ops[], size_t n,
 {
     bool creates = false, updates = false;
     for (size_t i = 0; i < n; i++) {
-        creates |= ops[i]->creates || ops[i]->n_members > 0;
+        /* An update makes its id an alias when its references name whom it is about. */
+        creates |= ops[i]->creates || ops[i]->n_members > 0 || ops[i]->main.n_refs > 0;
         updates |= !ops[i]->creates;
     }
     if (!updates) {
