@@ -440,19 +440,3 @@ def test_the_api_key_is_sent_and_its_lack_is_fatal(streams, folder, spawn):
         assert "secret-of-qdrant" not in worker.text()
     finally:
         front.stop()
-
-
-def test_a_catalogue_that_cannot_serve_is_waited_for(chain, spawn):
-    """What is fatal to the catalogue is not to those who ask it."""
-    worker = spawn("qdrant")
-    chain.publish(anime(1))
-    chain.quiet()
-    chain.db.do("REVOKE SELECT ON catalog.anime_document FROM echora_catalogue")
-    chain.publish(anime(2))
-    eventually(lambda: not chain.catalogue.alive(), 20, "the catalogue has ended")
-    eventually(lambda: not worker.is_ready(), 20, "sync waits")
-    assert worker.alive()
-    chain.db.do("GRANT SELECT ON catalog.anime_document TO echora_catalogue")
-    chain.catalogue = spawn("catalogue")
-    chain.quiet()
-    assert len(chain.living()) == 2 and worker.alive() and not chain.dead_letters()

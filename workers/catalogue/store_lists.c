@@ -258,7 +258,10 @@ static int store_materials(struct work *w, struct err *err)
 
 int store_lists(struct work *w, struct err *err)
 {
-    if (store_relations(w, err) < 0 || store_companies(w, err) < 0)
+    if (store_relations(w, err) < 0 || store_companies(w, err) < 0 || store_materials(w, err) < 0)
         return -1;
-    return store_materials(w, err);
+    if (!arena_overflowed(w->arena))
+        return 0;
+    /* next_ref left out what had no room. */
+    return err_set(err, ERR_RETRY, "no-memory", "store", "the batch's memory is spent");
 }

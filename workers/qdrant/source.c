@@ -12,20 +12,6 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_RETRY, "no-memory", "ask the catalogue", "arena is full");
 }
 
-/* What is fatal to the catalogue ends that process and is waited for here; what is fatal to our own
- * connection bears the name of NATS. */
-static int call(const struct source *s, const char *subject, const ProtobufCMessage *request,
-                const ProtobufCMessageDescriptor *reply_type, struct arena *arena,
-                ProtobufCMessage **ret, struct err *err)
-{
-    int rc = bus_call(s->bus, subject, request, reply_type, s->timeout_ms, arena, ret, err);
-    if (rc < 0 && err->class == ERR_FATAL && err->dependency == DEP_NONE) {
-        err->class = ERR_UNAVAILABLE;
-        err->dependency = DEP_CATALOGUE;
-    }
-    return rc;
-}
-
 static char **texts_of(const struct uuid ids[], size_t n, struct arena *arena)
 {
     char **texts = arena_array(arena, n ? n : 1, sizeof(*texts));
@@ -58,8 +44,9 @@ int source_get(const struct source *s, const struct source_query *query, struct 
     if (query->cursor)
         request.members_cursor = (char *)query->cursor;
     ProtobufCMessage *reply;
-    if (call(s, subjects[query->kind], &request.base,
-             &echora__catalog__v1__catalog_get_reply__descriptor, arena, &reply, err) < 0)
+    if (bus_call(s->bus, subjects[query->kind], &request.base,
+                 &echora__catalog__v1__catalog_get_reply__descriptor, s->timeout_ms, arena, &reply,
+                 err) < 0)
         return -1;
     const CatalogReply *got = (const CatalogReply *)reply;
     if (got->n_entries + got->n_missing == 0)
@@ -84,8 +71,9 @@ int source_revisions(const struct source *s, enum doc_kind kind, const struct uu
     request.after_id = after_text;
     request.limit = limit;
     ProtobufCMessage *reply;
-    if (call(s, "catalog.revisions.list", &request.base,
-             &echora__catalog__v1__catalog_revisions_reply__descriptor, arena, &reply, err) < 0)
+    if (bus_call(s->bus, "catalog.revisions.list", &request.base,
+                 &echora__catalog__v1__catalog_revisions_reply__descriptor, s->timeout_ms, arena,
+                 &reply, err) < 0)
         return -1;
     *ret = (const RevisionsReply *)reply;
     return 0;
@@ -102,8 +90,9 @@ int source_enqueue(const struct source *s, enum doc_kind kind, const struct uuid
     request.n_ids = n;
     request.repair = true;
     ProtobufCMessage *reply;
-    if (call(s, "catalog.outbox.enqueue", &request.base,
-             &echora__catalog__v1__catalog_enqueue_reply__descriptor, arena, &reply, err) < 0)
+    if (bus_call(s->bus, "catalog.outbox.enqueue", &request.base,
+                 &echora__catalog__v1__catalog_enqueue_reply__descriptor, s->timeout_ms, arena,
+                 &reply, err) < 0)
         return -1;
     *ret_rows = ((const EnqueueReply *)reply)->rows;
     return 0;
