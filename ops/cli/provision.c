@@ -73,6 +73,15 @@ static bool same(const json_t *have, const json_t *want)
     return true;
 }
 
+void provision_keep_raised(const json_t *have, json_t *want)
+{
+    json_t *wanted = json_object_get(want, "max_bytes");
+    const json_int_t bytes = json_integer_value(json_object_get(have, "max_bytes"));
+
+    if (wanted && bytes > json_integer_value(wanted))
+        json_integer_set(wanted, bytes);
+}
+
 unsigned provision_compare(const json_t *have, const json_t *want, provision_difference_fn *report,
                            void *ctx)
 {

@@ -100,6 +100,7 @@ static int settle(struct context *c, const struct thing *t, struct err *err)
         return -1;
     c->fields = json_array();
     bool create = !have;
+    provision_keep_raised(have, t->want);
     unsigned n = create ? 0 : provision_compare(have, t->want, note_difference, c);
     json_decref(have);
     c->missing += create;
@@ -266,7 +267,7 @@ const struct verb verb_streams_apply = {
     .args = "",
     .summary = "makes and updates streams and consumers",
     .details = "From the registry of subjects and the tables of the workers. May be repeated; "
-               "deletes nothing.\nNeeds the rights of the user admin.",
+               "deletes nothing.\nA max_bytes that was raised by hand stays. Needs the rights of the user admin.",
     .example = "echora streams apply --nats-user admin --nats-password-file admin.pass",
     .options = options,
     .n_options = ARRAY_LEN(options),
