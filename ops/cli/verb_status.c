@@ -232,6 +232,30 @@ static int show_index(struct screen *s, struct err *err)
     return 0;
 }
 
+static json_t *show_outages(const struct screen *s, const struct worker_state *w)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < w->n_outages; i++) {
+        const struct worker_outage *o = &w->outages[i];
+        char lasts[AGE_TEXT];
+        age_text((double)o->for_ms / 1000, lasts);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
+                                              "dependency", o->dependency, "code", o->code, "op",
+                                              o->op, "reason", o->reason, "since", o->since,
+                                              "for_ms", (json_int_t)o->for_ms, "failed_probes",
+                                              (json_int_t)o->failed_probes, "next_probe_ms",
+                                              (json_int_t)o->next_probe_ms));
+        if (plain(s))
+            printf("  %soutage%s      %-12s since %s (%s): %s: %s [%s], %" PRId64
+                   " probes failed, next in %.1f s\n",
+                   paint(s->cli->color, PAINT_RED), paint_end(s->cli->color), o->dependency,
+                   o->since, lasts, o->op, o->reason, o->code, o->failed_probes,
+                   (double)o->next_probe_ms / 1000);
+    }
+    return list;
+}
+
 static void show_workers(struct screen *s, const char *workers)
 {
     struct view rest = view_of(workers), one;
@@ -244,10 +268,6 @@ static void show_workers(struct screen *s, const char *workers)
         if (one.n == 0)
             continue;
         worker_ask(s->cli, one, &w);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:b, s:b, s:s, s:s}", "address", w.address,
-                                        "worker", w.name, "ready", w.ready, "unreachable",
-                                        w.unreachable, "down", w.down, "reason", w.reason));
         if (plain(s))
             printf("%sworker%s        %-12s %s%s%s%s%s%s%s\n", paint(s->cli->color, PAINT_BOLD),
                    paint_end(s->cli->color), *w.name ? w.name : w.address,
@@ -257,6 +277,10 @@ static void show_workers(struct screen *s, const char *workers)
                                    : "not ready",
                    paint_end(s->cli->color), *w.reason ? ": " : "", w.reason,
                    *w.down && !*w.reason ? ", breaker open: " : "", *w.reason ? "" : w.down);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "address",
+                                              w.address, "worker", w.name, "ready", w.ready,
+                                              "unreachable", w.unreachable, "down", w.down,
+                                              "reason", w.reason, "outages", show_outages(s, &w)));
     }
 }
 
