@@ -39,6 +39,7 @@ struct health {
     struct condition dependencies[DEP_MAX];
     struct condition serving;
     struct known_outage outages[DEP_MAX];
+    const char *paused[HEALTH_PAUSED_MAX]; /* NULL = a free place */
     int64_t started_ms;
     _Atomic int64_t beats_ms[HEALTH_LOOPS_MAX]; /* last beat of each loop; 0 = none yet */
 };
@@ -90,7 +91,20 @@ static bool is_ready(const struct health *h)
     return ready;
 }
 
-/* {"ready":false,"missing":[{"name":"postgres","reason":"..."}],"outages":[{"dependency":...}]} */
+static void put_paused(const struct health *h, struct buf *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < HEALTH_PAUSED_MAX; i++) {
+        if (h->paused[i]) {
+            buf_puts(out, first ? "" : ",");
+            buf_put_json_string(out, view_of(h->paused[i]));
+            first = false;
+        }
+    }
+}
+
+/* {"ready":false,"missing":[{"name":"postgres","reason":"..."}],"outages":[{"dependency":...}],
+ * "paused":["..."]} */
 static unsigned put_ready(struct health *h, struct buf *out)
 {
     bool first = true;
@@ -106,6 +120,8 @@ static unsigned put_ready(struct health *h, struct buf *out)
     for (int d = 0; d < DEP_MAX; d++) {
         put_outage(out, dependency_name((enum dependency)d), &h->outages[d], &first);
     }
+    buf_puts(out, "],\"paused\":[");
+    put_paused(h, out);
     pthread_mutex_unlock(&h->lock);
     buf_puts(out, "]}\n");
     return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -341,6 +357,25 @@ void health_set_serving(struct health *h, bool serving, const char *reason)
 {
     pthread_mutex_lock(&h->lock);
     set_condition(&h->serving, serving, reason);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void health_set_paused(struct health *h, const char *consumer, bool paused)
+{
+    const char **place = NULL;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < HEALTH_PAUSED_MAX; i++) {
+        if (h->paused[i] && strcmp(h->paused[i], consumer) == 0) {
+            place = &h->paused[i];
+            break;
+        }
+        if (!h->paused[i] && !place) {
+            place = &h->paused[i];
+        }
+    }
+    if (place) {
+        *place = paused ? consumer : NULL;
+    }
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -26,6 +26,10 @@ struct outage {
 /* Thread-safe. Copied; NULL = it is over. */
 void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage);
 void health_set_serving(struct health *h, bool serving, const char *reason);
+/* A person has paused this consumer: told by readyz, which is ready all the same. The name must
+ * stay valid; more than HEALTH_PAUSED_MAX are not told. */
+#define HEALTH_PAUSED_MAX 32
+void health_set_paused(struct health *h, const char *consumer, bool paused);
 /* loop makes progress; below HEALTH_LOOPS_MAX, more are not watched. A loop that has beaten once
  * must go on (60 s) for the process to be live. */
 #define HEALTH_LOOPS_MAX 128

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/provision.h"
 
+#include "events/control.h"
+
 #define NANOS INT64_C(1000000000)
 #define DEFAULT_ACK_WAIT_MS 30000
 #define DEFAULT_MAX_DELIVER 100
@@ -35,6 +37,19 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
     if (message_ttl && def->patterns && strcmp(def->patterns[0], "notification.>") == 0)
         json_object_set_new(config, "allow_msg_ttl", json_true());
     return config;
+}
+
+json_t *provision_control(int replicas)
+{
+    return json_pack(
+        "{s:s, s:s, s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:I, s:b, s:b, s:b, "
+        "s:b}",
+        "name", CONTROL_STREAM, "description", "What people have switched off.", "subjects",
+        "$KV.echora_control.>", "retention", "limits", "max_consumers", -1, "max_msgs", -1,
+        "max_bytes", 1 << 20, "max_age", 0, "max_msgs_per_subject", 1, "max_msg_size", 4096,
+        "discard", "new", "storage", "file", "num_replicas", replicas, "duplicate_window",
+        (json_int_t)120 * NANOS, "allow_direct", true, "allow_rollup_hdrs", true, "deny_delete",
+        true, "deny_purge", false);
 }
 
 json_t *provision_consumer(const struct fleet_consumer *c)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/control.h"
 #include "ops/cli/chain.h"
 #include "ops/cli/fleet.h"
 #include "ops/cli/jetstream.h"
@@ -90,11 +91,33 @@ static bool check_thing(struct doctor *d, struct bus *bus, const char *info, jso
     return there;
 }
 
+static void check_paused(struct doctor *d, struct bus *bus, const struct fleet_consumer consumers[],
+                         size_t n)
+{
+    char names[256] = "";
+    unsigned paused = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct err err = ERR_INIT;
+        struct pause_state state;
+        if (control_pause_of(bus, consumers[i].spec->durable, &state, &err) < 0) {
+            unreachable(d, "paused", &err, "who may read what: ops/nats/users.py");
+            return;
+        }
+        size_t used = strlen(names);
+        if (state.paused)
+            (void)snprintf(names + used, sizeof(names) - used, "%s%s", paused++ ? ", " : "",
+                           consumers[i].spec->durable);
+    }
+    say(d, "paused", paused ? DOUBTFUL : GOOD, "echora resume CONSUMER", "%s",
+        paused ? names : "no consumer");
+}
+
 static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
 {
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
-    unsigned there = 0, differ = 0, total = (unsigned)n;
+    unsigned there = 0, differ = 0, total = (unsigned)n + 1;
     struct arena *a = d->cli->arena;
 
     for (const struct stream_def *const *s = registry_streams; *s; s++, total++) {
@@ -103,6 +126,9 @@ static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
         there += check_thing(d, bus, arena_printf(a, "STREAM.INFO.%s", (*s)->name), want,
                              (*s)->name, &differ);
     }
+    json_t *control = provision_control(1);
+    json_object_del(control, "num_replicas");
+    there += check_thing(d, bus, "STREAM.INFO." CONTROL_STREAM, control, CONTROL_STREAM, &differ);
     for (size_t i = 0; i < n; i++)
         there += check_thing(
             d, bus,
@@ -111,6 +137,7 @@ static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
     if (there == total)
         say(d, "streams", differ ? BAD : GOOD, "echora streams plan, then echora streams apply",
             "%u streams and consumers, %u differ from the registry", total, differ);
+    check_paused(d, bus, consumers, n);
 }
 
 static void check_nats(struct doctor *d)

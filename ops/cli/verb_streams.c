@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include "events/control.h"
 #include "ops/cli/jetstream.h"
 #include "ops/cli/output.h"
 #include "ops/cli/provision.h"
@@ -128,18 +129,16 @@ static int settle(struct context *c, const struct thing *t, struct err *err)
     return n ? -1 : 0;
 }
 
-static int settle_stream(struct context *c, const struct stream_def *def, bool message_ttl,
-                         struct err *err)
+/* want is freed here. */
+static int settle_stream(struct context *c, const char *name, json_t *want, struct err *err)
 {
-    const struct streams_options *o = c->cli->options;
     struct arena *a = c->cli->arena;
-    json_t *want = provision_stream(def, (int)o->replicas, message_ttl);
     struct thing t = {
         .kind = "stream",
-        .name = def->name,
-        .info = arena_printf(a, "STREAM.INFO.%s", def->name),
-        .create = arena_printf(a, "STREAM.CREATE.%s", def->name),
-        .update = arena_printf(a, "STREAM.UPDATE.%s", def->name),
+        .name = name,
+        .info = arena_printf(a, "STREAM.INFO.%s", name),
+        .create = arena_printf(a, "STREAM.CREATE.%s", name),
+        .update = arena_printf(a, "STREAM.UPDATE.%s", name),
         .want = want,
         .request = want,
     };
@@ -176,6 +175,8 @@ static int settle_consumer(struct context *c, const struct fleet_consumer *consu
 
 static int settle_all(struct context *c, struct err *err)
 {
+    const struct streams_options *o = c->cli->options;
+    const int replicas = (int)o->replicas;
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
     int64_t level = 0;
@@ -183,8 +184,10 @@ static int settle_all(struct context *c, struct err *err)
     if (jetstream_api_level(c->cli, c->bus, &level, err) < 0)
         return -1;
     for (const struct stream_def *const *s = registry_streams; *s; s++)
-        if (settle_stream(c, *s, level >= 1, err) < 0)
+        if (settle_stream(c, (*s)->name, provision_stream(*s, replicas, level >= 1), err) < 0)
             return -1;
+    if (settle_stream(c, CONTROL_STREAM, provision_control(replicas), err) < 0)
+        return -1;
     for (size_t i = 0; i < n; i++)
         if (settle_consumer(c, &consumers[i], err) < 0)
             return -1;

@@ -12,6 +12,8 @@ const struct verb *const cli_verbs[] = {
     &verb_status,
     &verb_follow,
     &verb_search,
+    &verb_pause,
+    &verb_resume,
     &verb_reconcile,
     &verb_streams_plan,
     &verb_streams_apply,

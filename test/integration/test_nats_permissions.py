@@ -21,6 +21,10 @@ ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "ING
                "NOTIFICATION_EVENTS", "AUDIT"}
 
 
+CONTROL = "KV_echora_control"
+PAUSED = "$KV.echora_control.paused.catalog-updated"
+
+
 def dlq(durables):
     return {f"anime.dlq.{d}" for d in durables} | {f"anime.dlq.parked.{d}" for d in durables}
 
@@ -28,7 +32,8 @@ def dlq(durables):
 def pull(stream, durables):
     return {s for d in durables for s in (
         f"$JS.API.CONSUMER.INFO.{stream}.{d}", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{d}",
-        f"$JS.ACK.{stream}.{d}.1.2.3.4.5", f"$JS.ACK.hub.ACCOUNT.{stream}.{d}.1.2.3.4.5.6")}
+        f"$JS.ACK.{stream}.{d}.1.2.3.4.5", f"$JS.ACK.hub.ACCOUNT.{stream}.{d}.1.2.3.4.5.6")} | \
+        {f"$JS.API.STREAM.INFO.{CONTROL}", f"$JS.API.STREAM.MSG.GET.{CONTROL}"}
 
 
 def get(streams):
@@ -41,7 +46,7 @@ def stream_info(streams):
 
 CONSUMERS = [("ANIME_EVENTS", d) for d in sorted(CATALOG)] + [("ANIME_SYNC", d) for d in sorted(QDRANT)] + \
     [("ANIME_EVENTS", "adapter-risk"), ("ANIME_DLQ", "adapter-dlq"), ("INGESTION_EVENTS", "adapter-review")]
-ASK = stream_info(ALL_STREAMS) | {f"$JS.API.CONSUMER.INFO.{s}.{d}" for s, d in CONSUMERS} | \
+ASK = stream_info(ALL_STREAMS | {CONTROL}) | {f"$JS.API.CONSUMER.INFO.{s}.{d}" for s, d in CONSUMERS} | \
     {"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.ANIME_EVENTS"}
 MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE")} | \
     {"$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched.anime.enriched",
@@ -49,7 +54,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 VIEW = READ | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
-                           "catalog.review.decide", "catalog.reconcile"}
+                           "catalog.review.decide", "catalog.reconcile", PAUSED}
 
 PUBLISH = {
     "ingestion": {"anime.enriched"},
@@ -67,21 +72,21 @@ PUBLISH = {
     | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}),
     "deadletters": dlq(CATALOG | QDRANT | {"adapter-risk", "adapter-review", "adapter-dlq"}) | EVENTS
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
-    | ASK | get(ALL_STREAMS),
-    "viewer": VIEW | ASK | get({"ANIME_DLQ"}),
-    "operator": OPERATE | ASK | get(ALL_STREAMS),
+    | ASK | get(ALL_STREAMS) | {f"$JS.API.STREAM.MSG.GET.{CONTROL}"},
+    "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
+    "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},
-    "admin": OPERATE | ASK | get(ALL_STREAMS) | MANAGE,
+    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE,
 }
 # Those that answer requests may write to anybody's inbox.
 ANSWERS = {"catalogue", "qdrant", "deadletters"}
 INBOXES = {"_INBOX.a.b"} | {f"_INBOX_{user}.a" for user in PUBLISH}
 SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
-    "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
+    "$KV.echora_control.other", f"$JS.API.STREAM.PURGE.{CONTROL}", "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
     "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.ANIME_SYNC", "anime.dlq.unknown",
     "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x"}
 # Sample rows of MANAGE and dlq cover a wildcard; these are covered by the same ones.
-COVERED = {"admin": {"$JS.API.STREAM.DELETE.ANIME_SYNC", "$JS.API.STREAM.DELETE.AUDIT"},
+COVERED = {"admin": {f"$JS.API.STREAM.PURGE.{CONTROL}", "$JS.API.STREAM.DELETE.ANIME_SYNC", "$JS.API.STREAM.DELETE.AUDIT"},
            "deadletters": {"anime.dlq.unknown"}}
 
 SUBSCRIBE = {

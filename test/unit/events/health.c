@@ -96,8 +96,13 @@ static void test_outages(void)
     CHECK(strchr(json_string_value(json_object_get(one, "since")), 'Z') != NULL);
     json_decref(o);
     health_set_outage(h, DEP_QDRANT, NULL);
+    for (int round = 0; round < 2; round++) {
+        health_set_paused(h, "one", true);
+        health_set_paused(h, "two", true);
+    }
+    health_set_paused(h, "one", false);
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
-    CHECK(strstr(reply, "\"outages\":[]") != NULL);
+    CHECK(strstr(reply, "\"outages\":[],\"paused\":[\"two\"]") != NULL);
     CHECK(health_stop(h) == NULL);
 }
 
@@ -110,11 +115,11 @@ static void test_ready(void)
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
     CHECK_STR(body_of(reply),
               "{\"ready\":false,\"missing\":[{\"name\":\"serving\",\"reason\":\"starting\"}],"
-              "\"outages\":[]}\n");
+              "\"outages\":[],\"paused\":[]}\n");
     CHECK(strstr(reply, "\r\nContent-Type: application/json\r\n") != NULL);
     health_set_serving(h, true, NULL);
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 200);
-    CHECK_STR(body_of(reply), "{\"ready\":true,\"missing\":[],\"outages\":[]}\n");
+    CHECK_STR(body_of(reply), "{\"ready\":true,\"missing\":[],\"outages\":[],\"paused\":[]}\n");
     health_set_dependency(h, DEP_POSTGRES, false, "refused: \"x\"\n");
     health_set_dependency(h, DEP_NATS, false, "no server \xff");
     health_set_dependency(h, DEP_QDRANT, true, NULL);
