@@ -27,41 +27,34 @@ struct control {
     struct stream_state seen; /* of the bucket, when the keys were read last */
 };
 
-static void read_value(const json_t *message, struct pause_state *ret)
+static void read_text(const char *base64, char *out, size_t size)
 {
-    const char *text = json_string_value(json_object_get(message, "data"));
-    unsigned char value[sizeof(ret->why) / 3 * 4];
-    const size_t n = text != NULL ? strlen(text) : 0, most = sizeof(ret->why) / 3 * 4 - 4;
-    int64_t seconds = 0;
-    int32_t nanos = 0;
-    /* A value that is too long is cut, at a group of base64. */
-    const int decoded = EVP_DecodeBlock(value, (const unsigned char *)(text != NULL ? text : ""),
-                                        (int)(n < most ? n : most));
+    unsigned char value[512];
+    char clean[256];
+    const size_t n = strlen(base64), most = sizeof(value) / 4 * 4; /* whole groups */
+    /* A value that is too long is cut. */
+    const int decoded =
+        EVP_DecodeBlock(value, (const unsigned char *)base64, (int)(n < most ? n : most));
 
-    ret->paused = true;
-    if (decoded > 0) {
-        char clean[sizeof(ret->why)];
-        const struct view given = {(const char *)value,
-                                   strnlen((const char *)value, (size_t)decoded)};
-
-        snprintf(ret->why, sizeof(ret->why), "%.*s",
-                 VIEW_ARG(utf8_clean(given, clean, sizeof(clean))));
-        for (char *p = ret->why; *p != '\0'; p++)
-            *p = (unsigned char)*p < ' ' ? ' ' : *p;
-    }
-    if (rfc3339_parse(view_of(json_string_value(json_object_get(message, "time"))), &seconds,
-                      &nanos))
-        ret->since_us = seconds * 1000000 + nanos / 1000;
+    if (decoded <= 0)
+        return;
+    const struct view given = {(const char *)value, strnlen((const char *)value, (size_t)decoded)};
+    snprintf(out, size, "%.*s",
+             VIEW_ARG(utf8_clean(given, clean, size < sizeof(clean) ? size : sizeof(clean))));
+    for (char *p = out; *p != '\0'; p++)
+        *p = (unsigned char)*p < ' ' ? ' ' : *p;
 }
 
-int control_pause_of(struct bus *bus, const char *durable, struct pause_state *ret, struct err *err)
+int control_read(struct bus *bus, const char *key, struct control_value *ret, struct err *err)
 {
-    char body[160];
+    char body[320];
     struct err e = ERR_INIT;
     json_t *reply;
+    int64_t seconds = 0;
+    int32_t nanos = 0;
 
-    *ret = (struct pause_state){0};
-    snprintf(body, sizeof(body), "{\"last_by_subj\":\"" CONTROL_PAUSED "%s\"}", durable);
+    *ret = (struct control_value){0};
+    snprintf(body, sizeof(body), "{\"last_by_subj\":\"" CONTROL_KEYS "%s\"}", key);
     if (bus_js_api(bus, "$JS.API.STREAM.MSG.GET." CONTROL_STREAM, view_of(body), &reply, &e) < 0) {
         /* No message found, no such stream. */
         if (strcmp(e.code, "nats-10037") == 0 || strcmp(e.code, "nats-10059") == 0)
@@ -70,11 +63,50 @@ int control_pause_of(struct bus *bus, const char *durable, struct pause_state *r
         return -1;
     }
     const json_t *message = json_object_get(reply, "message");
-    /* A deleted key is an empty message with the header KV-Operation; a value has no headers. */
-    if (json_string_length(json_object_get(message, "hdrs")) == 0 ||
-        json_string_length(json_object_get(message, "data")) > 0)
-        read_value(message, ret);
+    const char *data = json_string_value(json_object_get(message, "data"));
+    const json_t *headers = json_object_get(message, "hdrs");
+    ret->sequence = (uint64_t)json_integer_value(json_object_get(message, "seq"));
+    /* A deleted key is an empty message with the header KV-Operation. */
+    ret->found = json_string_length(headers) == 0 || (data != NULL && data[0] != '\0');
+    if (data != NULL)
+        read_text(data, ret->text, sizeof(ret->text));
+    if (rfc3339_parse(view_of(json_string_value(json_object_get(message, "time"))), &seconds,
+                      &nanos))
+        ret->since_us = seconds * 1000000 + nanos / 1000;
     json_decref(reply);
+    return 0;
+}
+
+int control_write(struct bus *bus, const char *key, const char *text, uint64_t *sequence,
+                  struct err *err)
+{
+    char subject[256], expected[24];
+    const struct bus_header headers[] = {{"Nats-Expected-Stream", CONTROL_STREAM},
+                                         {"Nats-Expected-Last-Subject-Sequence", expected}};
+    const struct bus_message message = {.subject = subject,
+                                        .payload = bytes_of(view_of(text)),
+                                        .headers = headers,
+                                        .n_headers = ARRAY_LEN(headers)};
+    struct bus_ack ack;
+
+    snprintf(subject, sizeof(subject), CONTROL_KEYS "%s", key);
+    snprintf(expected, sizeof(expected), "%llu", (unsigned long long)*sequence);
+    if (bus_publish(bus, &message, &ack, err) < 0)
+        return -1;
+    *sequence = ack.sequence;
+    return 0;
+}
+
+int control_pause_of(struct bus *bus, const char *durable, struct pause_state *ret, struct err *err)
+{
+    char key[160];
+    struct control_value value;
+
+    snprintf(key, sizeof(key), "paused.%s", durable);
+    if (control_read(bus, key, &value, err) < 0)
+        return -1;
+    *ret = (struct pause_state){.paused = value.found, .since_us = value.since_us};
+    snprintf(ret->why, sizeof(ret->why), "%s", value.text);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* What people have switched off: consumers that are paused.
+/* The bucket echora_control: what people have switched off, and passes that workers share.
  *
  * A key of the key-value bucket echora_control that exists pauses its consumer: "paused.<durable>",
  * with the reason as its value. A bucket because nats-server before 2.11 knows no paused consumers;
@@ -10,7 +10,22 @@
 #include "events/bus.h"
 
 #define CONTROL_STREAM "KV_echora_control"
-#define CONTROL_PAUSED "$KV.echora_control.paused." /* and the durable */
+#define CONTROL_KEYS "$KV.echora_control."
+#define CONTROL_PAUSED CONTROL_KEYS "paused." /* and the durable */
+
+/* The value of a key as text, cut to what fits; of a deleted one only its sequence. */
+struct control_value {
+    bool found;
+    uint64_t sequence; /* of what the bucket holds for the key; 0 = nothing */
+    int64_t since_us;  /* wall clock of the server */
+    char text[200];
+};
+MUST_CHECK int control_read(struct bus *bus, const char *key, struct control_value *ret,
+                            struct err *err);
+/* Writes a key if it still stands at *sequence, which becomes the new one. Code nats-10071 when it
+ * does not. */
+MUST_CHECK int control_write(struct bus *bus, const char *key, const char *text, uint64_t *sequence,
+                             struct err *err);
 
 struct pause_state {
     bool paused;

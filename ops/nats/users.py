@@ -69,7 +69,7 @@ USERS = {
     },
     "qdrant": {
         "publish": (*dead_letters(QDRANT_DURABLES), *CATALOG_READ, "catalog.revisions.list",
-                    "catalog.outbox.enqueue"),
+                    "catalog.outbox.enqueue", "$KV.echora_control.repair.>"),
         "serves": ("catalog.reconcile",),
         "consumers": [("ANIME_SYNC", d) for d in QDRANT_DURABLES],
         "info": ("ANIME_SYNC", "ANIME_DLQ"),

@@ -64,7 +64,8 @@ PUBLISH = {
     "relay": SYNC | {"_INBOX_relay.a", "anime.updated", "notification.episode.aired", "notification.x", "audit.catalog", "$JS.API.INFO"}
     | stream_info({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"})
     | get({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}),
-    "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO"}
+    "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO",
+                           "$KV.echora_control.repair.anime_database_v1"}
     | pull("ANIME_SYNC", QDRANT) | stream_info({"ANIME_SYNC", "ANIME_DLQ"}),
     "adapter": {f"anime.dlq.parked.{d}" for d in ("adapter-risk", "adapter-review", "adapter-dlq")}
     | {"$JS.API.INFO"} | pull("ANIME_EVENTS", {"adapter-risk"}) | pull("ANIME_DLQ", {"adapter-dlq"})

@@ -32,6 +32,9 @@ const char *embedder_model(const struct embedder *e);
 /* 0: this provider makes no dense vectors. */
 size_t embedder_dimension(const struct embedder *e);
 
+/* Whether a text would be embedded now; asks the provider, unless it failed a moment ago. */
+bool embedder_answers(struct embedder *e);
+
 /* vectors: n * dimension floats. done[i] tells which were made; -1 when one is missing, with the
  * reason. ERR_UNAVAILABLE (the provider is out) or ERR_REJECT (it refuses the text or answers
  * nonsense). */

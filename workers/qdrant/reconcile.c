@@ -3,10 +3,12 @@
 #include "workers/qdrant/reconcile.h"
 
 #include <stdlib.h>
+#include <time.h>
 
+#include "events/base/clock.h"
 #include "events/base/fault.h"
 
-enum { PAGE = 1000, BODY_MAX = 8 << 10, CONFIRM_MAX = SOURCE_IDS_MAX };
+enum { PAGE = 1000, BODY_MAX = 8 << 10, CONFIRM_MAX = SOURCE_IDS_MAX, PACE_SLICE_MS = 50 };
 
 struct mark {
     struct uuid id;
@@ -40,9 +42,20 @@ struct merging {
     struct drift *drift;
     struct index_side index;
     struct catalogue_side catalogue;
+    int64_t looked_at, enqueued, began_ms; /* the latter two for the pace */
     struct uuid suspects[CONFIRM_MAX];
     size_t n_suspects;
 };
+
+void drift_add(struct drift *to, const struct drift *drift)
+{
+    to->compared += drift->compared;
+    to->missing += drift->missing;
+    to->stale += drift->stale;
+    to->surplus += drift->surplus;
+    to->pending += drift->pending;
+    to->enqueued += drift->enqueued;
+}
 
 enum drift_kind drift_of(bool known, int64_t rev, bool deleted, const struct stored *have)
 {
@@ -217,14 +230,40 @@ static bool is_own(const CatalogEntry *entry)
            strcasecmp(entry->canonical_id, entry->id) == 0;
 }
 
+static int check_stopping(const struct merging *m, struct err *err)
+{
+    if (m->r->stopping && m->r->stopping(m->r->stopping_ctx))
+        return err_set(err, ERR_UNAVAILABLE, "stopping", "reconcile", "the worker is stopping");
+    return 0;
+}
+
+/* Until what was enqueued is within the rate. */
+static int keep_pace(const struct merging *m, struct err *err)
+{
+    const int64_t due = m->began_ms + (m->r->rate > 0 ? m->enqueued * 1000 / m->r->rate : 0);
+    for (int64_t left = due - mono_ms(); left > 0; left = due - mono_ms()) {
+        const int64_t slice = left < PACE_SLICE_MS ? left : PACE_SLICE_MS;
+        nanosleep(&(struct timespec){.tv_nsec = slice * 1000000}, NULL);
+        if (check_stopping(m, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int enqueue(struct merging *m, const struct uuid ids[], size_t n, struct err *err)
 {
-    int64_t rows = 0;
-    if (n == 0 || !m->repair)
-        return 0;
-    if (source_enqueue(&m->r->source, m->kind, ids, n, m->r->arena, &rows, err) < 0)
-        return -1;
-    m->drift->enqueued += rows;
+    const int64_t rate = m->r->rate;
+    for (size_t at = 0; at < n && m->repair;) {
+        const size_t part = rate > 0 && (size_t)rate < n - at ? (size_t)rate : n - at;
+        int64_t rows = 0;
+        if (source_enqueue(&m->r->source, m->kind, ids + at, part, m->r->arena, &rows, err) < 0)
+            return -1;
+        m->drift->enqueued += rows;
+        m->enqueued += (int64_t)part;
+        at += part;
+        if (keep_pace(m, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -273,11 +312,25 @@ static int suspect(struct merging *m, struct uuid id, struct err *err)
 
 /* --- the merge --- */
 
+/* Both sides have been loaded up to here. */
+static struct uuid next_id(const struct merging *m)
+{
+    const struct index_side *index = &m->index;
+    const struct catalogue_side *catalogue = &m->catalogue;
+    if (catalogue->at == catalogue->n)
+        return index->marks[index->at].id;
+    if (index->at == index->n)
+        return catalogue->rows[catalogue->at].id;
+    struct uuid a = catalogue->rows[catalogue->at].id, b = index->marks[index->at].id;
+    return uuid_cmp(a, b) <= 0 ? a : b;
+}
+
 static int merge_step(struct merging *m, struct err *err)
 {
     static const struct stored absent = {0};
     struct index_side *index = &m->index;
     struct catalogue_side *catalogue = &m->catalogue;
+    m->looked_at++;
     bool has_row = catalogue->at < catalogue->n, has_mark = index->at < index->n;
     int order = !has_row ? 1
                 : !has_mark
@@ -306,15 +359,17 @@ static int merge(struct merging *m, struct err *err)
             continue;
         }
         if (m->catalogue.at == m->catalogue.n && !m->catalogue.last) {
-            if (m->r->stopping && m->r->stopping(m->r->stopping_ctx))
-                return err_set(err, ERR_UNAVAILABLE, "stopping", "reconcile",
-                               "the worker is stopping");
-            if (load_catalogue(m, err) < 0)
+            if (check_stopping(m, err) < 0 || load_catalogue(m, err) < 0)
                 return -1;
             continue;
         }
         if (m->index.at == m->index.n && m->catalogue.at == m->catalogue.n)
             return confirm(m, err);
+        if (m->range->limit > 0 && m->looked_at == m->range->limit) {
+            m->drift->more = true;
+            m->drift->next = next_id(m);
+            return confirm(m, err);
+        }
         if (merge_step(m, err) < 0)
             return -1;
     }
@@ -331,6 +386,8 @@ int reconcile_kind(const struct reconcile *r, enum doc_kind kind, const struct i
     m->range = range;
     m->repair = repair;
     m->drift = drift;
+    m->began_ms = mono_ms();
+    drift->more = false;
     int rc = merge(m, err);
     free(m);
     return rc;

@@ -6,6 +6,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
+#include <stdatomic.h>
+
 #include "workers/qdrant/embed.h"
 #include "workers/qdrant/items.h"
 #include "workers/qdrant/source.h"
@@ -16,7 +18,8 @@ struct sync {
     struct qdrant *qdrant;
     struct embedder *embedder;
     struct writer *writer;
-    size_t step; /* most entities at once */
+    size_t step;       /* most entities at once */
+    atomic_bool *owed; /* set when a point is written without the vector that it should have */
     /* private */
     struct arena *arena;
     struct items items;
