@@ -10,6 +10,7 @@
 #include "ops/cli/chain.h"
 #include "ops/cli/fleet.h"
 #include "ops/cli/output.h"
+#include "ops/cli/pause.h"
 #include "ops/cli/text.h"
 #include "ops/cli/verbs.h"
 
@@ -144,6 +145,27 @@ static void answer(const struct cli *cli, const struct chosen *c, const char *st
         json_decref(doc);
     }
     json_decref(names);
+}
+
+int pause_worker(struct cli *cli, const char *worker, const char *reason, int64_t wait_limit_ms,
+                 struct err *err)
+{
+    struct chosen c = {.n = 0};
+    uint64_t in_hand;
+    struct bus *bus;
+    bool quiet;
+
+    if (choose_one(&c, worker, err) < 0 || cli_bus(cli, &bus, err) < 0)
+        return -1;
+    const char *value = arena_printf(cli->arena, "%s: %s", login_name(), reason);
+    for (size_t i = 0; i < c.n; i++)
+        if (put(bus, c.list[i].spec->durable, value, err) < 0)
+            return -1;
+    if (wait_until_quiet(cli, &c, wait_limit_ms, &quiet, &in_hand, err) < 0)
+        return -1;
+    return quiet
+               ? 0
+               : err_set(err, ERR_RETRY, "timeout", "pause", "consumers of %s still fetch", worker);
 }
 
 static int run_pause(struct cli *cli, struct err *err)

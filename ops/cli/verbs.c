@@ -15,6 +15,7 @@ const struct verb *const cli_verbs[] = {
     &verb_pause,
     &verb_resume,
     &verb_reconcile,
+    &verb_reindex,
     &verb_streams_plan,
     &verb_streams_apply,
     &verb_streams_check,

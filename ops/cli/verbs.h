@@ -19,6 +19,7 @@ extern const struct verb verb_reference_codes;
 extern const struct verb verb_reference_metrics;
 extern const struct verb verb_reference_options;
 extern const struct verb verb_reference_subjects;
+extern const struct verb verb_reindex;
 extern const struct verb verb_restore;
 extern const struct verb verb_resume;
 extern const struct verb verb_search;

@@ -46,6 +46,7 @@ MANAGE = ("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.
 VIEWER = ("dlq.list", "dlq.show", "dlq.status", "contracts.validate", *CATALOG_READ)
 OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
             "catalog.review.list", "catalog.review.get", "catalog.review.decide", "catalog.reconcile",
+            "catalog.revisions.list",
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {

@@ -7,6 +7,7 @@ import socket
 import re
 
 import pytest
+from harness.process import eventually
 
 EVENTS = {"anime.enriched", "anime.updated", "anime.episode.aired", "character.updated", "episode.updated"}
 SYNC = {"anime.created", "anime.synced", "anime.deleted", "character.synced", "episode.synced"}
@@ -54,7 +55,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 VIEW = READ | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
-                           "catalog.review.decide", "catalog.reconcile", PAUSED}
+                           "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list", PAUSED}
 
 PUBLISH = {
     "ingestion": {"anime.enriched"},
@@ -198,5 +199,5 @@ def test_a_worker_pulls_and_acks_through_these_permissions(nats):
     message = worker.take(inbox)
     assert message.data == b"one"
     worker.send(message.reply, b"+ACK")
-    assert admin.consumer("ANIME_EVENTS", "catalog-enriched").num_ack_pending == 0
+    eventually(lambda: admin.consumer("ANIME_EVENTS", "catalog-enriched").num_ack_pending == 0, 5, "acked")
     assert not worker.errors

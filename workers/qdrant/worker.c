@@ -18,10 +18,9 @@ enum {
 
 struct settings {
     const char *url, *key, *collection, *alias;
-    const char *provider, *embed_api, *embed_url, *embed_model, *embed_key;
     int64_t timeout_ms, step;
     int64_t repair_interval_ms, repair_rate;
-    int64_t embed_dimension, embed_batch, embed_timeout_ms;
+    struct embed_options embed;
 };
 
 #define AT(member) offsetof(struct settings, member)
@@ -84,62 +83,7 @@ static const struct option option_rows[] = {
      .max = 100000,
      .placeholder = "N",
      .help = "Things a second that such a repair looks at, and that a request enqueues at most."},
-    {.name = "embed-provider",
-     .kind = OPT_ENUM,
-     .offset = AT(provider),
-     .default_text = "hash",
-     .choices = "none|hash|http",
-     .placeholder = "NAME",
-     .help = "Who makes dense vectors: nobody (BM25 alone), feature hashing, or a service."},
-    {.name = "embed-api",
-     .kind = OPT_ENUM,
-     .offset = AT(embed_api),
-     .default_text = "openai",
-     .choices = "openai|tei|ollama",
-     .placeholder = "NAME",
-     .help = "What the embedding service speaks."},
-    {.name = "embed-url",
-     .kind = OPT_STRING,
-     .offset = AT(embed_url),
-     .default_text = "",
-     .placeholder = "URL",
-     .help = "The embedding service's address, without the path of the call."},
-    {.name = "embed-model",
-     .kind = OPT_STRING,
-     .offset = AT(embed_model),
-     .default_text = "bge-m3",
-     .placeholder = "NAME",
-     .help = "Model to ask for; a collection holds the vectors of one model only."},
-    {.name = "embed-key-file",
-     .kind = OPT_SECRET_FILE,
-     .offset = AT(embed_key),
-     .default_text = "",
-     .placeholder = "FILE",
-     .help = "File that holds the embedding service's bearer token."},
-    {.name = "embed-dimension",
-     .kind = OPT_INT,
-     .offset = AT(embed_dimension),
-     .default_text = "1024",
-     .min = 1,
-     .max = EMBED_DIMENSION_MAX,
-     .placeholder = "N",
-     .help = "Dimension of the service's vectors; others are refused."},
-    {.name = "embed-batch",
-     .kind = OPT_INT,
-     .offset = AT(embed_batch),
-     .default_text = "32",
-     .min = 1,
-     .max = 256,
-     .placeholder = "N",
-     .help = "Texts in one call of the embedding service."},
-    {.name = "embed-timeout",
-     .kind = OPT_DURATION,
-     .offset = AT(embed_timeout_ms),
-     .default_text = "10s",
-     .min = 100,
-     .max = 60000,
-     .placeholder = "DURATION",
-     .help = "How long one call of the embedding service may take."},
+    EMBED_OPTION_ROWS(struct settings, embed),
 };
 #undef AT
 
@@ -173,19 +117,11 @@ static int open_parts(struct context *c, const struct settings *o, struct err *e
 {
     struct qdrant_options options = {
         .url = o->url, .api_key = o->key, .collection = o->collection, .timeout_ms = o->timeout_ms};
-    const struct embed_options embed = {.provider = o->provider,
-                                        .api = o->embed_api,
-                                        .url = o->embed_url,
-                                        .model = o->embed_model,
-                                        .key = o->embed_key,
-                                        .dimension = o->embed_dimension,
-                                        .batch = o->embed_batch,
-                                        .timeout_ms = o->embed_timeout_ms};
     if (qdrant_open(&c->sync.qdrant, &options, err) < 0)
         return -1;
     options.limit_ms = PROBE_MS;
     if (qdrant_open(&c->probe, &options, err) < 0 ||
-        embedder_open(&c->sync.embedder, &embed, err) < 0)
+        embedder_open(&c->sync.embedder, &o->embed, err) < 0)
         return -1;
     c->arena = arena_new(ARENA_MAX);
     if (!c->arena)
