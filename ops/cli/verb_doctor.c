@@ -7,6 +7,7 @@
 #include "events/base/clock.h"
 #include "events/control.h"
 #include "ops/cli/chain.h"
+#include "ops/cli/epochs.h"
 #include "ops/cli/fleet.h"
 #include "ops/cli/jetstream.h"
 #include "ops/cli/migrations.h"
@@ -216,6 +217,20 @@ static void check_pg(struct doctor *d)
     }
 }
 
+/* Both servers are needed; what can't be reached has been told. */
+static void check_epochs(struct doctor *d)
+{
+    struct err err = ERR_INIT;
+    struct epochs e;
+
+    if (!*d->cli->config.pg_url || d->unreachable || epochs_look(d->cli, &e, &err) < 0)
+        return;
+    say(d, "epochs", e.wrong ? BAD : GOOD,
+        "ops/runbooks/relay-refused.md; don't start the relay before",
+        "%u streams of the relay%s%s", e.streams,
+        e.wrong ? ": " : " and this database belong together", e.text);
+}
+
 static void check_qdrant(struct doctor *d)
 {
     struct err err = ERR_INIT;
@@ -275,6 +290,7 @@ static int run(struct cli *cli, struct err *err)
     (void)err;
     check_nats(&d);
     check_pg(&d);
+    check_epochs(&d);
     check_qdrant(&d);
     check_workers(&d, o->workers);
     if (cli->config.json)
