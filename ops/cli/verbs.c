@@ -26,5 +26,7 @@ const struct verb *const cli_verbs[] = {
     &verb_reference_metrics,
     &verb_reference_codes,
     &verb_reference_subjects,
+    &verb_reference_man,
+    &verb_reference_completion,
     NULL,
 };

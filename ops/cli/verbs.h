@@ -16,6 +16,8 @@ extern const struct verb verb_pause;
 extern const struct verb verb_publish;
 extern const struct verb verb_reconcile;
 extern const struct verb verb_reference_codes;
+extern const struct verb verb_reference_completion;
+extern const struct verb verb_reference_man;
 extern const struct verb verb_reference_metrics;
 extern const struct verb verb_reference_options;
 extern const struct verb verb_reference_subjects;
