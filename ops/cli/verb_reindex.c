@@ -112,7 +112,7 @@ static int catch_up(struct filling *f, size_t *ret_refused, struct err *err)
 
     if (pause_worker(f->cli, WORKER, reason, PAUSE_LIMIT_MS, err) < 0)
         return -1;
-    if (pass(f, "caught up", &written, ret_refused, err) < 0)
+    if (!FAULT("catch-up-omitted") && pass(f, "caught up", &written, ret_refused, err) < 0)
         return -1;
     if (atomic_load(&f->owed))
         return err_set_dep(err, ERR_UNAVAILABLE, DEP_EMBEDDING, "http-connect", "reindex",

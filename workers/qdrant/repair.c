@@ -163,7 +163,7 @@ static int look(struct repair *r, struct err *err)
         write_pass(r);
         r->mine = false;
     } else if (!p->done) {
-        if (now_us - p->written_us > SILENT_MS * 1000)
+        if (now_us - p->written_us > SILENT_MS * 1000 || FAULT("repair-unshared"))
             start(r, false, "taken up");
     } else if (vectors) {
         start(r, true, "vectors are owed");
