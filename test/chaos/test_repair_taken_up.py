@@ -9,11 +9,13 @@ from harness.settings import LONG
 
 def run_taken_up(db, streams, qdrant, spawn, echora):
     chain = Chain(db, streams, qdrant, spawn, echora)
-    first = spawn("qdrant", argv=["--repair-interval=3s", "--repair-rate=10"], env={"PLANTED_KILL": "repair-page:2"})
+    spawn("qdrant")
     chain.publish(*[anime(i) for i in range(40)])
     chain.quiet()
     qdrant.call("POST", "/collections/anime_database/points/delete?wait=true",
                 {"points": [ident(1, i) for i in range(40)]})
+    first = spawn("qdrant", argv=["--repair-interval=3s", "--repair-rate=10"], env={"PLANTED_KILL": "repair-page:2"},
+                  wait=False)
     assert first.wait(30) == -signal.SIGKILL
     second = spawn("qdrant", argv=["--repair-interval=1h"])  # for itself it would begin none
     eventually(lambda: len(chain.living()) == 40, 90, "the rest is repaired")
