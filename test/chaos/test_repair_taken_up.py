@@ -9,9 +9,10 @@ from harness.settings import LONG
 
 def run_taken_up(db, streams, qdrant, spawn, echora):
     chain = Chain(db, streams, qdrant, spawn, echora)
-    spawn("qdrant")
+    before = spawn("qdrant")
     chain.publish(*[anime(i) for i in range(40)])
     chain.quiet()
+    before.stop()
     qdrant.call("POST", "/collections/anime_database/points/delete?wait=true",
                 {"points": [ident(1, i) for i in range(40)]})
     first = spawn("qdrant", argv=["--repair-interval=3s", "--repair-rate=10"], env={"PLANTED_KILL": "repair-page:2"},
