@@ -67,6 +67,10 @@ static const struct metric_def dlq_failures_def = {
     "echora_dlq_publish_failures_total", METRIC_COUNTER,
     "Dead letters that could not be stored; their events are held.", "stream,consumer", NULL};
 
+static const struct metric_def paused_def = {"echora_consumer_paused", METRIC_GAUGE,
+                                             "1 while a person has paused the consumer.",
+                                             "stream,consumer", NULL};
+
 static void make_metrics(struct binding *b)
 {
     static const char *const outcomes[] = {
@@ -95,6 +99,7 @@ static void make_metrics(struct binding *b)
     m->pull_trouble = metric_series(&trouble_def, labels);
     m->last_success = metric_series(&success_def, labels);
     m->dead_letter_failures = metric_series(&dlq_failures_def, labels);
+    m->paused = metric_series(&paused_def, labels);
 }
 
 void binding_init(struct binding *b, const struct consumer_spec *spec,
@@ -189,5 +194,5 @@ int binding_check(struct runtime *rt, struct binding *b, struct err *err)
         return with_mend(err);
     const int result = check_config(rt, b, json_object_get(info, "config"), err);
     json_decref(info);
-    return result;
+    return result < 0 ? result : control_look(rt, b, err);
 }

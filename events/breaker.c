@@ -3,8 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "events/breaker.h"
 
-#include <stdio.h>
-
 #define FIRST_PAUSE_MS 250
 #define LONGEST_PAUSE_MS 5000
 
@@ -35,7 +33,7 @@ void breaker_trip(struct breaker *b, int64_t now_ms, const struct err *cause)
     }
     b->failures = 0;
     b->opened_ms = now_ms;
-    snprintf(b->cause, sizeof b->cause, "%s: %s", cause->code, cause->op);
+    b->cause = *cause;
     open_until_next_probe(b, now_ms);
 }
 
@@ -61,7 +59,7 @@ void breaker_probed(struct breaker *b, int64_t now_ms, bool good)
     if (good) {
         b->state = BREAKER_CLOSED;
         b->failures = 0;
-        b->cause[0] = '\0';
+        b->cause = ERR_INIT;
         return;
     }
     if (b->failures < UINT32_MAX) {

@@ -17,7 +17,7 @@ struct breaker {
     unsigned failures; /* failed probes since it opened */
     int64_t opened_ms; /* monotonic */
     int64_t next_probe_ms;
-    char cause[96]; /* code and op of what opened it */
+    struct err cause; /* what opened it; class ERR_NONE while it is closed */
     struct prng prng;
 };
 

@@ -28,11 +28,18 @@ struct condition {
     char reason[REASON_MAX];
 };
 
+struct known_outage {
+    struct outage outage; /* cause == NULL: none */
+    struct err cause;
+};
+
 struct health {
     struct MHD_Daemon *daemon; /* NULL = no listener */
     pthread_mutex_t lock;
     struct condition dependencies[DEP_MAX];
     struct condition serving;
+    struct known_outage outages[DEP_MAX];
+    const char *paused[HEALTH_PAUSED_MAX]; /* NULL = a free place */
     int64_t started_ms;
     _Atomic int64_t beats_ms[HEALTH_LOOPS_MAX]; /* last beat of each loop; 0 = none yet */
 };
@@ -51,6 +58,29 @@ static void put_missing(struct buf *out, const char *name, const struct conditio
     *first = false;
 }
 
+static void put_outage(struct buf *out, const char *name, const struct known_outage *o, bool *first)
+{
+    char clean[sizeof o->cause.text], since[RFC3339_MAX];
+    const int64_t now = wall_us(), pause = o->outage.next_probe_ms - mono_ms();
+    if (!o->outage.cause) {
+        return;
+    }
+    rfc3339_format(o->outage.since_us / 1000000, 0, since);
+    buf_printf(out, "%s{\"dependency\":\"%s\",\"since\":\"%s\",\"for_ms\":", *first ? "" : ",",
+               name, since);
+    buf_put_i64(out, now > o->outage.since_us ? (now - o->outage.since_us) / 1000 : 0);
+    buf_puts(out, ",\"code\":");
+    buf_put_json_string(out, view_of(o->cause.code));
+    buf_puts(out, ",\"op\":");
+    buf_put_json_string(out, utf8_clean(view_of(o->cause.op), clean, sizeof clean));
+    buf_puts(out, ",\"reason\":");
+    buf_put_json_string(out, utf8_clean(view_of(o->cause.text), clean, sizeof clean));
+    buf_printf(out, ",\"failed_probes\":%u,\"next_probe_ms\":", o->outage.failed_probes);
+    buf_put_i64(out, pause > 0 ? pause : 0);
+    buf_putc(out, '}');
+    *first = false;
+}
+
 /* Under the lock. */
 static bool is_ready(const struct health *h)
 {
@@ -61,7 +91,20 @@ static bool is_ready(const struct health *h)
     return ready;
 }
 
-/* {"ready":false,"missing":[{"name":"postgres","reason":"..."}]} */
+static void put_paused(const struct health *h, struct buf *out)
+{
+    bool first = true;
+    for (size_t i = 0; i < HEALTH_PAUSED_MAX; i++) {
+        if (h->paused[i]) {
+            buf_puts(out, first ? "" : ",");
+            buf_put_json_string(out, view_of(h->paused[i]));
+            first = false;
+        }
+    }
+}
+
+/* {"ready":false,"missing":[{"name":"postgres","reason":"..."}],"outages":[{"dependency":...}],
+ * "paused":["..."]} */
 static unsigned put_ready(struct health *h, struct buf *out)
 {
     bool first = true;
@@ -72,6 +115,13 @@ static unsigned put_ready(struct health *h, struct buf *out)
         put_missing(out, dependency_name((enum dependency)d), &h->dependencies[d], &first);
     }
     put_missing(out, "serving", &h->serving, &first);
+    buf_puts(out, "],\"outages\":[");
+    first = true;
+    for (int d = 0; d < DEP_MAX; d++) {
+        put_outage(out, dependency_name((enum dependency)d), &h->outages[d], &first);
+    }
+    buf_puts(out, "],\"paused\":[");
+    put_paused(h, out);
     pthread_mutex_unlock(&h->lock);
     buf_puts(out, "]}\n");
     return ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
@@ -287,10 +337,45 @@ void health_set_dependency(struct health *h, enum dependency dep, bool ready, co
     }
 }
 
+void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage)
+{
+    if ((unsigned)dep >= DEP_MAX) {
+        return;
+    }
+    struct known_outage *o = &h->outages[dep];
+    pthread_mutex_lock(&h->lock);
+    *o = (struct known_outage){0};
+    if (outage) {
+        o->cause = *outage->cause;
+        o->outage = *outage;
+        o->outage.cause = &o->cause;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
 void health_set_serving(struct health *h, bool serving, const char *reason)
 {
     pthread_mutex_lock(&h->lock);
     set_condition(&h->serving, serving, reason);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void health_set_paused(struct health *h, const char *consumer, bool paused)
+{
+    const char **place = NULL;
+    pthread_mutex_lock(&h->lock);
+    for (size_t i = 0; i < HEALTH_PAUSED_MAX; i++) {
+        if (h->paused[i] && strcmp(h->paused[i], consumer) == 0) {
+            place = &h->paused[i];
+            break;
+        }
+        if (!h->paused[i] && !place) {
+            place = &h->paused[i];
+        }
+    }
+    if (place) {
+        *place = paused ? consumer : NULL;
+    }
     pthread_mutex_unlock(&h->lock);
 }
 

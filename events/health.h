@@ -1,8 +1,8 @@
 /* /livez, /readyz and /metrics on loopback, by libmicrohttpd, one internal thread.
  *
  * livez: every loop made progress within 60 s (no dependency). readyz: 200 only when every
- * dependency that the worker needs answers now and every lane runs; the body names what is missing.
- */
+ * dependency that the worker needs answers now and every lane runs; the body names what is missing,
+ * and each outage: what opened the breaker, since when, when it is probed next. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -16,7 +16,20 @@ struct health *health_stop(struct health *h);
 unsigned health_port(const struct health *h);
 /* Thread-safe. reason is copied; NULL = ready. */
 void health_set_dependency(struct health *h, enum dependency dep, bool ready, const char *reason);
+/* An open circuit breaker. */
+struct outage {
+    const struct err *cause; /* what opened it */
+    int64_t since_us;        /* wall clock */
+    int64_t next_probe_ms;   /* monotonic; in the past: under way */
+    unsigned failed_probes;
+};
+/* Thread-safe. Copied; NULL = it is over. */
+void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage);
 void health_set_serving(struct health *h, bool serving, const char *reason);
+/* A person has paused this consumer: told by readyz, which is ready all the same. The name must
+ * stay valid; more than HEALTH_PAUSED_MAX are not told. */
+#define HEALTH_PAUSED_MAX 32
+void health_set_paused(struct health *h, const char *consumer, bool paused);
 /* loop makes progress; below HEALTH_LOOPS_MAX, more are not watched. A loop that has beaten once
  * must go on (60 s) for the process to be live. */
 #define HEALTH_LOOPS_MAX 128

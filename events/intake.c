@@ -239,6 +239,11 @@ void intake_review(struct intake *in, int64_t now_ms)
     pthread_mutex_unlock(&in->lane->mutex);
 }
 
+static bool is_paused(const struct source *s)
+{
+    return atomic_load(&s->binding->paused) && !FAULT("pause-ignored");
+}
+
 /* Under the lock: how many to ask for, 0 = none now. Events that pause alone hold up no fetching,
  * until there are too many of them. */
 static unsigned wanted(const struct source *s, int64_t now_ms)
@@ -246,7 +251,7 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
     unsigned ready = 0;
 
     if (s->credit > 0 || now_ms < s->not_before_ms || now_ms < s->handle_after_ms ||
-        s->n_suspects > 0 || s->n >= HELD_BATCHES * s->ramp.max)
+        s->n_suspects > 0 || is_paused(s) || s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
     for (const struct held *h = s->head; h != NULL; h = h->next)
         ready += h->not_before_ms <= now_ms;

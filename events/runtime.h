@@ -1,8 +1,9 @@
 /* The inside of a worker process, shared by the modules of the runtime and by nobody else.
  *
- * Threads: main waits for signals; the watch pings dependencies and works the breakers; progress
- * reports what is in hand; each lane runs the consumer loop (or the worker's own run); the request
- * lane answers. Lanes share the connection, the watch, progress and this struct's constants.
+ * Threads: main waits for signals; the watch pings dependencies and works the breakers; control
+ * looks for consumers that people pause; progress reports what is in hand; each lane runs the
+ * consumer loop (or the worker's own run); the request lane answers. Lanes share the connection,
+ * the watch, progress and this struct's constants.
  *
  * Locks, each for itself and never nested but as said: lane.mutex (what nats.c's callback hands
  * over, and waking), watch's and progress' own. alone: batches hold it shared, an event delivered
@@ -19,6 +20,7 @@
 #include "events/progress.h"
 #include "events/worker.h"
 
+struct control;
 struct watch;
 struct runtime;
 
@@ -41,6 +43,7 @@ struct consumer_metrics {
     struct metric *redelivered, *batch_seconds, *batch_events, *age_seconds;
     struct metric *pulls, *pull_trouble, *last_success;
     struct metric *dead_letter_failures;
+    struct metric *paused;
 };
 
 /* A consumer of the table with what the server says of it. One per row, shared by all lanes;
@@ -54,6 +57,7 @@ struct binding {
     _Atomic int64_t ack_wait_ms;      /* the server's */
     _Atomic int64_t stream_created_s; /* Unix seconds; part of a dead letter's identity */
     atomic_ullong done;               /* events done with: what they depend on serves */
+    atomic_bool paused;               /* by a person: nothing is fetched (control.h) */
     struct consumer_metrics metrics;
 };
 
@@ -89,7 +93,8 @@ struct runtime {
     struct health *health;
     struct progress *progress;
     struct watch *watch;
-    struct lane *lanes; /* config->lanes, then the request lane */
+    struct control *control; /* NULL: a worker without consumers */
+    struct lane *lanes;      /* config->lanes, then the request lane */
     size_t n_lanes;
     pthread_rwlock_t alone;
     atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
@@ -121,8 +126,8 @@ void lane_wait_until(struct lane *lane, int64_t until_ms);
 MUST_CHECK int lane_open(struct lane *lane, struct err *err);
 void lane_close(struct lane *lane);
 
-/* Reads stream and consumer from the server into the binding. ERR_FATAL nats-10059, nats-10014 or
- * bad-consumer when the worker can't be served by what is there. */
+/* Reads stream, consumer and whether it is paused from the server into the binding. ERR_FATAL
+ * nats-10059, nats-10014 or bad-consumer when the worker can't be served by what is there. */
 MUST_CHECK int binding_check(struct runtime *rt, struct binding *b, struct err *err);
 void binding_init(struct binding *b, const struct consumer_spec *spec,
                   const struct worker_config *config);
@@ -135,6 +140,11 @@ const char *consumer_stream(const struct consumer_spec *spec);
 /* The loops of the lane threads; they return when stopping, after giving back what they hold. */
 void consumer_run(struct lane *lane);
 void request_run(struct lane *lane);
+
+/* control.c. control_look: whether a person has paused this consumer. */
+MUST_CHECK int control_start(struct runtime *rt, struct err *err);
+void control_stop(struct runtime *rt);
+MUST_CHECK int control_look(struct runtime *rt, struct binding *b, struct err *err);
 
 /* watch.c */
 MUST_CHECK int watch_start(struct runtime *rt, struct err *err);

@@ -29,6 +29,7 @@
  * when it repeats: an error of a handler's own call opens the breaker anyway, and a loaded
  * dependency must not be starved of work for answering pings late. */
 #define LATE_LIMIT 4
+#define REMIND_MS 60000
 
 struct watched {
     bool needed, asked, known, up; /* known: it answered at least once */
@@ -37,7 +38,9 @@ struct watched {
     char stuck_reason[400];
     int64_t next_ms; /* of the next ping while the breaker is closed */
     struct breaker breaker;
-    struct metric *up_metric, *open_metric;
+    int64_t opened_us;   /* wall clock */
+    int64_t reminded_ms; /* the log's last word on an outage */
+    struct metric *up_metric, *open_metric, *opened_metric;
 };
 
 struct watch {
@@ -59,6 +62,12 @@ static const struct metric_def up_def = {"echora_dependency_up", METRIC_GAUGE,
 static const struct metric_def open_def = {"echora_breaker_open", METRIC_GAUGE,
                                            "1 while the circuit breaker stops fetching.",
                                            "dependency", NULL};
+static const struct metric_def opened_def = {
+    "echora_breaker_opened_timestamp_seconds", METRIC_GAUGE,
+    "Since when the circuit breaker stops fetching; 0 while it does not.", "dependency", NULL};
+static const struct metric_def trips_def = {"echora_breaker_trips_total", METRIC_COUNTER,
+                                            "Times that a breaker opened, and for which error.",
+                                            "dependency,code", NULL};
 static const struct metric_def reconnects_def = {"echora_nats_connects_total", METRIC_COUNTER,
                                                  "Connections made to nats-server.", "", NULL};
 
@@ -116,6 +125,41 @@ static int ping(struct watch *w, enum dependency dep, struct err *err)
     }
 }
 
+static void make_metrics(struct watched *d, enum dependency dep)
+{
+    const char *const labels[] = {dependency_name(dep)};
+
+    d->up_metric = metric_series(&up_def, labels);
+    d->open_metric = metric_series(&open_def, labels);
+    d->opened_metric = metric_series(&opened_def, labels);
+}
+
+/* Under the lock. */
+static void trip(struct watched *d, int64_t now, const struct err *cause)
+{
+    breaker_trip(&d->breaker, now, cause);
+    d->opened_us = wall_us();
+    d->reminded_ms = now;
+    metric_add(metric_series(&trips_def,
+                             (const char *[]){dependency_name(d->breaker.dependency), cause->code}),
+               1);
+}
+
+/* Under the lock. */
+static void show_outage(struct watch *w, enum dependency dep)
+{
+    const struct watched *d = &w->deps[dep];
+    const bool open = !breaker_allows(&d->breaker);
+    const struct outage outage = {.cause = &d->breaker.cause,
+                                  .since_us = d->opened_us,
+                                  .next_probe_ms = d->breaker.next_probe_ms,
+                                  .failed_probes = d->breaker.failures};
+
+    metric_set(d->open_metric, open ? 1 : 0);
+    metric_set(d->opened_metric, open ? (double)d->opened_us / 1e6 : 0);
+    health_set_outage(w->rt->health, dep, open ? &outage : NULL);
+}
+
 /* Under the lock. */
 static void show(struct watch *w, enum dependency dep, const char *reason)
 {
@@ -124,7 +168,7 @@ static void show(struct watch *w, enum dependency dep, const char *reason)
     const bool up = answers && d->stuck == 0;
 
     metric_set(d->up_metric, (by_trial(dep) ? up : d->up) ? 1 : 0);
-    metric_set(d->open_metric, breaker_allows(&d->breaker) ? 0 : 1);
+    show_outage(w, dep);
     health_set_dependency(w->rt->health, dep, up, up ? NULL : answers ? d->stuck_reason : reason);
 }
 
@@ -137,7 +181,8 @@ static bool is_late(const struct err *err)
 static void note(struct watch *w, enum dependency dep, bool good, const struct err *err)
 {
     struct watched *d = &w->deps[dep];
-    bool changed, was_open, stops;
+    struct breaker before;
+    bool changed, was_open, stops, remind;
     int64_t open_ms;
 
     pthread_mutex_lock(&w->mutex);
@@ -145,7 +190,8 @@ static void note(struct watch *w, enum dependency dep, bool good, const struct e
     changed = !d->asked || d->up != good;
     d->asked = true;
     was_open = !breaker_allows(&d->breaker);
-    open_ms = now - d->breaker.opened_ms;
+    before = d->breaker;
+    open_ms = now - before.opened_ms;
     d->known = d->known || good;
     d->up = good;
     d->next_ms = now + INTERVAL_MS;
@@ -154,19 +200,28 @@ static void note(struct watch *w, enum dependency dep, bool good, const struct e
     if (was_open)
         breaker_probed(&d->breaker, now, good);
     else if (stops)
-        breaker_trip(&d->breaker, now, err);
+        trip(d, now, err);
+    remind = was_open && !good && now - d->reminded_ms >= REMIND_MS;
+    if (remind)
+        d->reminded_ms = now;
     show(w, dep, err->text);
     pthread_mutex_unlock(&w->mutex);
 
     if (good && (changed || was_open)) {
         if (was_open)
             log_info("dependency answers again, fetching goes on",
-                     LF_STR("dependency", dependency_name(dep)), LF_I64("open_ms", open_ms));
+                     LF_STR("dependency", dependency_name(dep)), LF_STR("code", before.cause.code),
+                     LF_I64("open_ms", open_ms), LF_I64("failed_probes", before.failures));
         runtime_wake(w->rt);
+    } else if (remind) {
+        log_warn("dependency still does not answer", LF_STR("dependency", dependency_name(dep)),
+                 LF_STR("code", err->code), LF_STR("reason", err->text),
+                 LF_STR("opened_by", before.cause.code), LF_I64("open_ms", open_ms),
+                 LF_I64("failed_probes", before.failures + 1));
     } else if (stops) {
         log_warn("dependency does not answer, fetching stops",
                  LF_STR("dependency", dependency_name(dep)), LF_STR("code", err->code),
-                 LF_STR("reason", err->text));
+                 LF_STR("op", err->op), LF_STR("reason", err->text));
     }
 }
 
@@ -261,8 +316,7 @@ int watch_start(struct runtime *rt, struct err *err)
         d->needed = dep == DEP_NATS || (rt->spec->needs & (1u << dep)) != 0;
         if (!d->needed)
             continue;
-        d->up_metric = metric_series(&up_def, (const char *[]){dependency_name(dep)});
-        d->open_metric = metric_series(&open_def, (const char *[]){dependency_name(dep)});
+        make_metrics(d, dep);
         health_set_dependency(rt->health, dep, false, "not yet asked");
     }
     rt->watch = w;
@@ -336,12 +390,10 @@ void watch_trip(struct watch *w, const struct err *cause)
         d->needed = true;
         d->known = true;
         d->up = by_trial(cause->dependency);
-        d->up_metric = metric_series(&up_def, (const char *[]){dependency_name(cause->dependency)});
-        d->open_metric =
-            metric_series(&open_def, (const char *[]){dependency_name(cause->dependency)});
+        make_metrics(d, cause->dependency);
     }
     if (breaker_allows(&d->breaker)) {
-        breaker_trip(&d->breaker, mono_ms(), cause);
+        trip(d, mono_ms(), cause);
         show(w, cause->dependency, cause->text);
         opened = true;
         w->poked = true;

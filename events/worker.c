@@ -203,7 +203,8 @@ static int start(struct runtime *rt, struct err *err)
         return err_set(err, ERR_FATAL, "no-memory", "start", "out of memory");
     for (size_t i = 0; i < spec->n_consumers; i++)
         binding_init(&rt->bindings[i], &spec->consumers[i], rt->config);
-    if (make_lanes(rt, err) < 0 || watch_start(rt, err) < 0)
+    if (make_lanes(rt, err) < 0 || watch_start(rt, err) < 0 ||
+        (spec->n_consumers > 0 && control_start(rt, err) < 0))
         return -1;
     bus_set_hook(rt->bus, on_bus_change, rt);
     for (size_t i = 0; i < rt->n_lanes; i++) {
@@ -280,6 +281,7 @@ static void close_all(struct runtime *rt)
             pthread_join(rt->lanes[i].thread, NULL);
     }
     bus_set_hook(rt->bus, NULL, NULL);
+    control_stop(rt);
     watch_stop(rt);
     for (size_t i = 0; i < rt->n_lanes; i++)
         lane_deinit(&rt->lanes[i]);

@@ -103,7 +103,9 @@ unsigned chain_stream_full(const struct chain_stream *stream);
 MUST_CHECK int chain_stream(struct cli *cli, const char *stream, struct chain_stream *ret,
                             struct err *err);
 struct chain_consumer {
-    uint64_t pending, ack_pending, redelivered, waiting;
+    uint64_t pending, ack_pending, redelivered;
+    uint64_t waiting;   /* requests of workers that the server has not answered in full */
+    uint64_t delivered; /* deliveries so far */
     uint64_t ack_floor; /* stream sequence: everything up to here is settled */
 };
 MUST_CHECK int chain_consumer(struct cli *cli, const char *stream, const char *durable,

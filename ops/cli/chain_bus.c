@@ -166,6 +166,7 @@ int chain_consumer(struct cli *cli, const char *stream, const char *durable,
         .ack_pending = number(reply, "num_ack_pending"),
         .redelivered = number(reply, "num_redelivered"),
         .waiting = number(reply, "num_waiting"),
+        .delivered = number(json_object_get(reply, "delivered"), "consumer_seq"),
         .ack_floor = number(json_object_get(reply, "ack_floor"), "stream_seq"),
     };
     json_decref(reply);

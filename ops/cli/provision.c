@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/provision.h"
 
+#include "events/control.h"
 #include "events/runtime.h"
 
 #define NANOS INT64_C(1000000000)
@@ -36,6 +37,19 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
     return config;
 }
 
+json_t *provision_control(int replicas)
+{
+    return json_pack(
+        "{s:s, s:s, s:[s], s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:i, s:I, s:b, s:b, s:b, "
+        "s:b}",
+        "name", CONTROL_STREAM, "description", "What people have switched off.", "subjects",
+        "$KV.echora_control.>", "retention", "limits", "max_consumers", -1, "max_msgs", -1,
+        "max_bytes", 1 << 20, "max_age", 0, "max_msgs_per_subject", 1, "max_msg_size", 4096,
+        "discard", "new", "storage", "file", "num_replicas", replicas, "duplicate_window",
+        (json_int_t)120 * NANOS, "allow_direct", true, "allow_rollup_hdrs", true, "deny_delete",
+        true, "deny_purge", false);
+}
+
 json_t *provision_consumer(const struct fleet_consumer *c)
 {
     const struct consumer_spec *s = c->spec;
@@ -68,6 +82,15 @@ static bool same(const json_t *have, const json_t *want)
         if (!holds(have, json_array_get(want, i)))
             return false;
     return true;
+}
+
+void provision_keep_raised(const json_t *have, json_t *want)
+{
+    json_t *wanted = json_object_get(want, "max_bytes");
+    const json_int_t bytes = json_integer_value(json_object_get(have, "max_bytes"));
+
+    if (wanted && bytes > json_integer_value(wanted))
+        json_integer_set(wanted, bytes);
 }
 
 unsigned provision_compare(const json_t *have, const json_t *want, provision_difference_fn *report,

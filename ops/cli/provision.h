@@ -12,7 +12,13 @@
 
 /* Caller owns. message_ttl: the server knows allow_msg_ttl (API level 1). */
 json_t *provision_stream(const struct stream_def *def, int replicas, bool message_ttl);
+/* The bucket of events/control.h, as a stream. */
+json_t *provision_control(int replicas);
 json_t *provision_consumer(const struct fleet_consumer *consumer);
+
+/* What an operator may have set by hand and keeps: a max_bytes above the one that is wanted becomes
+ * the wanted one. */
+void provision_keep_raised(const json_t *have, json_t *want);
 
 typedef void provision_difference_fn(void *ctx, const char *field, const json_t *have,
                                      const json_t *want);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/text.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "events/base/clock.h"
 
@@ -40,6 +42,13 @@ void print_json(const json_t *document, bool compact)
 void json_put(json_t *object, const char *name, json_t *value)
 {
     json_object_set_new(object, name, value ? value : json_null());
+}
+
+const char *login_name(void)
+{
+    const struct passwd *user = getpwuid(getuid());
+
+    return user ? user->pw_name : "unknown";
 }
 
 json_t *json_uuid(struct uuid id)

@@ -17,4 +17,6 @@ void time_text(int64_t wall_us, char out[static TIME_TEXT]);
 void print_json(const json_t *document, bool compact);
 /* Takes over `value`; NULL becomes null. */
 void json_put(json_t *object, const char *name, json_t *value);
+/* Who runs the command, for the audit; never NULL. */
+const char *login_name(void);
 json_t *json_uuid(struct uuid id);

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/control.h"
 #include "ops/cli/chain.h"
+#include "ops/cli/epochs.h"
 #include "ops/cli/fleet.h"
 #include "ops/cli/jetstream.h"
 #include "ops/cli/migrations.h"
@@ -80,6 +82,7 @@ static bool check_thing(struct doctor *d, struct bus *bus, const char *info, jso
     json_t *reply = NULL;
     bool there = jetstream_call(d->cli, bus, info, NULL, &reply, &err) == 0;
 
+    provision_keep_raised(json_object_get(reply, "config"), want);
     if (there && provision_compare(json_object_get(reply, "config"), want, NULL, NULL) > 0)
         (*ret_differ)++;
     else if (!there)
@@ -89,11 +92,33 @@ static bool check_thing(struct doctor *d, struct bus *bus, const char *info, jso
     return there;
 }
 
+static void check_paused(struct doctor *d, struct bus *bus, const struct fleet_consumer consumers[],
+                         size_t n)
+{
+    char names[256] = "";
+    unsigned paused = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct err err = ERR_INIT;
+        struct pause_state state;
+        if (control_pause_of(bus, consumers[i].spec->durable, &state, &err) < 0) {
+            unreachable(d, "paused", &err, "who may read what: ops/nats/users.py");
+            return;
+        }
+        size_t used = strlen(names);
+        if (state.paused)
+            (void)snprintf(names + used, sizeof(names) - used, "%s%s", paused++ ? ", " : "",
+                           consumers[i].spec->durable);
+    }
+    say(d, "paused", paused ? DOUBTFUL : GOOD, "echora resume CONSUMER", "%s",
+        paused ? names : "no consumer");
+}
+
 static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
 {
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
-    unsigned there = 0, differ = 0, total = (unsigned)n;
+    unsigned there = 0, differ = 0, total = (unsigned)n + 1;
     struct arena *a = d->cli->arena;
 
     for (const struct stream_def *const *s = registry_streams; *s; s++, total++) {
@@ -102,6 +127,9 @@ static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
         there += check_thing(d, bus, arena_printf(a, "STREAM.INFO.%s", (*s)->name), want,
                              (*s)->name, &differ);
     }
+    json_t *control = provision_control(1);
+    json_object_del(control, "num_replicas");
+    there += check_thing(d, bus, "STREAM.INFO." CONTROL_STREAM, control, CONTROL_STREAM, &differ);
     for (size_t i = 0; i < n; i++)
         there += check_thing(
             d, bus,
@@ -110,6 +138,7 @@ static void check_streams(struct doctor *d, struct bus *bus, int64_t level)
     if (there == total)
         say(d, "streams", differ ? BAD : GOOD, "echora streams plan, then echora streams apply",
             "%u streams and consumers, %u differ from the registry", total, differ);
+    check_paused(d, bus, consumers, n);
 }
 
 static void check_nats(struct doctor *d)
@@ -188,6 +217,20 @@ static void check_pg(struct doctor *d)
     }
 }
 
+/* Both servers are needed; what can't be reached has been told. */
+static void check_epochs(struct doctor *d)
+{
+    struct err err = ERR_INIT;
+    struct epochs e;
+
+    if (!*d->cli->config.pg_url || d->unreachable || epochs_look(d->cli, &e, &err) < 0)
+        return;
+    say(d, "epochs", e.wrong ? BAD : GOOD,
+        "ops/runbooks/relay-refused.md; don't start the relay before",
+        "%u streams of the relay%s%s", e.streams,
+        e.wrong ? ": " : " and this database belong together", e.text);
+}
+
 static void check_qdrant(struct doctor *d)
 {
     struct err err = ERR_INIT;
@@ -247,6 +290,7 @@ static int run(struct cli *cli, struct err *err)
     (void)err;
     check_nats(&d);
     check_pg(&d);
+    check_epochs(&d);
     check_qdrant(&d);
     check_workers(&d, o->workers);
     if (cli->config.json)

@@ -1,11 +1,10 @@
 /* delete and restore: by request to the catalogue, which judges. */
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
-#include <pwd.h>
-#include <unistd.h>
 
 #include "contracts/gen/catalog_requests.pb-c.h"
 #include "events/base/uuid.h"
+#include "ops/cli/text.h"
 #include "ops/cli/verbs.h"
 
 #define CALL_TIMEOUT_MS 30000
@@ -42,9 +41,7 @@ static char *text(const char *s)
 
 static const char *actor_of(const struct existence_options *o)
 {
-    const struct passwd *user = *o->actor ? NULL : getpwuid(getuid());
-
-    return *o->actor ? o->actor : user ? user->pw_name : "unknown";
+    return *o->actor ? o->actor : login_name();
 }
 
 static int check(struct cli *cli, struct bus **ret, struct err *err)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/control.h"
 #include "ops/cli/chain.h"
 #include "ops/cli/fleet.h"
 #include "ops/cli/output.h"
@@ -113,6 +114,26 @@ static void estimate_text(uint64_t before, uint64_t now, int64_t ms, char out[st
         (void)snprintf(out, AGE_TEXT, "%s", now == 0 ? "" : "?");
 }
 
+/* *ret: null, or since when and why. */
+static int show_paused(struct screen *s, const char *durable, json_t **ret, struct err *err)
+{
+    struct pause_state state;
+    char since[TIME_TEXT];
+    struct bus *bus;
+
+    *ret = json_null();
+    if (cli_bus(s->cli, &bus, err) < 0 || control_pause_of(bus, durable, &state, err) < 0)
+        return -1;
+    if (!state.paused)
+        return 0;
+    time_text(state.since_us, since);
+    *ret = json_pack("{s:I, s:s}", "since_us", (json_int_t)state.since_us, "why", state.why);
+    if (plain(s))
+        printf("  %spaused%s since %s, %s\n", paint(s->cli->color, PAINT_YELLOW),
+               paint_end(s->cli->color), since, state.why);
+    return 0;
+}
+
 static int show_consumers(struct screen *s, struct memory *memory, struct err *err)
 {
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
@@ -134,15 +155,19 @@ static int show_consumers(struct screen *s, struct memory *memory, struct err *e
             age_text(age, oldest);
         estimate_text(memory->pending[i], state.pending, passed, drain);
         memory->pending[i] = state.pending;
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I, s:I, s:f}", "name", consumers[i].spec->durable,
-                            "stream", consumers[i].stream, "pending", (json_int_t)state.pending,
-                            "ack_pending", (json_int_t)state.ack_pending, "redelivered",
-                            (json_int_t)state.redelivered, "oldest_seconds", age));
         if (plain(s))
             printf("%-26s %9" PRIu64 " %8" PRIu64 " %12" PRIu64 " %10s %12s\n",
                    consumers[i].spec->durable, state.pending, state.ack_pending, state.redelivered,
                    oldest, drain);
+        json_t *paused;
+        if (show_paused(s, consumers[i].spec->durable, &paused, err) < 0)
+            return -1;
+        json_array_append_new(
+            list,
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:o}", "name", consumers[i].spec->durable,
+                      "stream", consumers[i].stream, "pending", (json_int_t)state.pending,
+                      "ack_pending", (json_int_t)state.ack_pending, "redelivered",
+                      (json_int_t)state.redelivered, "oldest_seconds", age, "paused", paused));
     }
     memory->at_ms = now;
     return 0;
@@ -232,6 +257,30 @@ static int show_index(struct screen *s, struct err *err)
     return 0;
 }
 
+static json_t *show_outages(const struct screen *s, const struct worker_state *w)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < w->n_outages; i++) {
+        const struct worker_outage *o = &w->outages[i];
+        char lasts[AGE_TEXT];
+        age_text((double)o->for_ms / 1000, lasts);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I}",
+                                              "dependency", o->dependency, "code", o->code, "op",
+                                              o->op, "reason", o->reason, "since", o->since,
+                                              "for_ms", (json_int_t)o->for_ms, "failed_probes",
+                                              (json_int_t)o->failed_probes, "next_probe_ms",
+                                              (json_int_t)o->next_probe_ms));
+        if (plain(s))
+            printf("  %soutage%s      %-12s since %s (%s): %s: %s [%s], %" PRId64
+                   " probes failed, next in %.1f s\n",
+                   paint(s->cli->color, PAINT_RED), paint_end(s->cli->color), o->dependency,
+                   o->since, lasts, o->op, o->reason, o->code, o->failed_probes,
+                   (double)o->next_probe_ms / 1000);
+    }
+    return list;
+}
+
 static void show_workers(struct screen *s, const char *workers)
 {
     struct view rest = view_of(workers), one;
@@ -244,10 +293,6 @@ static void show_workers(struct screen *s, const char *workers)
         if (one.n == 0)
             continue;
         worker_ask(s->cli, one, &w);
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:b, s:b, s:s, s:s}", "address", w.address,
-                                        "worker", w.name, "ready", w.ready, "unreachable",
-                                        w.unreachable, "down", w.down, "reason", w.reason));
         if (plain(s))
             printf("%sworker%s        %-12s %s%s%s%s%s%s%s\n", paint(s->cli->color, PAINT_BOLD),
                    paint_end(s->cli->color), *w.name ? w.name : w.address,
@@ -257,6 +302,10 @@ static void show_workers(struct screen *s, const char *workers)
                                    : "not ready",
                    paint_end(s->cli->color), *w.reason ? ": " : "", w.reason,
                    *w.down && !*w.reason ? ", breaker open: " : "", *w.reason ? "" : w.down);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s, s:o}", "address",
+                                              w.address, "worker", w.name, "ready", w.ready,
+                                              "unreachable", w.unreachable, "down", w.down,
+                                              "reason", w.reason, "outages", show_outages(s, &w)));
     }
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include "events/control.h"
 #include "ops/cli/jetstream.h"
 #include "ops/cli/output.h"
 #include "ops/cli/provision.h"
@@ -100,6 +101,7 @@ static int settle(struct context *c, const struct thing *t, struct err *err)
         return -1;
     c->fields = json_array();
     bool create = !have;
+    provision_keep_raised(have, t->want);
     unsigned n = create ? 0 : provision_compare(have, t->want, note_difference, c);
     json_decref(have);
     c->missing += create;
@@ -127,18 +129,16 @@ static int settle(struct context *c, const struct thing *t, struct err *err)
     return n ? -1 : 0;
 }
 
-static int settle_stream(struct context *c, const struct stream_def *def, bool message_ttl,
-                         struct err *err)
+/* want is freed here. */
+static int settle_stream(struct context *c, const char *name, json_t *want, struct err *err)
 {
-    const struct streams_options *o = c->cli->options;
     struct arena *a = c->cli->arena;
-    json_t *want = provision_stream(def, (int)o->replicas, message_ttl);
     struct thing t = {
         .kind = "stream",
-        .name = def->name,
-        .info = arena_printf(a, "STREAM.INFO.%s", def->name),
-        .create = arena_printf(a, "STREAM.CREATE.%s", def->name),
-        .update = arena_printf(a, "STREAM.UPDATE.%s", def->name),
+        .name = name,
+        .info = arena_printf(a, "STREAM.INFO.%s", name),
+        .create = arena_printf(a, "STREAM.CREATE.%s", name),
+        .update = arena_printf(a, "STREAM.UPDATE.%s", name),
         .want = want,
         .request = want,
     };
@@ -175,6 +175,8 @@ static int settle_consumer(struct context *c, const struct fleet_consumer *consu
 
 static int settle_all(struct context *c, struct err *err)
 {
+    const struct streams_options *o = c->cli->options;
+    const int replicas = (int)o->replicas;
     struct fleet_consumer consumers[FLEET_MAX_CONSUMERS];
     size_t n = fleet_consumers(consumers);
     int64_t level = 0;
@@ -182,8 +184,10 @@ static int settle_all(struct context *c, struct err *err)
     if (jetstream_api_level(c->cli, c->bus, &level, err) < 0)
         return -1;
     for (const struct stream_def *const *s = registry_streams; *s; s++)
-        if (settle_stream(c, *s, level >= 1, err) < 0)
+        if (settle_stream(c, (*s)->name, provision_stream(*s, replicas, level >= 1), err) < 0)
             return -1;
+    if (settle_stream(c, CONTROL_STREAM, provision_control(replicas), err) < 0)
+        return -1;
     for (size_t i = 0; i < n; i++)
         if (settle_consumer(c, &consumers[i], err) < 0)
             return -1;
@@ -266,7 +270,8 @@ const struct verb verb_streams_apply = {
     .args = "",
     .summary = "makes and updates streams and consumers",
     .details = "From the registry of subjects and the tables of the workers. May be repeated; "
-               "deletes nothing.\nNeeds the rights of the user admin.",
+               "deletes nothing.\nA max_bytes that was raised by hand stays. Needs the rights of "
+               "the user admin.",
     .example = "echora streams apply --nats-user admin --nats-password-file admin.pass",
     .options = options,
     .n_options = ARRAY_LEN(options),

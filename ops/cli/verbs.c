@@ -12,7 +12,10 @@ const struct verb *const cli_verbs[] = {
     &verb_status,
     &verb_follow,
     &verb_search,
+    &verb_pause,
+    &verb_resume,
     &verb_reconcile,
+    &verb_reindex,
     &verb_streams_plan,
     &verb_streams_apply,
     &verb_streams_check,
@@ -23,5 +26,7 @@ const struct verb *const cli_verbs[] = {
     &verb_reference_metrics,
     &verb_reference_codes,
     &verb_reference_subjects,
+    &verb_reference_man,
+    &verb_reference_completion,
     NULL,
 };

@@ -3,40 +3,40 @@
 
 #include <jansson.h>
 
-#define METRICS_MAX (4u << 20)
+#define BODY_MAX (64u << 10)
 #define ASK_MS 1000
 
-/* The value of a label in `name{a="x",b="y"} 1`. */
-static struct view label(struct view line, const char *name)
+static void copy(char *to, size_t size, const json_t *object, const char *name)
 {
-    char start[64];
-    int n = snprintf(start, sizeof(start), "%s=\"", name);
+    const char *text = json_string_value(json_object_get(object, name));
 
-    for (size_t i = 0; i + (size_t)n < line.n; i++) {
-        if (memcmp(line.p + i, start, (size_t)n) != 0)
-            continue;
-        const char *value = line.p + i + n;
-        const char *end = memchr(value, '"', line.n - i - (size_t)n);
-        return end ? (struct view){value, (size_t)(end - value)} : (struct view){0};
-    }
-    return (struct view){0};
+    (void)snprintf(to, size, "%s", text ? text : "?");
 }
 
-static void read_metrics(struct view text, struct worker_state *ret)
+static void read_outages(const json_t *outages, struct worker_state *ret)
 {
-    struct view line;
+    const json_t *one;
+    size_t i;
 
-    while (view_split(&text, '\n', &line)) {
-        if (view_starts_with(line, "echora_breaker_open{") && line.n > 2 &&
-            line.p[line.n - 1] == '1' && line.p[line.n - 2] == ' ') {
-            size_t n = strlen(ret->down);
-            (void)snprintf(ret->down + n, sizeof(ret->down) - n, "%s%.*s", n ? ", " : "",
-                           VIEW_ARG(label(line, "dependency")));
-        }
+    json_array_foreach(outages, i, one)
+    {
+        if (ret->n_outages == WORKER_OUTAGES)
+            return;
+        struct worker_outage *o = &ret->outages[ret->n_outages++];
+        copy(o->dependency, sizeof(o->dependency), one, "dependency");
+        copy(o->code, sizeof(o->code), one, "code");
+        copy(o->op, sizeof(o->op), one, "op");
+        copy(o->reason, sizeof(o->reason), one, "reason");
+        copy(o->since, sizeof(o->since), one, "since");
+        o->for_ms = json_integer_value(json_object_get(one, "for_ms"));
+        o->next_probe_ms = json_integer_value(json_object_get(one, "next_probe_ms"));
+        o->failed_probes = json_integer_value(json_object_get(one, "failed_probes"));
+        size_t n = strlen(ret->down);
+        (void)snprintf(ret->down + n, sizeof(ret->down) - n, "%s%s", n ? ", " : "", o->dependency);
     }
 }
 
-static void read_reasons(struct view text, struct worker_state *ret)
+static void read_state(struct view text, struct worker_state *ret)
 {
     json_auto_t *body = json_loadb(text.p, text.n, 0, NULL);
     const json_t *missing = json_object_get(body, "missing"), *one;
@@ -53,6 +53,7 @@ static void read_reasons(struct view text, struct worker_state *ret)
         (void)snprintf(ret->missing + n, sizeof(ret->missing) - n, "%s%s", n ? ", " : "",
                        name ? name : "?");
     }
+    read_outages(json_object_get(body, "outages"), ret);
 }
 
 void worker_ask(struct cli *cli, struct view address, struct worker_state *ret)
@@ -72,17 +73,13 @@ void worker_ask(struct cli *cli, struct view address, struct worker_state *ret)
                                    .api_key = "",
                                    .connect_timeout_ms = ASK_MS,
                                    .timeout_ms = ASK_MS,
-                                   .max_reply = METRICS_MAX};
+                                   .max_reply = BODY_MAX};
     struct http *http = http_new(&options);
-    http_reply_init(&reply, METRICS_MAX);
-    if (http && http_call(http, "GET", "/readyz", NULL, (struct view){0}, &reply, &err) == 0)
-        ret->ready = true;
-    else
-        read_reasons(buf_view(&reply.body), ret);
-    if (http && http_call(http, "GET", "/metrics", NULL, (struct view){0}, &reply, &err) == 0)
-        read_metrics(buf_view(&reply.body), ret);
-    else
-        ret->unreachable = true;
+    http_reply_init(&reply, BODY_MAX);
+    ret->ready =
+        http && http_call(http, "GET", "/readyz", NULL, (struct view){0}, &reply, &err) == 0;
+    ret->unreachable = reply.status == 0;
+    read_state(buf_view(&reply.body), ret);
     http_reply_deinit(&reply);
     (void)http_free(http);
 }

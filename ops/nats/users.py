@@ -3,7 +3,8 @@
 NATS wildcards are whole tokens, so subjects are listed. A user is a row of USERS:
   publish    events and requests it sends
   serves     requests and hints it receives
-  consumers  (stream, durable) it pulls from: MSG.NEXT, consumer INFO, acks; marks of their events in WORKER_SUSPECTS
+  consumers  (stream, durable) it pulls from: MSG.NEXT, consumer INFO, acks; marks of their events in WORKER_SUSPECTS;
+             with them goes the right to read which consumers people have paused
   info       streams whose state it may ask for
   get        streams it may read single messages from
   api        JetStream API subjects beyond these
@@ -28,6 +29,7 @@ CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.ge
                 "catalog.episode.get")
 STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
            "NOTIFICATION_EVENTS", "AUDIT")
+CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers
 
 
 def dead_letters(durables, parked_only=False):
@@ -44,7 +46,8 @@ MANAGE = ("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.
 VIEWER = ("dlq.list", "dlq.show", "dlq.status", "contracts.validate", *CATALOG_READ)
 OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
             "catalog.review.list", "catalog.review.get", "catalog.review.decide", "catalog.reconcile",
-            *ANIME_EVENTS)
+            "catalog.revisions.list",
+            *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
     "ingestion": {"publish": ("anime.enriched",), "people": True},
@@ -67,7 +70,7 @@ USERS = {
     },
     "qdrant": {
         "publish": (*dead_letters(QDRANT_DURABLES), *CATALOG_READ, "catalog.revisions.list",
-                    "catalog.outbox.enqueue"),
+                    "catalog.outbox.enqueue", "$KV.echora_control.repair.>"),
         "serves": ("catalog.reconcile",),
         "consumers": [("ANIME_SYNC", d) for d in QDRANT_DURABLES],
         "info": ("ANIME_SYNC", "ANIME_DLQ"),
@@ -86,10 +89,10 @@ USERS = {
         "get": STREAMS,
         "api": STATE,
     },
-    "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ",), "api": STATE, "people": True},
-    "operator": {"publish": OPERATOR, "get": STREAMS, "api": STATE, "people": True},
+    "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ", CONTROL), "api": STATE, "people": True},
+    "operator": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": STATE, "people": True},
     "publisher": {"publish": (*ANIME_EVENTS, "contracts.validate"), "people": True},
-    "admin": {"publish": OPERATOR, "get": STREAMS, "api": (*STATE, *MANAGE), "people": True},
+    "admin": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": (*STATE, *MANAGE), "people": True},
 }
 
 
@@ -110,6 +113,8 @@ def permissions(user):
         publish += ["_INBOX.>"] + [f"{inbox(u)}.>" for u in USERS]
     if row.get("consumers") or row.get("info"):
         publish.append("$JS.API.INFO")
+    if row.get("consumers"):
+        publish += [f"$JS.API.STREAM.INFO.{CONTROL}", f"$JS.API.STREAM.MSG.GET.{CONTROL}"]
     publish += [f"$JS.API.STREAM.INFO.{s}" for s in row.get("info", ())]
     for stream, durable in row.get("consumers", ()):
         publish += [f"$JS.API.CONSUMER.INFO.{stream}.{durable}",

@@ -20,6 +20,57 @@ def test_page_is_up_to_date(name):
     assert kept.read_text() == page(name), "make it again: ops/tools/regenerate"
 
 
+@pytest.mark.parametrize(("path", "argv"), [
+    ("ops/completion/echora.bash", ["completion"]), ("ops/man/echora.1", ["man"]),
+    *((f"ops/man/{program}.8", ["man", program]) for program in ("echora-catalogue", "echora-relay",
+                                                                 "echora-qdrant-sync"))])
+def test_man_pages_and_completion_are_up_to_date(path, argv):
+    made = subprocess.run([BUILD / "ops/echora", "reference", *argv], capture_output=True, text=True, check=True)
+    assert (ROOT / path).read_text() == made.stdout, "make it again: ops/tools/regenerate"
+
+
+def test_every_worker_has_a_man_page():
+    programs = re.findall(r'\{"(echora-[a-z-]+)", &', (ROOT / "ops/cli/fleet.c").read_text())
+    assert programs and sorted(p.stem for p in (ROOT / "ops/man").glob("*.8")) == sorted(programs)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ops/man").glob("*")), ids=lambda p: p.name)
+def test_man_pages_hold_no_stray_markup(path):
+    """Each line is text, or one of the few requests that are written; no text begins like a request."""
+    for line in path.read_text().splitlines():
+        if line.startswith((".", "'")):
+            assert re.match(r'\.(\\"|TH|SH|SS|TP|PP|B|I|nf|fi|RS|RE)( |$)', line), line
+        assert not re.search(r"\\(?![-efR&\\BI\"])", line), line
+        assert not re.search(r"(?<!\\)-", line) or line.startswith(('.\\"', ".TH")), line
+
+
+def complete(*words):
+    """What bash offers for the last word."""
+    script = f'source {ROOT}/ops/completion/echora.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _echora; ' \
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-uc", script, "bash", "echora", *words], capture_output=True, text=True, check=True,
+                          cwd=ROOT / "contracts")
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_bash_completes():
+    assert {"publish", "status", "streams", "pause"} <= complete("") and complete("strea") == {"streams"}
+    assert complete("streams", "") == {"plan", "apply", "check"} and complete("streams", "ap") == {"apply"}
+    assert "--replicas" in complete("streams", "apply", "--") and "--replicas" not in complete("status", "--")
+    assert {"--watch", "--json", "--nats-url", "--help"} <= complete("status", "-")
+    assert complete("reconcile", "--kind", "") == {"all", "anime", "character", "episode"}
+    assert complete("reconcile", "--kind", "=", "ep") == {"episode"} == complete("reconcile", "--kind", "=", "e")
+    assert complete("--color", "never", "reconcile", "--kind", "an") == {"anime"}
+    assert complete("--json", "streams", "--timeout", "=", "5s", "ch") == {"check"}
+    assert complete("search", "--limit", "") == set() == complete("--nats-url", "")
+    assert "anime.enriched" in complete("publish", "anime.") and "anime.synced" not in complete("publish", "anime.")
+    assert "README.md" in complete("publish", "anime.enriched", "READ")
+    assert "README.md" in complete("status", "--nats-password-file", "READ")
+    assert {"qdrant", "qdrant-anime-synced"} <= complete("pause", "qdrant")
+    assert complete("get", "epi") == {"episode"} and complete("status", "") == set()
+
+
 def sources():
     return [p for room in ROOMS for p in sorted((ROOT / room).rglob("*.c"))]
 

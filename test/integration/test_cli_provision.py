@@ -134,6 +134,16 @@ def test_streams_are_made_checked_and_mended(fresh_nats):
         assert drift.code == 1 and changes(drift) == {"ANIME_EVENTS": "update"}
         admin("streams", "apply")
         assert admin("streams", "check").code == 0
+        # Room that an operator has given stays, also when another field is mended; what was taken away comes back.
+        mended = json.loads(bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)["config"]
+        for step, drift, differs in ((2**20, {}, 0), (2**20, {"max_age": 48 * 3600 * 10**9}, 1), (-2**20, {}, 1)):
+            by_hand = {**mended, **drift, "max_bytes": mended["max_bytes"] + step}
+            assert "error" not in json.loads(bus.request("$JS.API.STREAM.UPDATE.ANIME_EVENTS",
+                                                         json.dumps(by_hand).encode()).data)
+            assert admin("streams", "check", ok=False).code == differs
+            admin("streams", "apply")
+            now = bus.stream("ANIME_EVENTS").config
+            assert (now.max_bytes, now.max_age) == (mended["max_bytes"] + max(step, 0), config.max_age)
     finally:
         bus.close()
 

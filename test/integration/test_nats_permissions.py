@@ -7,6 +7,7 @@ import socket
 import re
 
 import pytest
+from harness.process import eventually
 
 EVENTS = {"anime.enriched", "anime.updated", "anime.episode.aired", "character.updated", "episode.updated"}
 SYNC = {"anime.created", "anime.synced", "anime.deleted", "character.synced", "episode.synced"}
@@ -24,6 +25,10 @@ LOOKS = {d: f"$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.{d}.7"
          for d in (*CATALOG, *QDRANT, *ADAPTER, "dlq-sweeper")}
 
 
+CONTROL = "KV_echora_control"
+PAUSED = "$KV.echora_control.paused.catalog-updated"
+
+
 def dlq(durables):
     return {f"anime.dlq.{d}" for d in durables} | {f"anime.dlq.parked.{d}" for d in durables}
 
@@ -31,7 +36,8 @@ def dlq(durables):
 def pull(stream, durables):
     return {s for d in durables for s in (
         f"$JS.API.CONSUMER.INFO.{stream}.{d}", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{d}",
-        f"$JS.ACK.{stream}.{d}.1.2.3.4.5", f"$JS.ACK.hub.ACCOUNT.{stream}.{d}.1.2.3.4.5.6")}
+        f"$JS.ACK.{stream}.{d}.1.2.3.4.5", f"$JS.ACK.hub.ACCOUNT.{stream}.{d}.1.2.3.4.5.6")} | \
+        {f"$JS.API.STREAM.INFO.{CONTROL}", f"$JS.API.STREAM.MSG.GET.{CONTROL}"}
 
 
 def marks(durables):
@@ -49,7 +55,7 @@ def stream_info(streams):
 
 CONSUMERS = [("ANIME_EVENTS", d) for d in sorted(CATALOG)] + [("ANIME_SYNC", d) for d in sorted(QDRANT)] + \
     [("ANIME_EVENTS", "adapter-risk"), ("ANIME_DLQ", "adapter-dlq"), ("INGESTION_EVENTS", "adapter-review")]
-ASK = stream_info(ALL_STREAMS) | {f"$JS.API.CONSUMER.INFO.{s}.{d}" for s, d in CONSUMERS} | \
+ASK = stream_info(ALL_STREAMS | {CONTROL}) | {f"$JS.API.CONSUMER.INFO.{s}.{d}" for s, d in CONSUMERS} | \
     {"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.ANIME_EVENTS"}
 MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE")} | \
     {"$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched.anime.enriched",
@@ -57,7 +63,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 VIEW = READ | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
-                           "catalog.review.decide", "catalog.reconcile"}
+                           "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list", PAUSED}
 
 PUBLISH = {
     "ingestion": {"anime.enriched"},
@@ -67,7 +73,8 @@ PUBLISH = {
     "relay": SYNC | {"_INBOX_relay.a", "anime.updated", "notification.episode.aired", "notification.x", "audit.catalog", "$JS.API.INFO"}
     | stream_info({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"})
     | get({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}),
-    "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO"}
+    "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO",
+                            "$KV.echora_control.repair.anime_database_v1"}
     | pull("ANIME_SYNC", QDRANT) | stream_info({"ANIME_SYNC", "ANIME_DLQ"}) | marks(QDRANT),
     "adapter": {f"anime.dlq.parked.{d}" for d in ("adapter-risk", "adapter-review", "adapter-dlq")}
     | {"$JS.API.INFO"} | pull("ANIME_EVENTS", {"adapter-risk"}) | pull("ANIME_DLQ", {"adapter-dlq"})
@@ -75,23 +82,24 @@ PUBLISH = {
     | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}) | marks(ADAPTER),
     "deadletters": dlq(CATALOG | QDRANT | {"adapter-risk", "adapter-review", "adapter-dlq"}) | EVENTS
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
-    | ASK | get(ALL_STREAMS) | marks({"dlq-sweeper"}),
-    "viewer": VIEW | ASK | get({"ANIME_DLQ"}),
-    "operator": OPERATE | ASK | get(ALL_STREAMS),
+    | ASK | get(ALL_STREAMS) | {f"$JS.API.STREAM.MSG.GET.{CONTROL}"} | marks({"dlq-sweeper"}),
+    "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
+    "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},
-    "admin": OPERATE | ASK | get(ALL_STREAMS) | MANAGE,
+    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE,
 }
 # Those that answer requests may write to anybody's inbox.
 ANSWERS = {"catalogue", "qdrant", "deadletters"}
 INBOXES = {"_INBOX.a.b"} | {f"_INBOX_{user}.a" for user in PUBLISH}
 SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
-    "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
+    "$KV.echora_control.other", f"$JS.API.STREAM.PURGE.{CONTROL}", "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
     "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.ANIME_SYNC", "anime.dlq.unknown",
     "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x", "suspect.catalog-enriched", "suspect.catalog-enriched.7.8",
     "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
 # Sample rows of MANAGE and dlq cover a wildcard; these are covered by the same ones.
 READS_ALL = {*LOOKS.values(), "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
-COVERED = {"admin": {"$JS.API.STREAM.DELETE.ANIME_SYNC", "$JS.API.STREAM.DELETE.AUDIT"} | READS_ALL,
+COVERED = {"admin": {f"$JS.API.STREAM.PURGE.{CONTROL}", "$JS.API.STREAM.DELETE.ANIME_SYNC",
+                     "$JS.API.STREAM.DELETE.AUDIT"} | READS_ALL,
            "operator": READS_ALL, "deadletters": {"anime.dlq.unknown"} | READS_ALL}
 
 SUBSCRIBE = {
@@ -202,5 +210,5 @@ def test_a_worker_pulls_and_acks_through_these_permissions(nats):
     message = worker.take(inbox)
     assert message.data == b"one"
     worker.send(message.reply, b"+ACK")
-    assert admin.consumer("ANIME_EVENTS", "catalog-enriched").num_ack_pending == 0
+    eventually(lambda: admin.consumer("ANIME_EVENTS", "catalog-enriched").num_ack_pending == 0, 5, "acked")
     assert not worker.errors

@@ -325,7 +325,7 @@ def test_provider_away_is_pending_and_repaired(chain, spawn):
     provider = Provider()
     try:
         provider.mode = "away"
-        worker = spawn("qdrant", argv=provider.argv())
+        worker = spawn("qdrant", argv=[*provider.argv(), "--repair-interval=0s"])
         events = [anime(i) for i in range(12)]
         chain.publish(*events[:6])
         chain.quiet()

@@ -415,12 +415,28 @@ def test_handler_trouble_opens_the_breaker(script, worker):
     script.publish("needs")
     script.wait_lines(2)
     eventually(lambda: process.metric("echora_breaker_open", dependency="qdrant") == 1, 3, "breaker open")
+    outage, = json.loads(process.http("/readyz")[1])["outages"]
+    assert (outage["dependency"], outage["code"], outage["op"]) == ("qdrant", "http-connect", "follow the script")
+    assert process.metric("echora_breaker_trips_total", dependency="qdrant", code="http-connect") == 1
+    opened = process.metric("echora_breaker_opened_timestamp_seconds", dependency="qdrant")
+    assert opened > time.time() - 600
+    eventually(lambda: json.loads(process.http("/readyz")[1])["outages"][0]["failed_probes"] > 1, 10, "probes fail")
+    later, = json.loads(process.http("/readyz")[1])["outages"]
+    assert later["since"] == outage["since"] and later["for_ms"] > outage["for_ms"]
+    assert 0 <= later["next_probe_ms"] <= 6000
+    assert process.metric("echora_breaker_opened_timestamp_seconds", dependency="qdrant") == opened
     tries = len(script.lines())
     script.publish(*["done"] * 5)
     steady(lambda: len(script.lines()) == tries, 1.5, "nothing handled while it is open")
     script.bring_back()
     script.wait_settled(timeout=10)
     assert process.metric("echora_breaker_open", dependency="qdrant") == 0
+    assert process.metric("echora_breaker_opened_timestamp_seconds", dependency="qdrant") == 0
+    assert json.loads(process.http("/readyz")[1])["outages"] == []
+    opens, closes = (next(line for line in process.logs() if said in line["msg"])
+                     for said in ("breaker opened", "answers again, fetching goes on"))
+    assert (opens["code"], opens["op"]) == ("http-connect", "follow the script")
+    assert closes["code"] == "http-connect" and closes["open_ms"] > 0 and closes["failed_probes"] > 1
 
 
 def test_stopped_process_loses_its_events_to_another(nats, folder, spawn):

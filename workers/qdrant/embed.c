@@ -136,6 +136,18 @@ static int embed_remote(struct embedder *e, const struct document *const docs[],
     return rc;
 }
 
+bool embedder_answers(struct embedder *e)
+{
+    const struct document probe = {.text = VIEW_LIT("echora")};
+    const struct document *const docs[] = {&probe};
+    float vector[EMBED_DIMENSION_MAX];
+    struct err ignored = ERR_INIT;
+    bool done;
+    if (e->provider != PROVIDER_HTTP)
+        return true;
+    return embed_remote(e, docs, 1, vector, &done, &ignored) == 0;
+}
+
 int embed_documents(struct embedder *e, const struct document *const docs[], size_t n,
                     float *vectors, bool *done, struct err *err)
 {

@@ -40,9 +40,20 @@ struct merging {
     struct drift *drift;
     struct index_side index;
     struct catalogue_side catalogue;
+    int64_t looked_at;
     struct uuid suspects[CONFIRM_MAX];
     size_t n_suspects;
 };
+
+void drift_add(struct drift *to, const struct drift *drift)
+{
+    to->compared += drift->compared;
+    to->missing += drift->missing;
+    to->stale += drift->stale;
+    to->surplus += drift->surplus;
+    to->pending += drift->pending;
+    to->enqueued += drift->enqueued;
+}
 
 enum drift_kind drift_of(bool known, int64_t rev, bool deleted, const struct stored *have)
 {
@@ -289,11 +300,25 @@ static int suspect(struct merging *m, struct uuid id, struct err *err)
 
 /* --- the merge --- */
 
+/* Both sides have been loaded up to here. */
+static struct uuid next_id(const struct merging *m)
+{
+    const struct index_side *index = &m->index;
+    const struct catalogue_side *catalogue = &m->catalogue;
+    if (catalogue->at == catalogue->n)
+        return index->marks[index->at].id;
+    if (index->at == index->n)
+        return catalogue->rows[catalogue->at].id;
+    struct uuid a = catalogue->rows[catalogue->at].id, b = index->marks[index->at].id;
+    return uuid_cmp(a, b) <= 0 ? a : b;
+}
+
 static int merge_step(struct merging *m, struct err *err)
 {
     static const struct stored absent = {0};
     struct index_side *index = &m->index;
     struct catalogue_side *catalogue = &m->catalogue;
+    m->looked_at++;
     bool has_row = catalogue->at < catalogue->n, has_mark = index->at < index->n;
     int order = !has_row ? 1
                 : !has_mark
@@ -328,6 +353,11 @@ static int merge(struct merging *m, struct err *err)
         }
         if (m->index.at == m->index.n && m->catalogue.at == m->catalogue.n)
             return confirm(m, err);
+        if (m->range->limit > 0 && m->looked_at == m->range->limit) {
+            m->drift->more = true;
+            m->drift->next = next_id(m);
+            return confirm(m, err);
+        }
         if (merge_step(m, err) < 0)
             return -1;
     }
@@ -344,6 +374,7 @@ int reconcile_kind(const struct reconcile *r, enum doc_kind kind, const struct i
     m->range = range;
     m->repair = repair;
     m->drift = drift;
+    drift->more = false;
     int rc = merge(m, err);
     free(m);
     return rc;

@@ -15,7 +15,11 @@ struct drift {
     int64_t surplus;  /* in the index, but deleted in or unknown to the catalogue, or newer there */
     int64_t pending;  /* without the dense vector that the provider owes */
     int64_t enqueued;
+    bool more; /* the limit was reached: next is the first id that was not looked at */
+    struct uuid next;
 };
+/* Adds the numbers. */
+void drift_add(struct drift *to, const struct drift *drift);
 
 enum drift_kind { DRIFT_NONE, DRIFT_MISSING, DRIFT_STALE, DRIFT_SURPLUS, DRIFT_PENDING };
 /* One id on both sides. known: the catalogue has it. Pure. */
@@ -33,6 +37,7 @@ struct reconcile {
 struct id_range {
     bool has_from, has_to;
     struct uuid from, to; /* both included */
+    int64_t limit;        /* ids looked at; 0 = all */
 };
 
 /* Adds to *drift. */

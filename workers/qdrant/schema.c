@@ -19,7 +19,7 @@ bool version_is_enough(struct view version)
 static int fault(struct err *err, const struct qdrant *q, const char *what)
 {
     return err_set_dep(err, ERR_FATAL, DEP_QDRANT, "qdrant-schema", "check collection",
-                       "collection %s %s; choose a new name with --collection",
+                       "collection %s %s; fill a new one: `echora reindex --collection NAME`",
                        qdrant_collection(q), what);
 }
 
@@ -85,28 +85,49 @@ static int create_indexes(struct qdrant *q, const json_t *there, struct err *err
     return 0;
 }
 
-static int ensure_alias(struct qdrant *q, const char *alias, struct err *err)
+int schema_alias(struct qdrant *q, const char *alias, char ret[static COLLECTION_NAME_MAX],
+                 struct err *err)
 {
-    json_t *result = NULL;
+    json_t *result = NULL, *row;
+    size_t i;
+    ret[0] = '\0';
     if (qdrant_call(q, "GET", "/aliases", (struct view){0}, &result, err) < 0)
         return -1;
-    bool found = false;
-    size_t i;
-    json_t *row;
     json_array_foreach(json_object_get(result, "aliases"), i, row)
     {
         const char *name = json_string_value(json_object_get(row, "alias_name"));
-        found = found || (name && strcmp(name, alias) == 0);
+        const char *target = json_string_value(json_object_get(row, "collection_name"));
+        if (name && target && strcmp(name, alias) == 0)
+            snprintf(ret, COLLECTION_NAME_MAX, "%s", target);
     }
     json_decref(result);
-    if (found) /* wherever it points: a switch to a new collection is a person's decision */
-        return 0;
-    char body[2 * PATH_SIZE];
-    snprintf(
-        body, sizeof(body),
-        "{\"actions\":[{\"create_alias\":{\"alias_name\":\"%s\",\"collection_name\":\"%s\"}}]}",
-        alias, qdrant_collection(q));
+    return 0;
+}
+
+static int set_alias(struct qdrant *q, const char *alias, bool anew, struct err *err)
+{
+    char body[3 * PATH_SIZE], first[PATH_SIZE] = "";
+    if (anew)
+        snprintf(first, sizeof(first), "{\"delete_alias\":{\"alias_name\":\"%s\"}},", alias);
+    snprintf(body, sizeof(body),
+             "{\"actions\":[%s{\"create_alias\":{\"alias_name\":\"%s\",\"collection_name\":\"%s\"}}"
+             "]}",
+             first, alias, qdrant_collection(q));
     return qdrant_call(q, "POST", "/collections/aliases", view_of(body), NULL, err);
+}
+
+int schema_switch(struct qdrant *q, const char *alias, struct err *err)
+{
+    return set_alias(q, alias, true, err);
+}
+
+static int ensure_alias(struct qdrant *q, const char *alias, struct err *err)
+{
+    char target[COLLECTION_NAME_MAX];
+    if (schema_alias(q, alias, target, err) < 0)
+        return -1;
+    /* Wherever it points: a switch to a new collection is a person's decision. */
+    return target[0] ? 0 : set_alias(q, alias, false, err);
 }
 
 static int check_version(struct qdrant *q, struct err *err)

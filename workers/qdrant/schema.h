@@ -19,6 +19,11 @@ struct schema {
 /* Idempotent, by any number of processes at once. Codes qdrant-version, qdrant-schema
  * (ERR_FATAL). */
 MUST_CHECK int schema_ensure(struct qdrant *q, const struct schema *want, struct err *err);
+/* The collection that an alias points to; "" when there is no such alias. */
+MUST_CHECK int schema_alias(struct qdrant *q, const char *alias,
+                            char ret[static COLLECTION_NAME_MAX], struct err *err);
+/* Lets an alias that there is point to q's collection, in one step. */
+MUST_CHECK int schema_switch(struct qdrant *q, const char *alias, struct err *err);
 /* Is the collection there? One short call, for probes. */
 MUST_CHECK int schema_exists(struct qdrant *q, bool *ret, struct err *err);
 /* "1.17.1", "1.16.0-dev", "1.17.1-edge0.9.0": at least 1.16? Pure. */

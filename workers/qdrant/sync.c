@@ -187,3 +187,33 @@ void sync_batch(struct sync *s, struct batch *batch)
     }
     items_reset(&s->items); /* its traces live no longer than the batch */
 }
+
+int sync_entities(struct sync *s, enum doc_kind kind, const struct uuid ids[], size_t n,
+                  size_t *ret_refused, struct err *err)
+{
+    struct trace_context trace = {0};
+    int rc = 0;
+    *ret_refused = 0;
+    trace_start_root(&trace);
+    items_reset(&s->items);
+    for (size_t i = 0; rc == 0 && i < n; i++) {
+        const struct item item = {.kind = kind, .id = ids[i], .repair = true, .trace = &trace};
+        size_t index;
+        rc = items_add(&s->items, &item, i, &index, err);
+    }
+    if (rc == 0)
+        rc = run_kind(s, kind, err);
+    for (size_t i = 0; rc == 0 && i < s->items.n; i++) {
+        const struct item *item = &s->items.list[i];
+        if (item->err.class == ERR_REJECT) {
+            (*ret_refused)++;
+        } else if (item->err.class != ERR_NONE) {
+            *err = item->err;
+            rc = -1;
+        } else if (!item->settled) {
+            rc = err_set(err, ERR_RETRY, "not-settled", "sync", "the point was not written");
+        }
+    }
+    items_reset(&s->items); /* the trace ends here */
+    return rc;
+}

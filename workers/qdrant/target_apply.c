@@ -114,6 +114,8 @@ static int embed_round(struct sync *s, struct target targets[], size_t n, struct
             writes[i]->vector = s->vectors + i * dimension;
         }
     }
+    if (pending && why.class == ERR_UNAVAILABLE && s->owed)
+        atomic_store(s->owed, true);
     if (pending)
         metric_add(metric_series(&pending_def, NULL), (double)pending);
     return 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "workers/qdrant/reconcile.h"
+#include "workers/qdrant/repair.h"
 #include "workers/qdrant/schema.h"
 #include "workers/qdrant/sync.h"
 
@@ -17,9 +18,9 @@ enum {
 
 struct settings {
     const char *url, *key, *collection, *alias;
-    const char *provider, *embed_api, *embed_url, *embed_model, *embed_key;
     int64_t timeout_ms, step;
-    int64_t embed_dimension, embed_batch, embed_timeout_ms;
+    int64_t repair_interval_ms, repair_rate;
+    struct embed_options embed;
 };
 
 #define AT(member) offsetof(struct settings, member)
@@ -64,62 +65,25 @@ static const struct option option_rows[] = {
      .max = SOURCE_IDS_MAX,
      .placeholder = "N",
      .help = "Most entities that are read, embedded and written at once."},
-    {.name = "embed-provider",
-     .kind = OPT_ENUM,
-     .offset = AT(provider),
-     .default_text = "hash",
-     .choices = "none|hash|http",
-     .placeholder = "NAME",
-     .help = "Who makes dense vectors: nobody (BM25 alone), feature hashing, or a service."},
-    {.name = "embed-api",
-     .kind = OPT_ENUM,
-     .offset = AT(embed_api),
-     .default_text = "openai",
-     .choices = "openai|tei|ollama",
-     .placeholder = "NAME",
-     .help = "What the embedding service speaks."},
-    {.name = "embed-url",
-     .kind = OPT_STRING,
-     .offset = AT(embed_url),
-     .default_text = "",
-     .placeholder = "URL",
-     .help = "The embedding service's address, without the path of the call."},
-    {.name = "embed-model",
-     .kind = OPT_STRING,
-     .offset = AT(embed_model),
-     .default_text = "bge-m3",
-     .placeholder = "NAME",
-     .help = "Model to ask for; a collection holds the vectors of one model only."},
-    {.name = "embed-key-file",
-     .kind = OPT_SECRET_FILE,
-     .offset = AT(embed_key),
-     .default_text = "",
-     .placeholder = "FILE",
-     .help = "File that holds the embedding service's bearer token."},
-    {.name = "embed-dimension",
-     .kind = OPT_INT,
-     .offset = AT(embed_dimension),
-     .default_text = "1024",
-     .min = 1,
-     .max = EMBED_DIMENSION_MAX,
-     .placeholder = "N",
-     .help = "Dimension of the service's vectors; others are refused."},
-    {.name = "embed-batch",
-     .kind = OPT_INT,
-     .offset = AT(embed_batch),
-     .default_text = "32",
-     .min = 1,
-     .max = 256,
-     .placeholder = "N",
-     .help = "Texts in one call of the embedding service."},
-    {.name = "embed-timeout",
+    {.name = "repair-interval",
      .kind = OPT_DURATION,
-     .offset = AT(embed_timeout_ms),
-     .default_text = "10s",
-     .min = 100,
-     .max = 60000,
-     .placeholder = "DURATION",
-     .help = "How long one call of the embedding service may take."},
+     .offset = AT(repair_interval_ms),
+     .default_text = "24h",
+     .min = 0,
+     .max = 30LL * 86400 * 1000,
+     .placeholder = "TIME",
+     .help =
+         "How often the index is compared with the catalogue and repaired, by one worker of all; "
+         "vectors that are owed are made sooner. 0 = only by request."},
+    {.name = "repair-rate",
+     .kind = OPT_INT,
+     .offset = AT(repair_rate),
+     .default_text = "500",
+     .min = 1,
+     .max = 100000,
+     .placeholder = "N",
+     .help = "Things a second that such a repair looks at, and that a request enqueues at most."},
+    EMBED_OPTION_ROWS(struct settings, embed),
 };
 #undef AT
 
@@ -129,14 +93,18 @@ struct context {
     struct qdrant *probe;
     struct arena *arena;
     struct schema schema;
+    struct repair *repair;
 };
 
 /* Set once any context has made or checked the collection; cleared when it is found missing. */
 static atomic_bool schema_ready;
+/* Points may wait for vectors: at the start it is not known. */
+static atomic_bool vectors_owed = true;
 
 static void close_context(void *ctx)
 {
     struct context *c = ctx;
+    repair_free(c->repair);
     sync_deinit(&c->sync);
     embedder_close(c->sync.embedder);
     qdrant_close(c->sync.qdrant);
@@ -149,28 +117,31 @@ static int open_parts(struct context *c, const struct settings *o, struct err *e
 {
     struct qdrant_options options = {
         .url = o->url, .api_key = o->key, .collection = o->collection, .timeout_ms = o->timeout_ms};
-    const struct embed_options embed = {.provider = o->provider,
-                                        .api = o->embed_api,
-                                        .url = o->embed_url,
-                                        .model = o->embed_model,
-                                        .key = o->embed_key,
-                                        .dimension = o->embed_dimension,
-                                        .batch = o->embed_batch,
-                                        .timeout_ms = o->embed_timeout_ms};
     if (qdrant_open(&c->sync.qdrant, &options, err) < 0)
         return -1;
     options.limit_ms = PROBE_MS;
     if (qdrant_open(&c->probe, &options, err) < 0 ||
-        embedder_open(&c->sync.embedder, &embed, err) < 0)
+        embedder_open(&c->sync.embedder, &o->embed, err) < 0)
         return -1;
     c->arena = arena_new(ARENA_MAX);
     if (!c->arena)
         return err_set(err, ERR_RETRY, "no-memory", "open worker", "no memory");
     c->sync.source = (struct source){lane_bus(c->lane), CATALOGUE_TIMEOUT_MS};
     c->sync.step = (size_t)o->step;
+    c->sync.owed = &vectors_owed;
     c->schema = (struct schema){.alias = o->alias,
                                 .model = embedder_model(c->sync.embedder),
                                 .dimension = embedder_dimension(c->sync.embedder)};
+    const struct repair_settings repair = {.source = c->sync.source,
+                                           .qdrant = c->sync.qdrant,
+                                           .embedder = c->sync.embedder,
+                                           .arena = c->arena,
+                                           .owed = &vectors_owed,
+                                           .interval_ms = o->repair_interval_ms,
+                                           .rate = o->repair_rate};
+    c->repair = repair_new(&repair);
+    if (!c->repair)
+        return err_set(err, ERR_RETRY, "no-memory", "open worker", "no memory");
     return sync_init(&c->sync, err);
 }
 
@@ -230,6 +201,12 @@ static void handle(void *ctx, struct batch *batch)
     sync_batch(&c->sync, batch);
 }
 
+static int tick(void *ctx, struct err *err)
+{
+    struct context *c = ctx;
+    return repair_step(c->repair, err);
+}
+
 static bool pause_lane(void *ctx, int64_t ms)
 {
     return lane_pause(ctx, ms);
@@ -250,18 +227,21 @@ static int answer_reconcile(void *ctx, const struct request *request, ProtobufCM
                             struct err *err)
 {
     struct context *c = ctx;
+    const struct settings *settings = lane_options(c->lane);
     const ReconcileRequest *asked = (const ReconcileRequest *)request->message;
     const struct reconcile r = {.source = c->sync.source,
                                 .qdrant = c->sync.qdrant,
                                 .arena = c->arena,
-                                .rate = asked->rate,
+                                .rate = asked->rate > 0 ? asked->rate : settings->repair_rate,
                                 .pause = pause_lane,
                                 .pause_ctx = c->lane};
-    struct id_range range = {0};
+    struct id_range range = {.limit = asked->limit};
     struct drift drift = {0};
     enum doc_kind only = doc_kind_of(view_of(asked->kind));
     if (asked->kind[0] && only == N_DOC_KINDS)
         return err_set(err, ERR_REJECT, "bad-kind", "reconcile", "no such kind");
+    if (asked->limit < 0 || (asked->limit > 0 && !asked->kind[0]))
+        return err_set(err, ERR_REJECT, "bad-kind", "reconcile", "a limit is for one kind");
     if (parse_bound(asked->from_id, &range.has_from, &range.from, err) < 0 ||
         parse_bound(asked->to_id, &range.has_to, &range.to, err) < 0)
         return -1;
@@ -280,6 +260,13 @@ static int answer_reconcile(void *ctx, const struct request *request, ProtobufCM
     reply->surplus = drift.surplus;
     reply->pending = drift.pending;
     reply->enqueued = drift.enqueued;
+    if (drift.more) {
+        char *next = arena_alloc(request->arena, UUID_TEXT);
+        if (!next)
+            return err_set(err, ERR_RETRY, "no-memory", "reconcile", "arena is full");
+        uuid_format(drift.next, next);
+        reply->next_id = next;
+    }
     *ret_reply = &reply->base;
     return 0;
 }
@@ -315,4 +302,5 @@ const struct worker_spec qdrant_worker = {
     .open = open_context,
     .close = close_context,
     .probe = probe,
+    .tick = tick,
 };

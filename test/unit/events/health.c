@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "events/base/clock.h"
 #include "events/metrics.h"
 #include "test/unit/check.h"
 
@@ -65,6 +66,46 @@ static struct health *started(void)
 
 static char reply[1 << 20];
 
+static void test_outages(void)
+{
+    struct health *h = started();
+    REQUIRE(h);
+    struct err cause = ERR_INIT;
+    (void)err_set_dep(&cause, ERR_UNAVAILABLE, DEP_QDRANT, "http-connect", "write points",
+                      "refused \"\xff\"");
+    const struct outage outage = {.cause = &cause,
+                                  .since_us = wall_us() - 5000000,
+                                  .next_probe_ms = mono_ms() + 100000,
+                                  .failed_probes = 7};
+    const unsigned port = health_port(h);
+    health_set_outage(h, DEP_QDRANT, &outage);
+    health_set_outage(h, DEP_MAX, &outage);
+    cause = ERR_INIT; /* it was copied */
+    CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
+    json_t *o = json_loads(body_of(reply), 0, NULL);
+    REQUIRE(o);
+    CHECK_EQ_INT(json_array_size(json_object_get(o, "outages")), 1);
+    const json_t *one = json_array_get(json_object_get(o, "outages"), 0);
+    CHECK_STR(json_string_value(json_object_get(one, "dependency")), "qdrant");
+    CHECK_STR(json_string_value(json_object_get(one, "code")), "http-connect");
+    CHECK_STR(json_string_value(json_object_get(one, "op")), "write points");
+    CHECK(strncmp(json_string_value(json_object_get(one, "reason")), "refused \"", 9) == 0);
+    CHECK_EQ_INT(json_integer_value(json_object_get(one, "failed_probes")), 7);
+    CHECK(json_integer_value(json_object_get(one, "for_ms")) >= 5000);
+    CHECK(json_integer_value(json_object_get(one, "next_probe_ms")) > 0);
+    CHECK(strchr(json_string_value(json_object_get(one, "since")), 'Z') != NULL);
+    json_decref(o);
+    health_set_outage(h, DEP_QDRANT, NULL);
+    for (int round = 0; round < 2; round++) {
+        health_set_paused(h, "one", true);
+        health_set_paused(h, "two", true);
+    }
+    health_set_paused(h, "one", false);
+    CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
+    CHECK(strstr(reply, "\"outages\":[],\"paused\":[\"two\"]") != NULL);
+    CHECK(health_stop(h) == NULL);
+}
+
 static void test_ready(void)
 {
     struct health *h = started();
@@ -73,11 +114,12 @@ static void test_ready(void)
     CHECK(port > 0);
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
     CHECK_STR(body_of(reply),
-              "{\"ready\":false,\"missing\":[{\"name\":\"serving\",\"reason\":\"starting\"}]}\n");
+              "{\"ready\":false,\"missing\":[{\"name\":\"serving\",\"reason\":\"starting\"}],"
+              "\"outages\":[],\"paused\":[]}\n");
     CHECK(strstr(reply, "\r\nContent-Type: application/json\r\n") != NULL);
     health_set_serving(h, true, NULL);
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 200);
-    CHECK_STR(body_of(reply), "{\"ready\":true,\"missing\":[]}\n");
+    CHECK_STR(body_of(reply), "{\"ready\":true,\"missing\":[],\"outages\":[],\"paused\":[]}\n");
     health_set_dependency(h, DEP_POSTGRES, false, "refused: \"x\"\n");
     health_set_dependency(h, DEP_NATS, false, "no server \xff");
     health_set_dependency(h, DEP_QDRANT, true, NULL);
@@ -240,6 +282,7 @@ static void test_threads(void)
 int main(void)
 {
     RUN(test_ready);
+    RUN(test_outages);
     RUN(test_pages);
     RUN(test_connection_limit);
     RUN(test_listen);
