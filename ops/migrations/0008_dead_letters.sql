@@ -1,0 +1,101 @@
+-- The index of dead letters, plans of replays and discards, and what became of each letter.
+--
+-- Reason: ANIME_DLQ holds the letters whole, but a stream can't be filtered or grouped. The index is made from the
+-- stream alone and may be deleted at any time: without ops.letter, and with the consumer dlq-index made anew, it
+-- fills again with the same content. What people did with letters stands in ops.letter_fate, which is made from the
+-- records on audit.dlq (stream AUDIT) in the same way.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'echora_deadletters') THEN
+        RAISE EXCEPTION 'missing roles: echora_deadletters'
+            USING HINT = 'Run ops/postgres/roles.sql as superuser first.';
+    END IF;
+END
+$$;
+
+-- One row per failure: id is the letter's Nats-Msg-Id, dlq_seq its place in ANIME_DLQ.
+CREATE TABLE ops.letter (
+    id          text        PRIMARY KEY,
+    dlq_seq     bigint      NOT NULL UNIQUE,
+    stream      text        NOT NULL,
+    consumer    text        NOT NULL,
+    subject     text        NOT NULL,
+    stream_seq  bigint      NOT NULL,
+    class       text        NOT NULL,
+    code        text        NOT NULL,
+    reason      text        NOT NULL,
+    fingerprint text        NOT NULL,
+    entity      text        NOT NULL,
+    worker      text        NOT NULL,
+    hop         int         NOT NULL,
+    deliveries  int         NOT NULL,
+    size        int         NOT NULL,
+    parked      boolean     NOT NULL,
+    replay_id   text        NOT NULL,
+    first_seen  timestamptz NOT NULL,
+    failed_at   timestamptz NOT NULL,
+    state       text        NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded')),
+    attempts    int         NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE ops.letter IS 'the index of ANIME_DLQ, made from the stream';
+COMMENT ON COLUMN ops.letter.replay_id IS 'of the replay whose event failed with this letter; empty for a first failure';
+COMMENT ON COLUMN ops.letter.attempts IS 'replays so far; the next one has Nats-Msg-Id <id>:r<attempts + 1>';
+-- Groups of what is offered by default, read from the index alone.
+CREATE INDEX letter_group ON ops.letter (fingerprint, dlq_seq) INCLUDE (failed_at) WHERE state = 'open' AND NOT parked;
+CREATE INDEX letter_entity ON ops.letter (entity, dlq_seq);
+CREATE INDEX letter_replay ON ops.letter (replay_id, stream, stream_seq) WHERE replay_id <> '';
+
+-- Outlives the index.
+CREATE TABLE ops.letter_fate (
+    id         text        PRIMARY KEY,
+    state      text        NOT NULL,
+    attempts   int         NOT NULL,
+    changed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE ops.letter_fate IS 'what people did with dead letters, as recorded on audit.dlq';
+
+-- Which ANIME_DLQ the index is of: another creation time is another stream, with sequences of its own.
+CREATE TABLE ops.letter_stream (
+    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    created text    NOT NULL
+);
+
+CREATE TABLE ops.replay_plan (
+    id          uuid        PRIMARY KEY,
+    action      text        NOT NULL CHECK (action IN ('replay', 'discard')),
+    state       text        NOT NULL CHECK (state IN ('planned', 'running', 'stopped', 'done')),
+    actor       text        NOT NULL,
+    filter      text        NOT NULL,
+    reason      text        NOT NULL DEFAULT '',
+    rate        int         NOT NULL,
+    canary      boolean     NOT NULL,
+    max_failure int         NOT NULL,
+    wait_s      int         NOT NULL,
+    total       bigint      NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    slice_at    timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON COLUMN ops.replay_plan.slice_at IS 'when letters of this plan were last sent; rate counts from there';
+
+-- The exact list of a plan. An outcome is empty until the letter's turn, "sent" until it is known what became of the
+-- event, then done or failed; or skipped (somebody else has dealt with the letter), gone (it is no longer in the
+-- stream), discarded, enqueued (given to the catalogue's outbox).
+CREATE TABLE ops.replay_item (
+    plan     uuid   NOT NULL REFERENCES ops.replay_plan ON DELETE CASCADE,
+    dlq_seq  bigint NOT NULL,
+    id       text   NOT NULL,
+    attempt  int    NOT NULL,
+    was      text   NOT NULL,
+    consumer text   NOT NULL,
+    stream   text   NOT NULL,
+    outcome  text   NOT NULL DEFAULT '',
+    code     text   NOT NULL DEFAULT '',
+    sent_seq bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (plan, dlq_seq)
+);
+CREATE INDEX replay_item_waiting ON ops.replay_item (plan, dlq_seq) WHERE outcome = '';
+CREATE INDEX replay_item_sent ON ops.replay_item (plan, dlq_seq) WHERE outcome = 'sent';
+
+GRANT USAGE ON SCHEMA ops TO echora_deadletters;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ops.letter, ops.letter_fate, ops.letter_stream, ops.replay_plan, ops.replay_item
+    TO echora_deadletters;

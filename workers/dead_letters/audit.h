@@ -1,0 +1,20 @@
+/* Records on audit.dlq (stream AUDIT): who did what with dead letters, and what became of each.
+ *
+ * They are written before what they tell is committed to PostgreSQL, so that nothing happens
+ * without a record; after a crash the same may be told twice. Read again (consumer dlq-audit) they
+ * give every letter its state, whatever happened to the database. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "workers/dead_letters/context.h"
+
+typedef Echora__Ops__V1__DlqAudit DlqAudit;
+typedef Echora__Ops__V1__DlqAuditItem DlqAuditItem;
+
+/* Fills the time and publishes; at may be called again with the same record. */
+MUST_CHECK int audit_write(struct dead_letters *dl, DlqAudit *record, struct arena *arena,
+                           struct err *err);
+/* Gives letters the states that the items tell. */
+MUST_CHECK int audit_apply(struct dead_letters *dl, DlqAuditItem *const items[], size_t n,
+                           struct err *err);
+handle_fn audit_read;

@@ -1,0 +1,4 @@
+-- What became of letters in their turn. $1 the plan; then one array each: sequence, outcome, code, sequence of the event.
+UPDATE ops.replay_item AS i SET outcome = n.outcome, code = n.code, sent_seq = n.sent_seq
+  FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[]) AS n (dlq_seq, outcome, code, sent_seq)
+ WHERE i.plan = $1::uuid AND i.dlq_seq = n.dlq_seq;
