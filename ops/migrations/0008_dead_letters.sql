@@ -56,7 +56,7 @@ COMMENT ON TABLE ops.letter_fate IS 'what people did with dead letters, as recor
 
 -- Which ANIME_DLQ the index is of: another creation time is another stream, with sequences of its own.
 CREATE TABLE ops.letter_stream (
-    only    boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     created text    NOT NULL
 );
 

@@ -1,7 +1,7 @@
 -- Notes which stream the index is of; another one empties it, for its sequences count from 1 again.
 WITH known AS (
     INSERT INTO ops.letter_stream AS s (created) VALUES ($1::text)
-    ON CONFLICT (only) DO UPDATE SET created = excluded.created WHERE s.created <> excluded.created
+    ON CONFLICT (single) DO UPDATE SET created = excluded.created WHERE s.created <> excluded.created
     RETURNING created
 )
 DELETE FROM ops.letter WHERE EXISTS (SELECT FROM known);
