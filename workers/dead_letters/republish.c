@@ -87,7 +87,7 @@ static int enqueue(struct dead_letters *dl, const struct replay_page *page,
         if (((const EnqueueReply *)message)->rows > 0)
             settle(item, "enqueued", "", "replayed");
         else
-            fail(item, "unknown-entity");
+            fail(item, "not-in-catalogue");
         return 0;
     }
     if (e.class != ERR_REJECT) {
