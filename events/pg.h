@@ -92,6 +92,7 @@ void pg_rollback(struct pg *pg);
 static inline void pg_clearp(PGresult **r)
 {
     PQclear(*r);
+    *r = NULL; /* it may be called by hand before the end of the scope */
 }
 
 /* Binary result readers; the column's type is asserted. NULLs: false / 0 / empty view. */

@@ -14,7 +14,7 @@ from harness import outbox
 from harness.catalogue import DURABLES
 from harness.chain import Chain, anime, changed, ident
 from harness.process import eventually
-from harness.settings import LONG
+from harness.settings import LONG, ROOT
 
 COMMIT, COMMITTED = b"COMMIT\0", b"COMMIT\0Z"
 ONE = ident(1, 1)
@@ -98,6 +98,23 @@ def test_lost_commit_reply_of_a_request(chain, spawn, postgres, db):
     c.quiet()
     c.check([anime(2)])
     assert c.db.one("SELECT count(*) FROM outbox WHERE subject = 'anime.deleted'") == 1
+
+
+def test_connection_cut_at_each_statement(chain, postgres, spawn, db):
+    """Each statement of the writer, its chores' too, loses its connection once: it lives on and nothing is missing."""
+    rules = {path.stem: postgres.plan("cut", path.stem.encode() + b"\0")
+             for path in (ROOT / "workers/catalogue/sql").glob("*.sql")}
+    c = chain(catalogue={**pg_by(db, postgres), "ECHORA_GIVE_UP_AT": "50"})
+    spawn("qdrant")
+    pid = c.catalogue.pid
+    c.change(2, year=2001)  # waits for its entity, which comes with a newer year
+    c.publish(anime(1), anime(2), anime(3))
+    eventually(lambda: all(rules[name].hits for name in ("maintain_inbox", "refused_pending", "expired_pending",
+                                                         "sweep_relations", "upsert_anime")), 60, "chores and writes")
+    c.quiet(90)
+    assert c.catalogue.alive() and c.catalogue.pid == pid and c.dead_letters() == []
+    print(f"cut at {sum(rule.hits for rule in rules.values())} of {len(rules)} statements")
+    c.check([anime(1), anime(2), anime(3)])
 
 
 # --- a publish -----------------------------------------------------------------------------------------

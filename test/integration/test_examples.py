@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from harness import wire
-from harness.settings import BUILD, ROOT
+from harness.settings import ROOT
 
 EXAMPLES = ROOT / "contracts/examples"
 EVENTS = sorted((EXAMPLES / "events").glob("*.json"))
@@ -30,12 +30,13 @@ def python_publisher(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def go_publisher():
+def go_publisher(tmp_path_factory):
     go = shutil.which("go")
     if not go:
         pytest.skip("no Go toolchain")
-    folder = BUILD / "example-go"
-    shutil.copytree(EXAMPLES / "go", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bin", "gen", "publish"))
+    folder = tmp_path_factory.mktemp("go")
+    shutil.copytree(EXAMPLES / "go", folder, dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("bin", "gen", "publish"))
     run = {"cwd": folder, "check": True, "timeout": 600}
     subprocess.run([go, "build", "-o", "bin/", "google.golang.org/protobuf/cmd/protoc-gen-go"], **run)
     subprocess.run(["sh", "generate.sh", ROOT / "contracts/proto"], **run)
