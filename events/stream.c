@@ -136,6 +136,7 @@ static int read_stored(const json_t *message, const char *subject, struct arena 
         decode_base64(json_object_get(message, "data"), arena, &payload, subject, err) < 0)
         return -1;
     ret->subject = arena_strdup(arena, view_of(its_subject));
+    ret->sequence = (uint64_t)json_integer_value(json_object_get(message, "seq"));
     ret->stored_us = seconds * 1000000 + nanos / 1000;
     ret->payload = bytes_of(payload);
     if (split_headers(headers, arena, ret) < 0 || ret->subject == NULL)
@@ -143,15 +144,14 @@ static int read_stored(const json_t *message, const char *subject, struct arena 
     return 0;
 }
 
-int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struct arena *arena,
-                   struct stored_message *ret, bool *ret_found, struct err *err)
+static int get_message(struct bus *bus, const char *stream, const char *body, struct arena *arena,
+                       struct stored_message *ret, bool *ret_found, struct err *err)
 {
-    char subject[128], body[48];
+    char subject[128];
     snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream);
-    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", sequence);
     json_t *reply CLEANUP(jsonp) = NULL;
     struct err e = ERR_INIT;
-    *ret = (struct stored_message){.sequence = sequence};
+    *ret = (struct stored_message){0};
     if (bus_js_api(bus, subject, view_of(body), &reply, &e) < 0) {
         *ret_found = false;
         if (strcmp(e.code, "nats-10037") == 0) /* no message found */
@@ -162,6 +162,22 @@ int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struc
     }
     *ret_found = true;
     return read_stored(json_object_get(reply, "message"), subject, arena, ret, err);
+}
+
+int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struct arena *arena,
+                   struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    char body[48];
+    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", sequence);
+    return get_message(bus, stream, body, arena, ret, ret_found, err);
+}
+
+int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
+                struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    char body[72];
+    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", from);
+    return get_message(bus, stream, body, arena, ret, ret_found, err);
 }
 
 const char *stored_header(const struct bus_header headers[], size_t n, const char *name)

@@ -108,7 +108,7 @@ static int load(struct cli *cli, struct bus *bus, const char *id, DlqPlan **ret,
 
 static bool is_over(const DlqPlan *plan)
 {
-    return strcmp(plan->state, "running") != 0 && plan->sent == 0;
+    return strcmp(plan->state, "running") != 0 && plan->sent + plan->enqueued == 0;
 }
 
 /* Until every letter has its outcome, nothing has moved for `wait`, or Ctrl-C. */
@@ -135,7 +135,7 @@ static int watch(struct cli *cli, struct bus *bus, DlqPlan **plan, int64_t wait,
             continue;
         }
         *plan = now;
-        int64_t left = now->waiting + now->sent;
+        int64_t left = now->waiting + now->sent + now->enqueued;
         if (left != left_before)
             moved = mono_ms();
         left_before = left;

@@ -78,8 +78,9 @@ CREATE TABLE ops.replay_plan (
 COMMENT ON COLUMN ops.replay_plan.slice_at IS 'when letters of this plan were last sent; rate counts from there';
 
 -- The exact list of a plan. An outcome is empty until the letter's turn, "sent" until it is known what became of the
--- event, then done or failed; or skipped (somebody else has dealt with the letter), gone (it is no longer in the
--- stream), discarded, enqueued (given to the catalogue's outbox).
+-- event, then done or failed; before that "enqueued" while the relay has not published it (sent_seq is how far its
+-- stream was searched); or skipped (somebody else has dealt with the letter), gone (it is no longer in the stream),
+-- discarded.
 CREATE TABLE ops.replay_item (
     plan     uuid   NOT NULL REFERENCES ops.replay_plan ON DELETE CASCADE,
     dlq_seq  bigint NOT NULL,
@@ -88,13 +89,14 @@ CREATE TABLE ops.replay_item (
     was      text   NOT NULL,
     consumer text   NOT NULL,
     stream   text   NOT NULL,
+    entity   text   NOT NULL,
     outcome  text   NOT NULL DEFAULT '',
     code     text   NOT NULL DEFAULT '',
     sent_seq bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (plan, dlq_seq)
 );
 CREATE INDEX replay_item_waiting ON ops.replay_item (plan, dlq_seq) WHERE outcome = '';
-CREATE INDEX replay_item_sent ON ops.replay_item (plan, dlq_seq) WHERE outcome = 'sent';
+CREATE INDEX replay_item_sent ON ops.replay_item (plan, dlq_seq) WHERE outcome IN ('sent', 'enqueued');
 
 GRANT USAGE ON SCHEMA ops TO echora_deadletters;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ops.letter, ops.letter_fate, ops.letter_stream, ops.replay_plan, ops.replay_item

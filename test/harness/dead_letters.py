@@ -62,7 +62,7 @@ class DeadLetters:
         """Waits until the plan has this state and no event is without its outcome; returns the plan."""
         def over():
             plan = self.plan(plan_id)
-            return plan if plan["state"] == state and not plan.get("sent") else None
+            return plan if plan["state"] == state and not plan.get("sent") and not plan.get("enqueued") else None
         try:
             return eventually(over, timeout, "plan finished")
         except AssertionError as e:

@@ -199,3 +199,47 @@ def test_requests_that_make_no_sense(dlq, db, spawn):
                        ({"filter": {}, "stop": True}, "bad-request"), ({"filter": {"colour": "red"}}, "json-unknown-field")):
         with pytest.raises(Refused, match=code):
             dlq.replay(**body)
+
+
+@pytest.fixture
+def chain(db, streams, spawn, catalogue):
+    """An anime that the relay has published, and nobody yet reads what it publishes."""
+    spawn("catalogue")
+    relay = spawn("relay")
+    anime_id = new_id()
+    catalogue.enriched(anime_id, anime(title="first"))
+    eventually(lambda: catalogue.bus.stream("ANIME_SYNC").state.messages == 1, 10, "relayed")
+    return anime_id, relay
+
+
+def test_letters_of_the_relay_s_stream_go_through_the_outbox(dlq, db, qdrant, spawn, chain):
+    """Nobody but the relay publishes there: fresh rows of the outbox, for the one consumer that failed."""
+    anime_id, relay = chain
+    spawn("dead-letters")
+    spawn("qdrant")
+    dlq.write(1, stream="ANIME_SYNC", subject="anime.created", consumer="qdrant-anime-created", entity=anime_id,
+              code="http-413", payload=b"what it says does not matter")
+    dlq.write(2, stream="ANIME_SYNC", subject="anime.created", consumer="qdrant-anime-created", entity=new_id())
+    dlq.indexed()
+    plan = dlq.replay(filter={}, canary=True, maxFailurePercent=50)
+    over = dlq.finished(plan["id"])
+    assert over["done"] == 1 and over["failed"] == 1, over
+    ((headers, _),) = dlq.replayed("ANIME_SYNC")
+    assert headers["Echora-Replay-For"] == "qdrant-anime-created" and headers["Echora-Replay-Id"] == plan["id"]
+    assert headers["Echora-Replay-Hop"] == "1" and not dlq.replayed()
+    assert [i.get("code") for r in dlq.audit(plan["id"]) for i in r.get("items", []) if i["outcome"] == "failed"] == \
+        ["not-in-catalogue"]
+
+
+def test_what_the_relay_has_not_published_has_no_outcome(dlq, db, qdrant, spawn, chain):
+    anime_id, relay = chain
+    spawn("dead-letters")
+    spawn("qdrant")
+    relay.stop()
+    dlq.write(1, stream="ANIME_SYNC", subject="anime.synced", consumer="qdrant-anime-synced", entity=anime_id)
+    dlq.indexed()
+    plan = dlq.replay(filter={})["id"]
+    eventually(lambda: dlq.plan(plan).get("enqueued"), 10, "enqueued")
+    steady(lambda: dlq.plan(plan).get("enqueued") == 1, 1.5, "no outcome")
+    relay.start()
+    eventually(lambda: dlq.plan(plan).get("done") == 1, 20, "done")

@@ -27,6 +27,18 @@ int audit_write(struct dead_letters *dl, DlqAudit *record, struct arena *arena, 
     return bus_publish(dl->bus, &message, NULL, err);
 }
 
+int audit_letters(struct dead_letters *dl, const char *plan_id, const char *kind,
+                  DlqAuditItem *items[], size_t n, struct arena *arena, struct err *err)
+{
+    DlqAudit record = ECHORA__OPS__V1__DLQ_AUDIT__INIT;
+    record.action = (char *)(uintptr_t) "letters";
+    record.kind = (char *)(uintptr_t)kind;
+    record.plan_id = (char *)(uintptr_t)plan_id;
+    record.items = items;
+    record.n_items = n;
+    return audit_write(dl, &record, arena, err);
+}
+
 int audit_apply(struct dead_letters *dl, DlqAuditItem *const items[], size_t n, struct err *err)
 {
     static const enum pg_array_kind kinds[3] = {PG_TEXTS, PG_TEXTS, PG_I32S};

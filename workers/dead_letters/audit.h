@@ -11,9 +11,12 @@
 typedef Echora__Ops__V1__DlqAudit DlqAudit;
 typedef Echora__Ops__V1__DlqAuditItem DlqAuditItem;
 
-/* Fills the time and publishes; at may be called again with the same record. */
+/* Fills the time and publishes. */
 MUST_CHECK int audit_write(struct dead_letters *dl, DlqAudit *record, struct arena *arena,
                            struct err *err);
+/* What became of letters of a plan ("replay" or "discard"). */
+MUST_CHECK int audit_letters(struct dead_letters *dl, const char *plan_id, const char *kind,
+                             DlqAuditItem *items[], size_t n, struct arena *arena, struct err *err);
 /* Gives letters the states that the items tell. */
 MUST_CHECK int audit_apply(struct dead_letters *dl, DlqAuditItem *const items[], size_t n,
                            struct err *err);

@@ -20,6 +20,7 @@ struct sending {
     DlqAuditItem **items;
     const char **consumers;
     size_t n, bytes;
+    uint64_t relay_at; /* first sequence that events of this page can have in the relay's stream */
 };
 
 static void settle(DlqAuditItem *item, const char *outcome, const char *code, const char *state)
@@ -27,6 +28,12 @@ static void settle(DlqAuditItem *item, const char *outcome, const char *code, co
     item->outcome = (char *)(uintptr_t)outcome;
     item->code = (char *)(uintptr_t)code;
     item->state = (char *)(uintptr_t)state;
+}
+
+static void settle_enqueued(DlqAuditItem *item, uint64_t from)
+{
+    settle(item, "enqueued", "", "replayed");
+    item->sent_sequence = from;
 }
 
 static void fail(DlqAuditItem *item, const char *code)
@@ -67,7 +74,7 @@ static int build(const struct replay_page *page, const struct letter *letter,
 }
 
 /* A letter of what only the relay may publish. */
-static int enqueue(struct dead_letters *dl, const struct replay_page *page,
+static int enqueue(struct dead_letters *dl, const struct replay_page *page, struct sending *s,
                    const struct subject_def *def, const struct letter *letter, DlqAuditItem *item,
                    struct err *err)
 {
@@ -81,11 +88,18 @@ static int enqueue(struct dead_letters *dl, const struct replay_page *page,
     request.replay_for = (char *)(uintptr_t)letter->consumer;
     request.replay_id = (char *)(uintptr_t)page->plan_id;
     request.hop = letter->hop + 1;
+    /* Where the search for the event begins. */
+    if (s->relay_at == 0) {
+        struct stream_state state;
+        if (stream_state(dl->bus, def->stream->name, &state, err) < 0)
+            return -1;
+        s->relay_at = state.last_sequence + 1;
+    }
     if (bus_call(dl->bus, "catalog.outbox.enqueue", &request.base,
                  &echora__catalog__v1__catalog_enqueue_reply__descriptor, 0, page->arena, &message,
                  &e) == 0) {
         if (((const EnqueueReply *)message)->rows > 0)
-            settle(item, "enqueued", "", "replayed");
+            settle_enqueued(item, s->relay_at);
         else
             fail(item, "not-in-catalogue");
         return 0;
@@ -125,7 +139,7 @@ static int prepare(struct dead_letters *dl, const struct replay_page *page, size
         return 0;
     }
     if (def->stream->sole_writer)
-        return enqueue(dl, page, def, &letter, item, err);
+        return enqueue(dl, page, s, def, &letter, item, err);
     if (letter_is_lean(&letter)) {
         fail(item, "incomplete");
         return 0;

@@ -7,8 +7,8 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/log.h"
+#include "workers/dead_letters/outcome.h"
 #include "workers/dead_letters/plan.h"
-#include "workers/dead_letters/progress.h"
 #include "workers/dead_letters/republish.h"
 #include "workers/dead_letters/sql.h"
 
@@ -153,18 +153,6 @@ static int settle_items(struct dead_letters *dl, const struct running *plan,
     return rc;
 }
 
-static int record(struct dead_letters *dl, const struct running *plan, struct replay_page *page,
-                  struct err *err)
-{
-    DlqAudit told = ECHORA__OPS__V1__DLQ_AUDIT__INIT;
-    told.action = (char *)(uintptr_t) "letters";
-    told.kind = (char *)(uintptr_t)(plan->discard ? "discard" : "replay");
-    told.plan_id = (char *)(uintptr_t)plan->id_text;
-    told.items = page->items;
-    told.n_items = page->n;
-    return audit_write(dl, &told, page->arena, err);
-}
-
 /* Inside the transaction. *ret_more: the plan may go on at once. */
 static int run_page(struct dead_letters *dl, struct running *plan, bool *ret_more, struct err *err)
 {
@@ -186,8 +174,9 @@ static int run_page(struct dead_letters *dl, struct running *plan, bool *ret_mor
         discard_page(&page);
     else if (republish_page(dl, &page, err) < 0)
         return -1;
-    if (record(dl, plan, &page, err) < 0 || settle_items(dl, plan, &page, err) < 0 ||
-        audit_apply(dl, page.items, page.n, err) < 0)
+    if (audit_letters(dl, plan->id_text, plan->discard ? "discard" : "replay", page.items, page.n,
+                      page.arena, err) < 0 ||
+        settle_items(dl, plan, &page, err) < 0 || audit_apply(dl, page.items, page.n, err) < 0)
         return -1;
     *ret_more = true;
     return pg_query(dl->pg, &sql_plan_slice, &id, 1, NULL, err);
@@ -235,93 +224,6 @@ static int work_on(struct dead_letters *dl, struct running *plan, bool *ret_more
     return -1;
 }
 
-static int add_resolved(PGresult *rows, int row, struct arena *arena, DlqAuditItem **ret,
-                        struct err *err)
-{
-    DlqAuditItem *item =
-        (DlqAuditItem *)message_new(&echora__ops__v1__dlq_audit_item__descriptor, arena);
-    if (item == NULL)
-        return dlq_no_memory(err);
-    item->sequence = (uint64_t)pg_get_i64(rows, row, 0);
-    item->id = arena_strdup(arena, pg_get_text(rows, row, 1));
-    item->attempt = (int32_t)pg_get_i64(rows, row, 2);
-    item->outcome = arena_strdup(arena, pg_get_text(rows, row, 3));
-    item->code = arena_strdup(arena, pg_get_text(rows, row, 4));
-    item->sent_sequence = (uint64_t)pg_get_i64(rows, row, 5);
-    *ret = item;
-    return arena_overflowed(arena) ? dlq_no_memory(err) : 0;
-}
-
-/* Outcomes of what one consumer has settled, inside a transaction. */
-static int resolve_page(struct dead_letters *dl, const struct running *plan, struct view stream,
-                        struct view consumer, uint64_t settled, int *ret_n, struct err *err)
-{
-    CLEANUP(pg_clearp) PGresult *rows = NULL;
-    struct replay_page page = {.plan_id = plan->id_text, .arena = dl->scratch};
-    const struct pg_param params[] = {pg_uuid(plan->id), pg_text(stream), pg_text(consumer),
-                                      pg_i64((int64_t)settled)};
-    if (pg_query(dl->pg, &sql_resolve_items, params, ARRAY_LEN(params), &rows, err) < 0)
-        return -1;
-    *ret_n = PQntuples(rows);
-    page.n = (size_t)*ret_n;
-    page.items = arena_array(page.arena, page.n + 1, sizeof(*page.items));
-    if (page.items == NULL)
-        return dlq_no_memory(err);
-    for (int row = 0; row < *ret_n; row++) {
-        if (add_resolved(rows, row, page.arena, &page.items[row], err) < 0)
-            return -1;
-    }
-    return page.n > 0 ? record(dl, plan, &page, err) : 0;
-}
-
-static int resolve_for(struct dead_letters *dl, const struct running *plan, struct view stream,
-                       struct view consumer, int64_t until_ms, struct err *err)
-{
-    struct consumer_progress progress;
-    char stream_name[128], consumer_name[128];
-    bool complete;
-    int n = 0;
-    snprintf(stream_name, sizeof(stream_name), "%.*s", VIEW_ARG(stream));
-    snprintf(consumer_name, sizeof(consumer_name), "%.*s", VIEW_ARG(consumer));
-    /* In this order: a letter is stored before its event is settled. */
-    if (progress_of(dl->bus, stream_name, consumer_name, &progress, err) < 0 ||
-        progress_index_complete(dl->bus, &complete, err) < 0)
-        return -1;
-    if (!complete && !FAULT("outcome-before-index"))
-        return 0;
-    do {
-        arena_reset(dl->scratch);
-        if (pg_begin(dl->pg, err) < 0)
-            return -1;
-        if (resolve_page(dl, plan, stream, consumer, progress.settled_up_to, &n, err) < 0) {
-            pg_rollback(dl->pg);
-            return -1;
-        }
-        if (pg_commit(dl->pg, err) < 0)
-            return -1;
-    } while (n > 0 && mono_ms() < until_ms && !lane_stopping(dl->lane));
-    return 0;
-}
-
-static int resolve(struct dead_letters *dl, const struct running *plan, int64_t until_ms,
-                   struct err *err)
-{
-    CLEANUP(pg_clearp) PGresult *rows = NULL;
-    const struct pg_param param = pg_uuid(plan->id);
-    if (pg_query(dl->pg, &sql_sent_to, &param, 1, &rows, err) < 0)
-        return -1;
-    for (int row = 0; row < PQntuples(rows); row++) {
-        struct err e = ERR_INIT;
-        if (resolve_for(dl, plan, pg_get_text(rows, row, 0), pg_get_text(rows, row, 1), until_ms,
-                        &e) == 0 ||
-            strcmp(e.code, "nats-10014") == 0) /* the consumer is not there: no outcome */
-            continue;
-        *err = e;
-        return -1;
-    }
-    return 0;
-}
-
 int runner_tick(struct dead_letters *dl, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *rows = NULL;
@@ -332,7 +234,7 @@ int runner_tick(struct dead_letters *dl, struct err *err)
         struct running plan = {.id = pg_get_uuid(rows, row, 0)};
         bool more = true;
         uuid_format(plan.id, plan.id_text);
-        if (resolve(dl, &plan, until_ms, err) < 0)
+        if (outcome_resolve(dl, plan.id, until_ms, err) < 0)
             return -1;
         while (more && mono_ms() < until_ms && !lane_stopping(dl->lane)) {
             if (work_on(dl, &plan, &more, err) < 0)

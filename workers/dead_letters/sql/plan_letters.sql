@@ -1,6 +1,6 @@
 -- The exact list of a plan. $1 to $11 the filter, $12 the plan.
-INSERT INTO ops.replay_item (plan, dlq_seq, id, attempt, was, consumer, stream)
-SELECT $12::uuid, dlq_seq, id, attempts + 1, state, consumer, stream
+INSERT INTO ops.replay_item (plan, dlq_seq, id, attempt, was, consumer, stream, entity)
+SELECT $12::uuid, dlq_seq, id, attempts + 1, state, consumer, stream, entity
   FROM ops.letter
  WHERE
        ($1::bigint IS NULL OR dlq_seq >= $1) AND ($2::bigint IS NULL OR dlq_seq <= $2)
