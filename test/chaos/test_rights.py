@@ -97,6 +97,7 @@ RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELE
          **{f"catalog.outbox_slot_{n}": "SELECT TRUNCATE" for n in range(6)}}
 LETTERS = {f"ops.{t}": "SELECT INSERT UPDATE DELETE"
            for t in ("letter", "letter_fate", "letter_stream", "replay_plan", "replay_item")}
+LETTERS["ops.letter_count"] = "SELECT"
 ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},

@@ -81,6 +81,11 @@ def test_filters_groups_and_pages(dlq, db, spawn):
         [("f0", "10", "30"), ("f2", "10", "29"), ("f1", "10", "28")]
     assert groups[0]["code"] == "a" and groups[0]["firstFailed"] == "2026-01-01T01:03:00Z"
 
+    for filter in ({}, {"code": "b"}, {"consumer": "catalog-updated"}, {"class": "crash"}, {"parked": True}, {"state": "all"},
+                   {"fingerprint": "f2", "consumer": "catalog-enriched"}):
+        counted = dlq.list(groupBy="fingerprint", filter=filter)
+        assert counted == dlq.list(groupBy="fingerprint", filter={**filter, "fromSequence": 1}), filter  # counted now
+
     seen, cursor = [], 0
     while True:
         page = dlq.list(limit=7, cursor=cursor)
@@ -198,3 +203,19 @@ def test_the_viewer_may_look_and_no_more(dlq, db, spawn):
             dlq.ask(subject, "viewer", timeout=1, filter={})
         assert any(f'publish to "{subject}"' in e.lower() for e in dlq.as_user("viewer").errors)
     assert dlq.replay("discard", filter={})["total"] == "1"
+
+
+def test_counts_are_those_of_the_index(dlq, db, spawn):
+    """Whatever happens to letters, the counts that are kept beside them are what counting them gives."""
+    spawn("dead-letters")
+    for n in range(1, 101):
+        dlq.write(n, code=f"c{n % 4}", parked=n % 10 == 0)
+    dlq.indexed()
+    dlq.finished(dlq.replay("discard", filter={"code": "c1"})["id"])
+    dlq.bus.wait(dlq.bus.js.purge_stream("ANIME_DLQ", seq=30))
+    eventually(lambda: len(dlq.list(filter={"state": "all", "parked": True}, limit=1000)["letters"]) == 71, 10, "forgotten")
+    assert sorted(db.all("SELECT fingerprint, consumer, class, code, state, parked, letters FROM ops.letter_count")) == \
+        sorted(db.all("SELECT fingerprint, consumer, class, code, state, parked, count(*) FROM ops.letter"
+                      " GROUP BY 1, 2, 3, 4, 5, 6"))
+    db.do("TRUNCATE ops.letter")
+    assert db.all("SELECT FROM ops.letter_count") == []

@@ -56,15 +56,31 @@ static int group_of_row(struct page *p, const PGresult *rows, int row, struct er
     return arena_overflowed(p->arena) ? dlq_no_memory(err) : 0;
 }
 
-static int from_index(struct page *p, struct err *err)
+/* Counts are kept for these filters. */
+static bool is_counted(const DlqFilter *f)
 {
-    CLEANUP(pg_clearp) PGresult *rows = NULL;
+    return f == NULL || (f->from_sequence == 0 && f->to_sequence == 0 && f->entity[0] == '\0' &&
+                         f->failed_from == NULL && f->failed_before == NULL);
+}
+
+static int ask_index(struct page *p, PGresult **ret, struct err *err)
+{
     struct pg_param params[FILTER_PARAMS + 2];
     filter_params(p->asked->filter, params);
     params[FILTER_PARAMS] = p->asked->cursor > 0 ? pg_i64((int64_t)p->asked->cursor) : pg_null();
     params[FILTER_PARAMS + 1] = pg_i32((int32_t)p->limit);
-    if (pg_query(p->dl->pg, p->grouped ? &sql_list_groups : &sql_list_letters, params,
-                 ARRAY_LEN(params), &rows, err) < 0)
+    if (!p->grouped || !is_counted(p->asked->filter))
+        return pg_query(p->dl->pg, p->grouped ? &sql_list_groups : &sql_list_letters, params,
+                        ARRAY_LEN(params), ret, err);
+    const struct pg_param counted[] = {params[2], params[3],  params[4],  params[5],
+                                       params[9], params[10], params[11], params[12]};
+    return pg_query(p->dl->pg, &sql_count_groups, counted, ARRAY_LEN(counted), ret, err);
+}
+
+static int from_index(struct page *p, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *rows = NULL;
+    if (ask_index(p, &rows, err) < 0)
         return -1;
     const int n = PQntuples(rows);
     for (int row = 0; row < n; row++) {

@@ -14,6 +14,7 @@
 
 enum {
     PAGE = 256,
+    DISCARD_PAGE = 2048, /* nothing is read or published */
     SLICE_MS = 700,
     RATE_SAVED_MS = 2000, /* of a pause, what a rate may make up for */
     RAMP = 10,
@@ -74,7 +75,7 @@ static int canary_quota(struct dead_letters *dl, const struct running *plan, int
 static int quota(struct dead_letters *dl, const struct running *plan, int64_t *ret_n,
                  const char **ret_stop, struct err *err)
 {
-    int64_t n = PAGE, canary;
+    int64_t n = plan->discard ? DISCARD_PAGE : PAGE, canary;
     *ret_stop = NULL;
     if (plan->rate > 0 && !plan->discard) {
         const int64_t ms = plan->since_ms < RATE_SAVED_MS ? plan->since_ms : RATE_SAVED_MS;
