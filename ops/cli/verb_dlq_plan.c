@@ -11,7 +11,8 @@
 #include "ops/cli/output.h"
 #include "ops/cli/verbs.h"
 
-#define CALL_TIMEOUT_MS 60000
+/* A plan of a million letters is made in one request. */
+#define CALL_TIMEOUT_MS 300000
 #define LOOK_MS 250
 
 typedef Echora__Ops__V1__DlqPlan DlqPlan;

@@ -243,3 +243,14 @@ def test_what_the_relay_has_not_published_has_no_outcome(dlq, db, qdrant, spawn,
     steady(lambda: dlq.plan(plan).get("enqueued") == 1, 1.5, "no outcome")
     relay.start()
     eventually(lambda: dlq.plan(plan).get("done") == 1, 20, "done")
+
+
+def test_what_is_older_than_any_letter_is_forgotten(dlq, db, spawn):
+    worker = spawn("dead-letters")
+    dlq.write(1)
+    dlq.indexed()
+    old, new = (dlq.replay("discard", filter={"state": "all"}, dryRun=True)["id"] for _ in range(2))
+    db.do(f"UPDATE ops.replay_plan SET created_at = now() - interval '32 days' WHERE id = '{old}'")
+    worker.restart()  # looks at once, then every minute
+    eventually(lambda: [str(p) for p, in db.all("SELECT id FROM ops.replay_plan")] == [new], 10, "forgotten")
+    assert [str(p) for p, in db.all("SELECT plan FROM ops.replay_item")] == [new]

@@ -75,6 +75,9 @@ void index_letters(void *context, struct batch *batch)
         rc = pg_query(dl->pg, &sql_index_letters, params, COLUMNS, NULL, &err);
     for (int c = 0; c < COLUMNS; c++)
         pg_array_deinit(&columns[c]);
+    /* Its place is taken by a letter of a stream that was there before: index_follow_stream. */
+    if (rc < 0 && strcmp(err.code, "pg-23505") == 0)
+        err.class = ERR_RETRY;
     if (rc < 0 && err.class != ERR_REJECT) {
         batch_fail_rest(batch, &err);
         return;

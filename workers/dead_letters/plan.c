@@ -11,7 +11,14 @@
 typedef Echora__Ops__V1__DlqReplayRequest ReplayRequest;
 typedef Echora__Ops__V1__DlqReplayReply ReplayReply;
 
-enum { PLANS = 20, SAMPLE = 20, FILTER_MAX = 16 << 10, MAX_FAILURE = 10, WAIT_S = 300 };
+enum {
+    PLANS = 5,
+    SAMPLE = 20,
+    LIST_PART = 50000,
+    FILTER_MAX = 16 << 10,
+    MAX_FAILURE = 10,
+    WAIT_S = 300
+};
 
 static int no_plan(struct err *err)
 {
@@ -110,14 +117,36 @@ int plan_end(struct dead_letters *dl, struct uuid id, const char *state, const c
     return audit_write(dl, &record, arena, err);
 }
 
+/* A million letters take longer than one statement may. */
+static int list_letters(struct dead_letters *dl, const ReplayRequest *asked, struct uuid id,
+                        int64_t *ret_total, struct err *err)
+{
+    struct pg_param params[FILTER_PARAMS + 3];
+    int64_t last = 0, n;
+    filter_params(asked->filter, params);
+    params[FILTER_PARAMS] = pg_uuid(id);
+    params[FILTER_PARAMS + 2] = pg_i32(LIST_PART);
+    *ret_total = 0;
+    do {
+        CLEANUP(pg_clearp) PGresult *rows = NULL;
+        params[FILTER_PARAMS + 1] = pg_i64(last);
+        if (pg_query(dl->pg, &sql_plan_letters, params, ARRAY_LEN(params), &rows, err) < 0)
+            return -1;
+        n = pg_get_i64(rows, 0, 0);
+        last = pg_get_i64(rows, 0, 1);
+        *ret_total += n;
+        if (lane_stopping(dl->lane)) /* tells as well that this lane is alive */
+            return err_set(err, ERR_RETRY, "stopping", "plan", "the worker is about to end");
+    } while (n == LIST_PART);
+    return 0;
+}
+
 /* Inside the transaction: the plan's row, its letters, the record. */
 static int make(struct dead_letters *dl, const char *action, const ReplayRequest *asked,
                 struct uuid id, struct arena *arena, struct err *err)
 {
     CLEANUP(buf_deinit) struct buf filter;
-    CLEANUP(pg_clearp) PGresult *rows = NULL;
-    struct pg_param items[FILTER_PARAMS + 1];
-    int64_t total = 0;
+    int64_t total;
     buf_init(&filter, FILTER_MAX);
     if (json_encode(&asked->filter->base, &filter, err) < 0)
         return -1;
@@ -130,12 +159,9 @@ static int make(struct dead_letters *dl, const char *action, const ReplayRequest
         pg_bool(asked->canary),
         pg_i32(asked->max_failure_percent > 0 ? asked->max_failure_percent : MAX_FAILURE),
         pg_i32(asked->wait_seconds > 0 ? asked->wait_seconds : WAIT_S)};
-    filter_params(asked->filter, items);
-    items[FILTER_PARAMS] = pg_uuid(id);
     if (pg_query(dl->pg, &sql_plan_insert, plan, ARRAY_LEN(plan), NULL, err) < 0 ||
-        pg_query(dl->pg, &sql_plan_letters, items, ARRAY_LEN(items), &rows, err) < 0)
+        list_letters(dl, asked, id, &total, err) < 0)
         return -1;
-    (void)!view_to_i64(view_of(PQcmdTuples(rows)), 0, INT64_MAX, &total);
     const struct pg_param sum[] = {pg_uuid(id), pg_i64(total)};
     if (pg_query(dl->pg, &sql_plan_total, sum, ARRAY_LEN(sum), NULL, err) < 0)
         return -1;

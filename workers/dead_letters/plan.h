@@ -6,7 +6,7 @@
 
 #include "workers/dead_letters/context.h"
 
-/* Plans for a reply: the one named, or (id NULL) the newest 20. ERR_REJECT no-plan. */
+/* Plans for a reply: the one named, or (id NULL) the newest 5. ERR_REJECT no-plan. */
 MUST_CHECK int plan_load(struct dead_letters *dl, const struct uuid *id, struct arena *arena,
                          DlqPlan ***ret, size_t *ret_n, struct err *err);
 /* Ends a run: state "stopped" or "done". ERR_REJECT no-plan when it could not run anyway. */

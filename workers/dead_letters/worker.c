@@ -4,14 +4,16 @@
 
 #include <stdlib.h>
 
+#include "events/base/clock.h"
 #include "workers/dead_letters/audit.h"
 #include "workers/dead_letters/index.h"
 #include "workers/dead_letters/requests.h"
 #include "workers/dead_letters/runner.h"
+#include "workers/dead_letters/sql.h"
 #include "workers/dead_letters/sweeper.h"
 
 /* A page of a replay: its letters, once as they came and once decoded. */
-enum { SCRATCH_MAX = 96 << 20 };
+enum { SCRATCH_MAX = 96 << 20, FORGET_EVERY_MS = 60 * 1000 };
 
 static void close_context(void *context)
 {
@@ -41,10 +43,27 @@ static int open_context(struct lane *lane, void **ret_context, struct err *err)
     return 0;
 }
 
+/* What is older than any letter, a part each time. */
+static int forget_old(struct dead_letters *dl, struct err *err)
+{
+    static const struct pg_statement *const statements[] = {&sql_forget_items, &sql_forget_plans,
+                                                            &sql_forget_fates};
+    if (mono_ms() < dl->next_forget_ms)
+        return 0;
+    dl->next_forget_ms = mono_ms() + FORGET_EVERY_MS;
+    for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
+        if (pg_query(dl->pg, statements[i], NULL, 0, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int tick(void *context, struct err *err)
 {
     struct dead_letters *dl = context;
-    return index_follow_stream(dl, err) < 0 ? -1 : runner_tick(dl, err);
+    if (index_follow_stream(dl, err) < 0 || forget_old(dl, err) < 0)
+        return -1;
+    return runner_tick(dl, err);
 }
 
 static const struct consumer_spec consumers[] = {

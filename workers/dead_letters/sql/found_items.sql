@@ -9,4 +9,4 @@ WITH found AS (
      WHERE i.plan = $1::uuid AND i.consumer = $2::text AND i.outcome = 'enqueued'
 )
 UPDATE ops.replay_item AS i SET outcome = CASE WHEN hit THEN 'sent' ELSE i.outcome END, sent_seq = moved.seq
-  FROM moved WHERE i.plan = $1::uuid AND i.dlq_seq = moved.dlq_seq;
+  FROM moved WHERE i.plan = $1::uuid AND i.dlq_seq = moved.dlq_seq AND i.outcome = 'enqueued';

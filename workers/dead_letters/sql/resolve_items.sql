@@ -12,5 +12,5 @@ WITH due AS (
 )
 UPDATE ops.replay_item AS i
    SET outcome = CASE WHEN due.failure IS NULL THEN 'done' ELSE 'failed' END, code = coalesce(due.failure, '')
-  FROM due WHERE i.plan = $1::uuid AND i.dlq_seq = due.dlq_seq
+  FROM due WHERE i.plan = $1::uuid AND i.dlq_seq = due.dlq_seq AND i.outcome = 'sent'
 RETURNING i.dlq_seq, i.id, i.attempt, i.outcome, i.code, i.sent_seq;
