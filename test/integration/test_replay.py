@@ -245,6 +245,40 @@ def test_what_the_relay_has_not_published_has_no_outcome(dlq, db, qdrant, spawn,
     eventually(lambda: dlq.plan(plan).get("done") == 1, 20, "done")
 
 
+def test_without_the_catalogue_its_plans_wait_and_others_go_on(dlq, db, spawn):
+    worker = spawn("dead-letters")
+    dlq.write(1, stream="ANIME_SYNC", subject="anime.synced", consumer="qdrant-anime-synced", entity=new_id())
+    dlq.write(2)
+    dlq.indexed()
+    waits = dlq.replay(filter={"consumer": "qdrant-anime-synced"})["id"]
+    worker.wait_log("a plan waits")
+    goes_on = dlq.replay(filter={"consumer": "catalog-updated"})["id"]
+    eventually(lambda: dlq.plan(goes_on)["state"] == "done", 15, "published")
+    assert dlq.plan(waits)["state"] == "running" and dlq.plan(waits)["waiting"] == 1 and worker.is_ready()
+    spawn("catalogue")
+    assert dlq.finished(waits)["failed"] == 1  # nobody has heard of this entity
+
+
+def test_a_stream_that_takes_nothing_stops_the_plan(dlq, db, spawn):
+    """It is for a person to make room; then the plan goes on where it was."""
+    spawn("dead-letters")
+    for n in range(1, 4):
+        dlq.write(n)
+    dlq.indexed()
+    config = dlq.bus.stream("ANIME_EVENTS").config
+    config.max_msgs = 1
+    dlq.bus.wait(dlq.bus.js.update_stream(config))
+    plan = dlq.replay(filter={})["id"]
+    eventually(lambda: dlq.plan(plan)["state"] == "stopped", 15, "stopped")
+    assert "nats-10077" in dlq.plan(plan)["reason"] or "maximum messages" in dlq.plan(plan)["reason"]
+    config.max_msgs = -1
+    dlq.bus.wait(dlq.bus.js.update_stream(config))
+    dlq.replay(planId=plan)
+    eventually(lambda: dlq.plan(plan)["state"] == "done", 15, "published")
+    ids = [h["Nats-Msg-Id"] for h, _ in dlq.replayed()]
+    assert len(ids) == len(set(ids)) == 3
+
+
 def test_what_is_older_than_any_letter_is_forgotten(dlq, db, spawn):
     worker = spawn("dead-letters")
     dlq.write(1)

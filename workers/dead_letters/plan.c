@@ -136,7 +136,7 @@ static int list_letters(struct dead_letters *dl, const ReplayRequest *asked, str
         last = pg_get_i64(rows, 0, 1);
         *ret_total += n;
         if (lane_stopping(dl->lane)) /* tells as well that this lane is alive */
-            return err_set(err, ERR_RETRY, "stopping", "plan", "the worker is about to end");
+            return err_set(err, ERR_UNAVAILABLE, "stopping", "plan", "the worker ends");
     } while (n == LIST_PART);
     return 0;
 }

@@ -225,6 +225,18 @@ static int work_on(struct dead_letters *dl, struct running *plan, bool *ret_more
     return -1;
 }
 
+static int serve(struct dead_letters *dl, struct running *plan, int64_t until_ms, struct err *err)
+{
+    bool more = true;
+    if (outcome_resolve(dl, plan->id, until_ms, err) < 0)
+        return -1;
+    while (more && mono_ms() < until_ms && !lane_stopping(dl->lane)) {
+        if (work_on(dl, plan, &more, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int runner_tick(struct dead_letters *dl, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *rows = NULL;
@@ -233,14 +245,16 @@ int runner_tick(struct dead_letters *dl, struct err *err)
         return -1;
     for (int row = 0; row < PQntuples(rows); row++) {
         struct running plan = {.id = pg_get_uuid(rows, row, 0)};
-        bool more = true;
+        struct err trouble = ERR_INIT;
         uuid_format(plan.id, plan.id_text);
-        if (outcome_resolve(dl, plan.id, until_ms, err) < 0)
+        if (serve(dl, &plan, until_ms, &trouble) == 0)
+            continue;
+        if (trouble.dependency == DEP_POSTGRES || !bus_connected(dl->bus)) {
+            *err = trouble;
             return -1;
-        while (more && mono_ms() < until_ms && !lane_stopping(dl->lane)) {
-            if (work_on(dl, &plan, &more, err) < 0)
-                return -1;
         }
+        /* Such as the catalogue, which only some plans need: the others go on. */
+        log_err(LOG_LEVEL_WARN, "a plan waits", &trouble);
     }
     return 0;
 }
