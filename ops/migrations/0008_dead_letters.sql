@@ -122,13 +122,14 @@ CREATE TABLE ops.replay_plan (
     wait_s      int         NOT NULL,
     total       bigint      NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
-    slice_at    timestamptz NOT NULL DEFAULT now()
+    slice_at    timestamptz NOT NULL DEFAULT now(),
+    searched    bigint      NOT NULL DEFAULT 0
 );
 COMMENT ON COLUMN ops.replay_plan.slice_at IS 'when letters of this plan were last sent; rate counts from there';
 
 -- The exact list of a plan. An outcome is empty until the letter's turn, "sent" until it is known what became of the
--- event, then done or failed; before that "enqueued" while the relay has not published it (sent_seq is how far its
--- stream was searched); or skipped (somebody else has dealt with the letter), gone (it is no longer in the stream),
+-- event, then done or failed; before that "enqueued" while the relay has not published it (sent_seq is the first place
+-- in its stream where it can be); or skipped (somebody else has dealt with the letter), gone (it is no longer in the stream),
 -- discarded.
 CREATE TABLE ops.replay_item (
     plan     uuid   NOT NULL REFERENCES ops.replay_plan ON DELETE CASCADE,
@@ -145,6 +146,7 @@ CREATE TABLE ops.replay_item (
     PRIMARY KEY (plan, dlq_seq)
 );
 CREATE INDEX replay_item_waiting ON ops.replay_item (plan, dlq_seq) WHERE outcome = '';
+CREATE INDEX replay_item_enqueued ON ops.replay_item (plan, entity) WHERE outcome = 'enqueued';
 CREATE INDEX replay_item_sent ON ops.replay_item (plan, dlq_seq) WHERE outcome IN ('sent', 'enqueued');
 
 GRANT USAGE ON SCHEMA ops TO echora_deadletters;

@@ -34,8 +34,12 @@ ALTER ROLE echora_catalogue SET enable_bitmapscan = off;
 ALTER ROLE echora_catalogue SET enable_material = off;
 ALTER ROLE echora_catalogue SET jit = off;
 -- Filters of dead letters are optional parameters: a plan must be made for those that are given. Pages come in the order
--- of an index; fresh tables without statistics must not make sorting the whole look cheap.
+-- of an index, the rest are look-ups by key; tables that are fresh and without statistics must not make reading and
+-- sorting the whole look cheap.
 ALTER ROLE echora_deadletters SET plan_cache_mode = force_custom_plan;
 ALTER ROLE echora_deadletters SET enable_sort = off;
 ALTER ROLE echora_deadletters SET enable_bitmapscan = off;
+ALTER ROLE echora_deadletters SET enable_seqscan = off;
+ALTER ROLE echora_deadletters SET enable_hashjoin = off;
+ALTER ROLE echora_deadletters SET enable_mergejoin = off;
 ALTER ROLE echora_deadletters SET jit = off;

@@ -87,9 +87,9 @@ struct search {
     struct dead_letters *dl;
     struct uuid plan;
     char plan_text[UUID_TEXT];
-    char stream[128], consumer[128];
+    char stream[128];
     uint64_t at; /* the next sequence to look at */
-    struct pg_array entities, sequences;
+    struct pg_array consumers, entities, sequences;
 };
 
 static void note_event(struct search *s, const struct stored_message *m)
@@ -100,11 +100,12 @@ static void note_event(struct search *s, const struct stored_message *m)
     struct err ignored = ERR_INIT;
     ProtobufCMessage *message;
     struct envelope envelope;
-    if (replay == NULL || consumer == NULL || strcmp(replay, s->plan_text) != 0 ||
-        strcmp(consumer, s->consumer) != 0 || def == NULL || def->kind != SUBJECT_EVENT ||
+    if (replay == NULL || consumer == NULL || strcmp(replay, s->plan_text) != 0 || def == NULL ||
+        def->kind != SUBJECT_EVENT ||
         wire_decode(def->message, m->payload, DECODE_MAX, s->dl->scratch, &message, &ignored) < 0)
         return;
     envelope_read(def, message, &envelope);
+    pg_array_text(&s->consumers, view_of(consumer));
     pg_array_text(&s->entities, envelope.entity_id);
     pg_array_i64(&s->sequences, (int64_t)m->sequence);
 }
@@ -122,10 +123,12 @@ static int look_through(struct search *s, int64_t until_ms, struct err *err)
         note_event(s, &message);
         s->at = message.sequence + 1;
     }
-    const struct pg_param params[] = {pg_uuid(s->plan), pg_text(view_of(s->consumer)),
-                                      pg_array_param(&s->entities), pg_array_param(&s->sequences),
-                                      pg_i64((int64_t)s->at)};
-    return pg_query(s->dl->pg, &sql_found_items, params, ARRAY_LEN(params), NULL, err);
+    const struct pg_param found[] = {pg_uuid(s->plan), pg_array_param(&s->consumers),
+                                     pg_array_param(&s->entities), pg_array_param(&s->sequences)};
+    const struct pg_param searched[] = {pg_uuid(s->plan), pg_i64((int64_t)s->at)};
+    if (pg_query(s->dl->pg, &sql_found_items, found, ARRAY_LEN(found), NULL, err) < 0)
+        return -1;
+    return pg_query(s->dl->pg, &sql_plan_searched, searched, ARRAY_LEN(searched), NULL, err);
 }
 
 /* Events that the relay was to publish: where they stand in its stream. */
@@ -137,15 +140,15 @@ static int search_enqueued(struct dead_letters *dl, struct uuid plan, int64_t un
     if (pg_query(dl->pg, &sql_enqueued_at, &param, 1, &rows, err) < 0)
         return -1;
     for (int row = 0; row < PQntuples(rows); row++) {
-        struct search s = {.dl = dl, .plan = plan, .at = (uint64_t)pg_get_i64(rows, row, 2)};
+        struct search s = {.dl = dl, .plan = plan, .at = (uint64_t)pg_get_i64(rows, row, 1)};
+        struct pg_array *const arrays[] = {&s.consumers, &s.entities, &s.sequences};
         uuid_format(plan, s.plan_text);
         snprintf(s.stream, sizeof(s.stream), "%.*s", VIEW_ARG(pg_get_text(rows, row, 0)));
-        snprintf(s.consumer, sizeof(s.consumer), "%.*s", VIEW_ARG(pg_get_text(rows, row, 1)));
-        pg_array_init(&s.entities, PG_TEXTS, FOUND_MAX_BYTES);
-        pg_array_init(&s.sequences, PG_I64S, FOUND_MAX_BYTES);
+        for (size_t i = 0; i < ARRAY_LEN(arrays); i++)
+            pg_array_init(arrays[i], i < 2 ? PG_TEXTS : PG_I64S, FOUND_MAX_BYTES);
         const int rc = look_through(&s, until_ms, err);
-        pg_array_deinit(&s.entities);
-        pg_array_deinit(&s.sequences);
+        for (size_t i = 0; i < ARRAY_LEN(arrays); i++)
+            pg_array_deinit(arrays[i]);
         if (rc < 0)
             return -1;
     }

@@ -1,3 +1,3 @@
--- Where to look for the events of a plan that the relay publishes: the streams, consumers and lowest positions.
-SELECT stream, consumer, min(sent_seq) FROM ops.replay_item WHERE plan = $1::uuid AND outcome = 'enqueued'
- GROUP BY stream, consumer;
+-- Where to look for the events of a plan that the relay publishes: streams, and from which sequence on.
+SELECT i.stream, greatest(min(i.sent_seq), (SELECT searched FROM ops.replay_plan WHERE id = $1::uuid))
+  FROM ops.replay_item AS i WHERE i.plan = $1 AND i.outcome = 'enqueued' GROUP BY i.stream;

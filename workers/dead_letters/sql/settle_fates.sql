@@ -1,6 +1,6 @@
 -- The state of letters from now on. One array each: id, state, attempts. A record that comes again, or late, changes
 -- nothing: attempts only rise, and what is discarded stays so until it is replayed.
-WITH given AS (
+WITH given AS MATERIALIZED (
     SELECT DISTINCT ON (id) * FROM unnest($1::text[], $2::text[], $3::int[]) AS n (id, state, attempts)
      ORDER BY id, attempts DESC, state
 ), fate AS (
