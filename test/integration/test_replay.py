@@ -178,7 +178,7 @@ def test_a_plan_can_be_stopped_and_goes_on(dlq, db, spawn):
     for n in range(1, 41):
         dlq.write(n, consumer="nobody")
     dlq.indexed()
-    plan = dlq.replay(filter={}, rate=5)["id"]
+    plan = dlq.replay(filter={}, rate=2)["id"]
     eventually(lambda: dlq.replayed(), 10, "begun")
     dlq.replay(planId=plan, stop=True, actor="maria")
     n = len(dlq.replayed())
