@@ -11,7 +11,6 @@
 #include "events/runtime.h"
 
 #define ACK_WAIT_DEFAULT_MS 30000
-#define MAX_DELIVER_DEFAULT 100 /* out of reach: see verdict.h */
 #define MAX_ACK_PENDING_DEFAULT 1000
 #define MEND "run `echora streams apply`"
 
@@ -22,7 +21,7 @@ unsigned consumer_max_ack_pending(const struct consumer_spec *spec)
 
 unsigned consumer_max_deliver(const struct consumer_spec *spec)
 {
-    return spec->max_deliver > 0 ? spec->max_deliver : MAX_DELIVER_DEFAULT;
+    return spec->max_deliver > 0 ? spec->max_deliver : MAX_DELIVER;
 }
 
 int64_t consumer_ack_wait_ms(const struct consumer_spec *spec)
@@ -165,8 +164,11 @@ static int check_config(struct runtime *rt, struct binding *b, const json_t *con
         return refuse(err, b, "it is a push consumer");
     if (json_array_size(json_object_get(config, "backoff")) > 0)
         return refuse(err, b, "it has a backoff, which replaces the ack wait");
-    if (max_deliver > 0 && max_deliver <= rt->config->give_up_at + CRASH_MARGIN)
-        return refuse(err, b, "its max deliver leaves no room above give-up-at");
+    if (max_deliver > 0 &&
+        (max_deliver <= CRASH_LAST_RESORT || max_deliver <= rt->config->give_up_at))
+        return refuse(err, b,
+                      "the server would drop an event before the worker gives it up: its "
+                      "max deliver is too small");
     if (ack_wait_ns > 0)
         atomic_store(&b->ack_wait_ms, ack_wait_ns / 1000000);
     if (pending > 0 && pending < 2 * (json_int_t)b->batch_max * rt->config->lanes)

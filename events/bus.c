@@ -420,8 +420,8 @@ int bus_call(struct bus *bus, const char *subject, const ProtobufCMessage *reque
     if (bus_request(bus, &message, timeout_ms, arena, &reply, &e) < 0) {
         if (strcmp(e.code, "nats-no-responders") == 0 || strcmp(e.code, "nats-timeout") == 0)
             e.class = ERR_UNAVAILABLE, e.dependency = DEP_CATALOGUE;
-        else if (e.class == ERR_UNAVAILABLE && e.dependency == DEP_NONE)
-            e.dependency = DEP_CATALOGUE;
+        else if ((e.class == ERR_UNAVAILABLE || e.class == ERR_FATAL) && e.dependency == DEP_NONE)
+            e.class = ERR_UNAVAILABLE, e.dependency = DEP_CATALOGUE; /* what ends it ends not us */
         if (err != NULL)
             *err = e;
         return -1;

@@ -18,6 +18,7 @@
 #include "events/intake.h"
 #include "events/log.h"
 #include "events/settle.h"
+#include "events/suspect.h"
 
 #define TICK_MS 1000
 #define WAIT_MAX_MS 1000
@@ -59,7 +60,7 @@ static int loop_init(struct loop *l, struct lane *lane, struct intake *in, struc
     const struct runtime *rt = lane->rt;
     uint64_t seed;
 
-    *l = (struct loop){.lane = lane, .in = in};
+    *l = (struct loop){.lane = lane, .in = in, .turn = in->first};
     for (size_t i = 0; i < rt->spec->n_consumers; i++) {
         if (rt->bindings[i].batch_max > l->capacity)
             l->capacity = rt->bindings[i].batch_max;
@@ -111,6 +112,16 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     l->verdicts[i] = (struct verdict){.kind = VERDICT_UNSET};
     l->settled[i] = (struct settled){0};
     start_span(l, i, b);
+    switch (suspect_begin(l->lane, b, l->held[i], &err)) {
+    case SUSPECT_HANDLE:
+        break;
+    case SUSPECT_CRASHER:
+        l->verdicts[i] = (struct verdict){.kind = VERDICT_CRASH, .err = err};
+        return;
+    case SUSPECT_LATER:
+        l->verdicts[i] = verdict_of_err(&err);
+        return;
+    }
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
     if (!b->spec->raw && event_check_headers(e, l->held[i]->parsed, &err) < 0) {
         l->verdicts[i] = verdict_of_err(&err);
@@ -119,15 +130,6 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
     if (!b->spec->raw && !event_is_for(e, b->spec->durable)) {
         l->verdicts[i].kind = VERDICT_SKIP;
         l->settled[i].not_for_us = true;
-        return;
-    }
-    if (verdict_is_crash(e->deliveries, (unsigned)l->lane->rt->config->give_up_at) &&
-        !FAULT("crasher-handled-again")) {
-        l->verdicts[i].kind = VERDICT_CRASH;
-        err_set(&l->verdicts[i].err, ERR_REJECT, "crash", "handle event",
-                "delivered %u times, and no delivery ended with a verdict: its handler crashed, or "
-                "the process was ended from outside",
-                e->deliveries - 1);
         return;
     }
     if (b->spec->raw)
@@ -235,7 +237,8 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
 {
     const unsigned deliveries = item->held->delivery.deliveries;
-    const unsigned give_up_at = (unsigned)l->lane->rt->config->give_up_at;
+    const unsigned give_up_at =
+        (unsigned)l->lane->rt->config->give_up_at + suspect_no_tries(item->held);
     const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
 
     if (s.action != SETTLE_HOLD || !hold_is_own_trouble(b, item->held, &item->verdict->err))
@@ -261,6 +264,9 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->held->letter_waits = false;
         item->settlement = decide(l, b, item);
     }
+    /* What has a mark is alone in its batch. */
+    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action == SETTLE_NAK);
+    KILL_POINT("before-settle");
     settle_batch(l->lane, b, l->settled, n, l->arena);
     for (size_t i = 0; i < n; i++) {
         struct settled *item = &l->settled[i];
@@ -305,6 +311,8 @@ static void handle(struct loop *l, struct source *s, size_t n)
     const bool suspect = l->held[0]->suspect;
     size_t k;
 
+    if (FAULT("crash-mark-early"))
+        (void)suspect_begin(l->lane, s->binding, l->held[0], &(struct err){0});
     if (l->held[0]->alone)
         pthread_rwlock_wrlock(&rt->alone);
     else
@@ -314,7 +322,6 @@ static void handle(struct loop *l, struct source *s, size_t n)
     limit_handling(l, n);
     if (k > 0)
         call_handler(l, s->binding, k);
-    KILL_POINT("before-settle");
     settle_all(l, s, n);
     pthread_rwlock_unlock(&rt->alone);
     pthread_mutex_lock(&l->lane->mutex);
@@ -496,9 +503,11 @@ void consumer_run(struct lane *lane)
     } else {
         atomic_store(&lane->serving, true);
         runtime_note_serving(lane->rt);
+        if (lane->index == 0)
+            suspect_check(lane);
         loop_run(&loop);
         loop_free(&loop);
     }
-    if (intake_close(in))
-        free(in);
+    intake_close(in);
+    free(in);
 }

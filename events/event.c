@@ -28,7 +28,8 @@ const char *event_header(const struct event *event, const char *name)
     return native_header(event->native, name);
 }
 
-size_t event_headers(const struct event *event, struct arena *arena, const struct bus_header **ret)
+int event_headers(const struct event *event, struct arena *arena, const struct bus_header **ret,
+                  size_t *ret_n)
 {
     /* nats.c parses headers on first use, hence no const. */
     natsMsg *msg = (natsMsg *)event->native;
@@ -38,23 +39,29 @@ size_t event_headers(const struct event *event, struct arena *arena, const struc
     struct bus_header *out;
 
     *ret = NULL;
-    if (natsMsgHeader_Keys(msg, &keys, &n_keys) != NATS_OK)
-        return 0;
+    *ret_n = 0;
+    natsStatus s = natsMsgHeader_Keys(msg, &keys, &n_keys);
+    if (s != NATS_OK)
+        return s == NATS_NO_MEMORY ? -1 : 0;
     max = (size_t)n_keys * 4 + 16; /* repeated names beyond that are dropped */
     out = arena_array(arena, max, sizeof(*out));
-    for (int k = 0; out != NULL && k < n_keys; k++) {
+    for (int k = 0; out != NULL && s != NATS_NO_MEMORY && k < n_keys; k++) {
         const char **values = NULL;
         int n_values = 0;
 
-        if (natsMsgHeader_Values(msg, keys[k], &values, &n_values) != NATS_OK)
+        s = natsMsgHeader_Values(msg, keys[k], &values, &n_values);
+        if (s != NATS_OK)
             continue;
         for (int v = 0; v < n_values && n < max; v++)
             out[n++] = (struct bus_header){keys[k], values[v]};
         free(values);
     }
     free(keys);
+    if (out == NULL || s == NATS_NO_MEMORY)
+        return -1;
     *ret = out;
-    return n;
+    *ret_n = n;
+    return 0;
 }
 
 /* A value that is a header line of ours, or one behind a header of ours that knows no colon. */

@@ -29,9 +29,10 @@ struct event {
 const char *event_came_on(const struct event *event);
 /* A header's value, NULL when absent. Names are case-sensitive (NATS). */
 const char *event_header(const struct event *event, const char *name);
-/* All headers as they came; the array is the arena's, the texts are the event's. Returns how many.
- */
-size_t event_headers(const struct event *event, struct arena *arena, const struct bus_header **ret);
+/* All headers as they came; the array is the arena's, the texts are the event's. -1 when there is
+ * no memory for them. */
+MUST_CHECK int event_headers(const struct event *event, struct arena *arena,
+                             const struct bus_header **ret, size_t *ret_n);
 
 struct consumer_spec;
 /* Events of one consumer, in stream order. The handler fills verdicts[i] for each. */

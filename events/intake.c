@@ -22,9 +22,6 @@
 #define PULL_MAX_BYTES (16 << 20)
 #define CLOSE_WAIT_MS 1000
 #define HELD_BATCHES 3
-/* See shuffle_ms. */
-#define SHUFFLE_FROM 3
-#define SHUFFLE_MS 100
 
 static struct source *source_of_consumer(struct intake *in, struct view consumer)
 {
@@ -105,19 +102,6 @@ static void append(struct source *s, struct held *h)
     s->n_suspects += h->suspect;
 }
 
-/* What was in hand when the process died comes again together, and in the same order. Those behind
- * the event that kills it would never get their turn, and end as crashers themselves; so from the
- * third delivery on chance says who comes first. */
-static int64_t shuffle_ms(unsigned deliveries)
-{
-    uint32_t number;
-
-    if (deliveries < SHUFFLE_FROM)
-        return 0;
-    random_bytes(&number, sizeof(number));
-    return number % SHUFFLE_MS;
-}
-
 static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now,
                              int64_t hold_limit_ms)
 {
@@ -130,7 +114,6 @@ static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now
     h->received_ms = now;
     h->until_ms = now + verdict_patience_ms(d->deliveries, hold_limit_ms);
     h->suspect = h->alone = d->deliveries > 1;
-    h->not_before_ms = now + shuffle_ms(d->deliveries);
     return h;
 }
 
@@ -214,6 +197,8 @@ int intake_open(struct intake *in, struct lane *lane, struct err *err)
         in->sources[i].binding = &rt->bindings[i];
         ramp_init(&in->sources[i].ramp, rt->bindings[i].batch_max);
     }
+    random_bytes(&in->first, sizeof(in->first));
+    in->first %= in->n;
     in->generation = bus_generation(lane->bus);
     bus_inbox(lane->bus, in->inbox);
     snprintf(subject, sizeof(subject), "%s.*", in->inbox);
@@ -297,7 +282,8 @@ void intake_pull(struct intake *in, int64_t now_ms)
     if (atomic_load(&in->lane->rt->suspects) > 0)
         return;
     for (size_t i = 0; i < in->n; i++) {
-        struct source *s = &in->sources[i];
+        const size_t index = (in->first + i) % in->n;
+        struct source *s = &in->sources[index];
         unsigned batch;
         uint64_t id;
 
@@ -310,7 +296,7 @@ void intake_pull(struct intake *in, int64_t now_ms)
         }
         pthread_mutex_unlock(&in->lane->mutex);
         if (batch > 0)
-            send_pull(in, i, batch, id);
+            send_pull(in, index, batch, id);
     }
 }
 
@@ -425,7 +411,17 @@ void intake_release(struct intake *in, struct held *h)
     free(h);
 }
 
-bool intake_close(struct intake *in)
+static bool is_finished(struct intake *in)
+{
+    bool finished;
+
+    pthread_mutex_lock(&in->lane->mutex);
+    finished = in->finished;
+    pthread_mutex_unlock(&in->lane->mutex);
+    return finished;
+}
+
+void intake_close(struct intake *in)
 {
     const int64_t until = mono_ms() + CLOSE_WAIT_MS;
     const struct runtime *rt = in->lane->rt;
@@ -444,17 +440,14 @@ bool intake_close(struct intake *in)
             intake_release(in, h);
         }
     }
-    for (bool finished = false; !finished && mono_ms() < until;) {
+    while (!is_finished(in) && mono_ms() < until)
         lane_wait_until(in->lane, mono_ms() + 50);
-        pthread_mutex_lock(&in->lane->mutex);
-        finished = in->finished;
-        pthread_mutex_unlock(&in->lane->mutex);
-    }
+    /* Ends a drain that comes to no end: the server is away. */
     natsSubscription_Destroy(in->sub);
     in->sub = NULL;
-    if (!in->finished)
-        return false;
+    /* Until then nats.c calls us; should it hang, the drain timeout ends the process. */
+    while (!is_finished(in))
+        lane_wait_until(in->lane, mono_ms() + 50);
     free(in->sources);
     in->sources = NULL;
-    return true;
 }

@@ -26,6 +26,10 @@ struct held {
     int64_t received_ms;
     bool suspect;          /* delivered before */
     bool alone;            /* handled in a batch of its own: a suspect, or held again and again */
+    bool looked;           /* begun and retried are known */
+    bool marked;           /* its handling is on record as begun */
+    unsigned begun;        /* earlier handlings that began and never ended (suspect.h) */
+    unsigned retried;      /* earlier handlings that ended with a retry, of those on record */
     bool parsed;           /* its headers could be read */
     bool letter_waits;     /* its dead letter could not be stored */
     unsigned holds;        /* times a dependency's trouble held it back */
@@ -59,14 +63,16 @@ struct intake {
     size_t n;
     unsigned generation; /* of the connection that the pulls went over */
     uint64_t next_pull;
+    size_t first;  /* the source that is asked first and has the first turn: by chance, so that one
+                    * whose events end the process again and again does not shut out the others */
     bool closing;  /* what comes now goes back at once */
     bool finished; /* nats.c will call no more */
 };
 
 MUST_CHECK int intake_open(struct intake *in, struct lane *lane, struct err *err);
-/* Gives back everything: what is queued, and what arrives while the subscription ends. False:
- * nats.c may still call, so that *in must stay (the process is about to end). */
-MUST_CHECK bool intake_close(struct intake *in);
+/* Gives back everything: what is queued, and what arrives while the subscription ends. nats.c calls
+ * no more when it returns. */
+void intake_close(struct intake *in);
 /* Forgets pulls of a former connection and pulls that fell silent; marks consumers to look at. */
 void intake_review(struct intake *in, int64_t now_ms);
 /* Sends the pulls that are wanted. */

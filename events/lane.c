@@ -10,6 +10,7 @@
 #include "events/runtime.h"
 
 #define OPEN_PAUSE_MS 500
+#define BEAT_MS 1000
 
 const struct worker_config *lane_config(const struct lane *lane)
 {
@@ -36,6 +37,20 @@ bool lane_stopping(const struct lane *lane)
     if (lane->kind != LANE_PROBE) /* it lends its context only, it has no loop of its own */
         health_beat(lane->rt->health, lane->index);
     return runtime_stopping(lane->rt);
+}
+
+bool lane_pause(struct lane *lane, int64_t ms)
+{
+    const int64_t until = mono_ms() + ms;
+
+    while (!lane_stopping(lane)) {
+        const int64_t now = mono_ms();
+
+        if (now >= until)
+            return true;
+        lane_wait_until(lane, until - now < BEAT_MS ? until : now + BEAT_MS);
+    }
+    return false;
 }
 
 unsigned lane_index(const struct lane *lane)

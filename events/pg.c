@@ -172,6 +172,8 @@ static int check_url(const struct pg *pg, struct err *err)
     return 0;
 }
 
+static int run_now(struct pg *pg, const char *sql, struct err *err);
+
 static int connect_now(struct pg *pg, struct err *err)
 {
     if (check_url(pg, err) < 0)
@@ -229,8 +231,8 @@ static int connect_now(struct pg *pg, struct err *err)
              "SET statement_timeout = %lld; SET idle_in_transaction_session_timeout = %lld",
              (long long)pg->statement_timeout_ms,
              (long long)(pg->statement_timeout_ms * IDLE_IN_TRANSACTION_TIMEOUTS));
-    if (pg_run(pg, sql, err) < 0 ||
-        (pg->setup_sql[0] != '\0' && pg_run(pg, pg->setup_sql, err) < 0)) {
+    if (run_now(pg, sql, err) < 0 ||
+        (pg->setup_sql[0] != '\0' && run_now(pg, pg->setup_sql, err) < 0)) {
         drop(pg);
         return -1;
     }
@@ -365,16 +367,20 @@ static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, str
     return 0;
 }
 
-int pg_run(struct pg *pg, const char *sql, struct err *err)
+/* On the connection that is there. One that is lost at once is not made anew in here: a server that
+ * drops every fresh connection would have us do so for ever. */
+static int run_now(struct pg *pg, const char *sql, struct err *err)
 {
-    /* connect_now calls this on a fresh connection, where pg_ensure changes nothing. */
-    if (pg_ensure(pg, err) < 0)
-        return -1;
     int sent = PQsendQuery(pg->conn, sql);
     if (complete(pg, "sql", sent, NULL, err) < 0)
         return -1;
     pg->in_transaction = PQtransactionStatus(pg->conn) != PQTRANS_IDLE;
     return 0;
+}
+
+int pg_run(struct pg *pg, const char *sql, struct err *err)
+{
+    return pg_ensure(pg, err) < 0 ? -1 : run_now(pg, sql, err);
 }
 
 int pg_ping(struct pg *pg, struct err *err)

@@ -20,7 +20,8 @@ struct progress {
     void *ctx;
 };
 
-/* Reports what is due; returns when the next one is. */
+/* Reports what is due; returns when the next one is. What is past its end has none, though it may
+ * be due: after a stop of the whole process both lie behind. */
 static int64_t report_due(struct progress *p, int64_t now)
 {
     int64_t next = INT64_MAX;
@@ -30,7 +31,7 @@ static int64_t report_due(struct progress *p, int64_t now)
             p->send(p->ctx, l->ack_subject);
             l->due_ms = now + l->every_ms;
         }
-        if (l->due_ms < l->until_ms && l->due_ms < next)
+        if (now < l->until_ms && l->due_ms < l->until_ms && l->due_ms < next)
             next = l->due_ms;
     }
     return next;

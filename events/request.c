@@ -21,6 +21,8 @@
 #include "events/runtime.h"
 
 #define QUEUE_MAX 1024
+/* Bodies together; one of any size is taken while nothing else waits. */
+#define QUEUE_MAX_BYTES (64u << 20)
 #define REPLY_MAX (64u << 20)
 #define REPLY_KEEP (1u << 20)
 #define REPLY_HEADERS_MAX 1024
@@ -45,7 +47,7 @@ struct served {
 struct desk {
     struct lane *lane;
     struct waiting *head, **tail;
-    size_t n_waiting;
+    size_t n_waiting, bytes_waiting;
     struct served *served;
     size_t n;
     struct arena *arena;
@@ -99,6 +101,18 @@ static void refuse_now(struct lane *lane, natsMsg *msg, const char *code, const 
     (void)!send_reply(lane, natsMsg_GetReply(msg), VIEW_LIT(""), false, &error);
 }
 
+static size_t body_size(natsMsg *msg)
+{
+    return (size_t)natsMsg_GetDataLength(msg);
+}
+
+/* Under the lock. */
+static bool has_room(const struct desk *desk, natsMsg *msg)
+{
+    return desk->n_waiting == 0 ||
+           (desk->n_waiting < QUEUE_MAX && desk->bytes_waiting + body_size(msg) <= QUEUE_MAX_BYTES);
+}
+
 /* On nats.c's delivery thread. */
 static void on_request(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void *closure)
 {
@@ -108,13 +122,14 @@ static void on_request(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     bool room;
 
     pthread_mutex_lock(&desk->lane->mutex);
-    room = w != NULL && desk->n_waiting < QUEUE_MAX;
+    room = w != NULL && has_room(desk, msg);
     if (room) {
         w->msg = msg;
         w->index = (size_t)(served - desk->served);
         *desk->tail = w;
         desk->tail = &w->next;
         desk->n_waiting++;
+        desk->bytes_waiting += body_size(msg);
     }
     desk->lane->woken = true;
     pthread_cond_signal(&desk->lane->cond);
@@ -268,6 +283,7 @@ static struct waiting *next_waiting(struct desk *desk)
         if (desk->head == NULL)
             desk->tail = &desk->head;
         desk->n_waiting--;
+        desk->bytes_waiting -= body_size(w->msg);
     }
     pthread_mutex_unlock(&desk->lane->mutex);
     return w;
@@ -362,12 +378,13 @@ static void desk_close(struct desk *desk)
             break;
         lane_wait_until(desk->lane, mono_ms() + 50);
     } while (mono_ms() < until);
-    serve_all(desk);
-    const bool finished = all_finished(desk);
+    /* Ends a drain that comes to no end: the server is away. */
     for (size_t i = 0; i < desk->n; i++)
         natsSubscription_Destroy(desk->served[i].sub);
-    if (!finished)
-        return; /* nats.c may still call; the process is about to end */
+    /* Until then nats.c calls us; should it hang, the drain timeout ends the process. */
+    while (!all_finished(desk))
+        lane_wait_until(desk->lane, mono_ms() + 50);
+    serve_all(desk);
     arena_free(desk->arena);
     buf_deinit(&desk->reply);
     free(desk->served);

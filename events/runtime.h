@@ -93,6 +93,8 @@ struct runtime {
     size_t n_lanes;
     pthread_rwlock_t alone;
     atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
+    _Atomic int64_t suspect_tell_ms; /* monotonic: when the log may complain again (suspect.c) */
+    _Atomic int64_t suspect_rest_ms; /* until then WORKER_SUSPECTS is not asked */
     atomic_bool stopping;
     int event_fd; /* tells main that something ended */
     pthread_mutex_t fatal_mutex;

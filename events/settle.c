@@ -98,9 +98,10 @@ static int build_dead_letter(const struct runtime *rt, const struct binding *b,
         .payload = item->event->payload,
     };
 
-    if (left_out == NOTHING)
-        facts.n_original = event_headers(item->event, arena, &facts.original);
-    else
+    if (left_out == NOTHING &&
+        event_headers(item->event, arena, &facts.original, &facts.n_original) < 0)
+        return err_set(err, ERR_RETRY, "no-memory", "write dead letter", "the arena is full");
+    if (left_out != NOTHING)
         facts.reason = arena_printf(arena, "[without %s: the whole dead letter is refused] %s",
                                     left_out == HEADERS ? "the original headers"
                                                         : "original headers and payload",

@@ -3,8 +3,12 @@
 
 #include "events/verdict.h"
 
+#include "events/base/fault.h"
+
 #define EXIT_NAK_MS 30000
-#define LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
+#define PATIENCE_LONGEST_MS ((int64_t)14 * 24 * 3600 * 1000)
+/* Well within the 7 days that streams keep events, however often one has been delivered. */
+#define PAUSE_LONGEST_MS ((int64_t)6 * 3600 * 1000)
 #define DRAIN_PAUSE_MS 1000
 
 /* Delays by delivery; after the last entry the last one stays. No server-side BackOff: it would
@@ -47,6 +51,8 @@ const char *verdict_name(enum verdict_kind kind)
 static int64_t retry_delay(const struct err *err, unsigned deliveries, struct prng *prng)
 {
     unsigned step = deliveries > 0 ? deliveries - 1 : 0;
+    if (FAULT("pace-ignored"))
+        return 0;
     int64_t base = pace_ms[step < ARRAY_LEN(pace_ms) ? step : ARRAY_LEN(pace_ms) - 1];
     int64_t delay = 1 + (int64_t)prng_below(prng, (uint64_t)base);
 
@@ -54,33 +60,35 @@ static int64_t retry_delay(const struct err *err, unsigned deliveries, struct pr
 }
 
 /* first_ms, then four times as long each time. */
-static int64_t grown(int64_t first_ms, unsigned steps)
+static int64_t grown(int64_t first_ms, unsigned steps, int64_t longest_ms)
 {
     int64_t ms = first_ms;
 
-    while (steps-- > 0 && ms < LONGEST_MS)
+    while (steps-- > 0 && ms < longest_ms)
         ms *= 4;
-    return ms < LONGEST_MS ? ms : LONGEST_MS;
+    return ms < longest_ms ? ms : longest_ms;
 }
 
-bool verdict_is_crash(unsigned deliveries, unsigned give_up_at)
+bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun)
 {
-    return deliveries >= give_up_at + CRASH_MARGIN;
+    if (FAULT("crash-by-deliveries"))
+        return deliveries >= RECORD_FROM + CRASH_HANDLINGS;
+    return on_record ? begun >= CRASH_HANDLINGS : deliveries >= CRASH_LAST_RESORT;
 }
 
 int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms)
 {
-    return grown(hold_limit_ms, deliveries > 0 ? deliveries - 1 : 0);
+    return grown(hold_limit_ms, deliveries > 0 ? deliveries - 1 : 0, PATIENCE_LONGEST_MS);
 }
 
 int64_t verdict_exit_delay_ms(unsigned deliveries)
 {
-    return grown(EXIT_NAK_MS, deliveries > 0 ? deliveries - 1 : 0);
+    return grown(EXIT_NAK_MS, deliveries > 0 ? deliveries - 1 : 0, PAUSE_LONGEST_MS);
 }
 
 int64_t verdict_drain_delay_ms(unsigned deliveries)
 {
-    return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3);
+    return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3, PAUSE_LONGEST_MS);
 }
 
 struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,

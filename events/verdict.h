@@ -4,20 +4,26 @@
  * hold or exit.
  *
  * The budget of deliveries. JetStream counts every delivery, whatever ended it, and tells nobody
- * why; at its max deliver it drops the event for good. So deliveries that end for another reason
- * than the event itself must be rare, and the worker must act long before the server:
- *   - a retry verdict counts; from delivery give-up-at (5) on it is a dead letter;
+ * why; at its max deliver it drops the event for good. So the count alone never says that an event
+ * is to blame for the end of a process, and max deliver is out of reach: one delivery for each ack
+ * wait (30 s) makes 20,160 in the 7 days that streams keep events. What counts against the event:
+ *   - a retry verdict counts; the fifth (give-up-at) is a dead letter. Deliveries 1 and 2 count as
+ *     tries whatever they were, later ones when the record (below) shows that they ended with one;
+ *     without it each delivery is a try;
  *   - an outage of any length spends one: the breaker is open and nothing is fetched; what was in
  *     hand is kept for its patience, 5 min * 4^(d-1) for delivery d, then goes back by 2 min and is
  *     not delivered before the outage is over. Flapping (answered pings, failed events) ends one
  *     delivery per patience: 2 in an hour, 4 in a day, 6 in the 7 days that streams keep events;
- *   - a fatal exit gives back by 30 s * 4^(d-1): restarts without end spend 4 in an hour, 6 in a
- *     day, 7 in 7 days;
+ *   - a fatal exit gives back by 30 s * 4^(d-1), at most 6 h: restarts without end spend 4 in an
+ *     hour, 8 in a day, 32 in 7 days;
  *   - a dead letter that can't be stored is held without limit and spends none;
- *   - each orderly end and each kill of the process spends one of what it had in hand.
- * What reaches delivery give-up-at + CRASH_MARGIN (10) all the same has ended its process again and
- * again: a dead letter of class crash, written before it is handled once more. The server's max
- * deliver (100) is out of reach of all this. */
+ *   - each orderly end and each kill of the process spends one of what it had in hand;
+ *   - a crash is proved by the event's own handlings, which are on record from delivery RECORD_FROM
+ *     on (suspect.h). CRASH_HANDLINGS that began and never ended, none that ended between them: a
+ *     dead letter of class crash, written before it is handled once more. So a crasher comes 6
+ *     times: its first two handlings leave no record, three do, the sixth is not begun;
+ *   - without the record (its stream is missing or refuses) a crasher can't be told from what is
+ *     in hand beside it: delivery CRASH_LAST_RESORT is the end of both. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -32,7 +38,7 @@ enum verdict_kind {
     VERDICT_UNCERTAIN,
     VERDICT_REJECT,
     VERDICT_FATAL,
-    VERDICT_CRASH, /* the runtime's own: delivered too often without any of the others */
+    VERDICT_CRASH, /* the runtime's own: handled again and again without any of the others */
 };
 
 struct verdict {
@@ -61,15 +67,21 @@ struct settlement {
 struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
                                  struct prng *prng);
 
-/* Deliveries that may end without a verdict on the event, beyond give_up_at. */
-#define CRASH_MARGIN 5
-/* From this delivery on the event is not handled again: VERDICT_CRASH. */
-bool verdict_is_crash(unsigned deliveries, unsigned give_up_at);
+/* The server's, for every consumer that does not ask for another. */
+#define MAX_DELIVER 100000
+#define RECORD_FROM 3
+#define CRASH_HANDLINGS 3
+#define CRASH_LAST_RESORT 50
+/* The event is not handled again: VERDICT_CRASH. begun: its handlings that began and never ended,
+ * when they are on record. */
+bool verdict_is_crash(unsigned deliveries, bool on_record, unsigned begun);
 /* How long an event is kept in hand from its arrival, while what it waits for is away:
  * hold_limit_ms for the first delivery, four times as long for each further one, at most 14 days.
  */
 int64_t verdict_patience_ms(unsigned deliveries, int64_t hold_limit_ms);
-/* Nak delay of an event that goes back for a trouble which is not its own: after a fatal exit. */
+/* Nak delay of an event that goes back for a trouble which is not its own: after a fatal exit. At
+ * most 6 h, so that what was delivered often, beside a crasher, is not kept back until it expires.
+ */
 int64_t verdict_exit_delay_ms(unsigned deliveries);
-/* The same at an orderly end: at once, with a pause from the third delivery on. */
+/* The same at an orderly end: at once, with a pause from the third delivery on, at most 6 h. */
 int64_t verdict_drain_delay_ms(unsigned deliveries);

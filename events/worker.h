@@ -38,6 +38,8 @@ void *lane_options(const struct lane *lane); /* the worker's own filled option s
 struct bus *lane_bus(struct lane *lane);
 struct pg *lane_pg(struct lane *lane); /* NULL unless the worker needs DEP_POSTGRES */
 bool lane_stopping(const struct lane *lane);
+/* Waits, for work that keeps to a rate; false at once when the worker is to stop. */
+bool lane_pause(struct lane *lane, int64_t ms);
 unsigned lane_index(const struct lane *lane);
 /* For run: what keeps the worker from its work though its dependencies answer (a full stream), as
  * readyz shall say it; NULL = it works again. The text is copied. */
@@ -51,7 +53,7 @@ struct consumer_spec {
     handle_fn *handle;
     unsigned batch_max;   /* ≤ fetch-size; 0 = fetch-size */
     int64_t ack_wait_ms;  /* 30,000 unless the spec says otherwise */
-    unsigned max_deliver; /* of the server: 100, the last net; the worker acts at 10 (verdict.h) */
+    unsigned max_deliver; /* of the server: MAX_DELIVER, out of reach (verdict.h); at least 51 */
     unsigned max_ack_pending;
     bool parks;         /* dead letters go to anime.dlq.parked.<durable> */
     bool raw;           /* never decoded, whoever a replay is for; payload and headers only */

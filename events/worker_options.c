@@ -92,9 +92,7 @@ const struct option worker_option_rows[] = {
      .min = 1,
      .max = 100,
      .placeholder = "N",
-     .help =
-         "Delivery at which a failing event becomes a dead letter; five later one that never got "
-         "a verdict does."},
+     .help = "Failed tries of an event after which it becomes a dead letter."},
     {.name = "hold-limit",
      .kind = OPT_DURATION,
      .offset = AT(hold_limit_ms),

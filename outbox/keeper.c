@@ -112,6 +112,16 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* A round may wait for minutes, the end of the process must not wait for it. */
+static bool patient(void *ctx, const char *op, int64_t waited_ms)
+{
+    struct keeper *k = ctx;
+    pthread_mutex_lock(&k->mutex);
+    bool go_on = !k->stopping;
+    pthread_mutex_unlock(&k->mutex);
+    return go_on;
+}
+
 static void make_metrics(struct keeper *k)
 {
     static const struct metric_def oldest = {.name = "echora_outbox_oldest_row_seconds",
@@ -139,7 +149,10 @@ int keeper_start(struct keeper **ret, const struct pg_options *pg,
     if (k == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "keeper", "out of memory");
     k->options = *options;
-    k->pg = pg_new(pg);
+    struct pg_options own = *pg;
+    own.patient = patient;
+    own.patient_ctx = k;
+    k->pg = pg_new(&own);
     make_metrics(k);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);

@@ -71,14 +71,20 @@ static int publish_chunk(struct relay_lane *lane, struct bus *bus, const PGresul
     metric_add(lane->metrics.published, n);
     int r = 0;
     for (int i = 0; i < n; i++) {
-        if (errs[i].class == ERR_NONE) {
-            metric_add(lane->metrics.acknowledged, 1);
+        if (errs[i].class != ERR_NONE) {
+            metric_add(lane->metrics.rejected, 1);
+            if (r == 0 && err != NULL) {
+                *err = errs[i];
+                err->dependency = DEP_NATS; /* also of what the stream finds wrong with the row */
+            }
+            r = -1;
             continue;
         }
-        metric_add(lane->metrics.rejected, 1);
-        if (r == 0 && err != NULL)
-            *err = errs[i];
-        r = -1;
+        metric_add(lane->metrics.acknowledged, 1);
+        if (r == 0) {
+            lane->stored++;
+            lane->after = pg_get_i64(page, from + i, PAGE_ID);
+        }
     }
     return r;
 }
@@ -91,13 +97,13 @@ int publish_shared(struct relay_lane *lane, struct bus *bus, const PGresult *pag
     for (int i = 0; i < CHUNK; i++)
         buf_init(&messages[i].lines, TEXT_MAX);
     int n = PQntuples(page), r = 0;
-    for (int from = 0; from < n && r == 0; from += CHUNK) {
-        int left = n - from < CHUNK ? n - from : CHUNK;
-        r = publish_chunk(lane, bus, page, from, left, messages, err);
-        if (r == 0) {
-            lane->stored += left;
-            lane->after = pg_get_i64(page, from + left - 1, PAGE_ID);
-        }
+    for (int from = 0, size; from < n && r == 0; from += size) {
+        /* What was refused goes first and alone: while it is, nothing else is sent again and again,
+         * past the end of the duplicate window. */
+        size = from == 0 && lane->failures > 0 ? 1 : CHUNK;
+        if (size > n - from)
+            size = n - from;
+        r = publish_chunk(lane, bus, page, from, size, messages, err);
     }
     for (int i = 0; i < CHUNK; i++)
         buf_deinit(&messages[i].lines);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/cli/provision.h"
 
+#include "events/runtime.h"
+
 #define NANOS INT64_C(1000000000)
-#define DEFAULT_ACK_WAIT_MS 30000
-#define DEFAULT_MAX_DELIVER 100
-#define DEFAULT_MAX_ACK_PENDING 1000
 /* Of one stream; a unit test of the registry holds it to fewer. */
 #define MAX_SUBJECTS 64
 
@@ -26,8 +25,8 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
         "name", def->name, "description", def->description, "subjects", subjects_of(def),
         "retention", "limits", "max_consumers", -1, "max_msgs", (json_int_t)def->max_msgs,
         "max_bytes", (json_int_t)def->max_bytes, "max_age", (json_int_t)(def->max_age_s * NANOS),
-        "max_msgs_per_subject", -1, "max_msg_size", def->max_msg_size, "discard",
-        def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
+        "max_msgs_per_subject", def->last_per_subject ? 1 : -1, "max_msg_size", def->max_msg_size,
+        "discard", def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
         "duplicate_window", (json_int_t)(def->duplicate_window_s * NANOS), "allow_direct",
         def->allow_direct, "deny_delete", def->deny_delete, "deny_purge", false);
 
@@ -40,14 +39,12 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
 json_t *provision_consumer(const struct fleet_consumer *c)
 {
     const struct consumer_spec *s = c->spec;
-    int64_t ack_wait_ms = s->ack_wait_ms ? s->ack_wait_ms : DEFAULT_ACK_WAIT_MS;
 
     return json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:s, s:s, s:i}", "durable_name", s->durable,
                      "description", c->worker, "deliver_policy", "all", "ack_policy", "explicit",
-                     "ack_wait", (json_int_t)(ack_wait_ms * 1000000), "max_deliver",
-                     s->max_deliver ? (int)s->max_deliver : DEFAULT_MAX_DELIVER, "filter_subject",
-                     c->filter, "replay_policy", "instant", "max_ack_pending",
-                     s->max_ack_pending ? (int)s->max_ack_pending : DEFAULT_MAX_ACK_PENDING);
+                     "ack_wait", (json_int_t)(consumer_ack_wait_ms(s) * 1000000), "max_deliver",
+                     (int)consumer_max_deliver(s), "filter_subject", c->filter, "replay_policy",
+                     "instant", "max_ack_pending", (int)consumer_max_ack_pending(s));
 }
 
 static bool holds(const json_t *list, const json_t *item)

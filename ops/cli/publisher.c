@@ -63,11 +63,6 @@ struct publisher *publisher_free(struct publisher *p)
     return NULL;
 }
 
-struct arena *publisher_arena(struct publisher *p)
-{
-    return p->arena;
-}
-
 struct publisher_counts publisher_counts(const struct publisher *p)
 {
     return p->counts;

@@ -24,9 +24,7 @@ typedef void published_fn(void *ctx, const struct published *event);
 MUST_CHECK int publisher_new(struct publisher **ret, struct cli *cli, published_fn *report,
                              void *ctx, struct err *err);
 struct publisher *publisher_free(struct publisher *p); /* takes NULL; does not flush */
-/* Memory for the event being added; emptied with its window. */
-struct arena *publisher_arena(struct publisher *p);
-/* message lives in publisher_arena. Sends the window when it is full. */
+/* Copies the message. Sends the window when it is full. */
 MUST_CHECK int publisher_add(struct publisher *p, const struct subject_def *def,
                              const ProtobufCMessage *message, uint64_t tag, struct err *err);
 /* Sends what is held. -1 when the broker stays out of reach. */

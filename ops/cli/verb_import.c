@@ -50,8 +50,9 @@ struct import {
     const struct subject_def *def;
     struct lines *lines;
     struct manami_file file;
-    uint64_t line;    /* number of the line at hand, from 1 */
-    uint64_t entries; /* good ones */
+    struct arena *arena; /* for one entry */
+    uint64_t line;       /* number of the line at hand, from 1 */
+    uint64_t entries;    /* good ones */
     uint64_t bad;
     struct publisher *publisher;
     struct bar progress;
@@ -69,9 +70,10 @@ static void list_bad(struct import *im, const struct err *e)
         fputs("more bad lines are only counted\n", stderr);
 }
 
-/* The next good entry's event. 1, 0 at the end, -1 for a broken file. */
-static int next_event(struct import *im, bool list, struct arena *arena,
-                      Echora__Events__V1__AnimeEnrichedEvent **ret, struct err *err)
+/* The next good entry's event, which lasts until the next call. 1, 0 at the end, -1 for a broken
+ * file. */
+static int next_event(struct import *im, bool list, Echora__Events__V1__AnimeEnrichedEvent **ret,
+                      struct err *err)
 {
     struct view line;
     bool too_long;
@@ -80,6 +82,7 @@ static int next_event(struct import *im, bool list, struct arena *arena,
     while ((more = lines_next(im->lines, &line, &too_long, err)) > 0) {
         struct err e = ERR_INIT;
         json_t *json = NULL;
+        arena_reset(im->arena);
         im->line++;
         if (view_trim(line).n == 0)
             continue;
@@ -91,7 +94,7 @@ static int next_event(struct import *im, bool list, struct arena *arena,
             continue;
         }
         if (r == 0)
-            r = manami_event(json, &im->file, arena, ret, &e);
+            r = manami_event(json, &im->file, im->arena, ret, &e);
         json_decref(json);
         if (r == 0)
             r = validate_or_err(im->def, &(*ret)->base, wall_us(), &e);
@@ -127,20 +130,15 @@ static int read_metadata(struct import *im, struct err *err)
 
 static int check_pass(struct import *im, struct err *err)
 {
-    CLEANUP(arena_freep) struct arena *arena = arena_new(ENTRY_ARENA);
     Echora__Events__V1__AnimeEnrichedEvent *event;
     int more = 0;
 
-    if (!arena)
-        return err_set(err, ERR_RETRY, "no-memory", "import", "out of memory");
     if (read_metadata(im, err) < 0)
         return -1;
     lines_rewind(im->lines);
     im->line = 0;
-    while (!interrupted() && (more = next_event(im, true, arena, &event, err)) > 0) {
+    while (!interrupted() && (more = next_event(im, true, &event, err)) > 0)
         im->entries++;
-        arena_reset(arena);
-    }
     if (more < 0)
         return -1;
     if (im->entries == 0 || im->bad * 100 > im->entries + im->bad)
@@ -178,7 +176,6 @@ static int publish_pass(struct import *im, uint64_t *ret_last, struct err *err)
 {
     const struct import_options *o = im->cli->options;
     Echora__Events__V1__AnimeEnrichedEvent *event;
-    struct arena *arena = publisher_arena(im->publisher);
     uint64_t skip = (uint64_t)o->skip, at = 0, sent = 0;
     uint64_t most = o->limit ? (uint64_t)o->limit : UINT64_MAX;
     uint64_t expected = im->entries > skip ? im->entries - skip : 0;
@@ -187,10 +184,9 @@ static int publish_pass(struct import *im, uint64_t *ret_last, struct err *err)
     lines_rewind(im->lines);
     im->line = 0;
     for (; at < skip && !interrupted(); at++) {
-        more = next_event(im, false, arena, &event, err);
+        more = next_event(im, false, &event, err);
         if (more <= 0)
             return more;
-        arena_reset(arena);
     }
     int64_t flushed_ms = im->start_ms = mono_ms();
     bar_start(&im->progress, "entries", expected < most ? expected : most, im->cli->config.json);
@@ -200,7 +196,7 @@ static int publish_pass(struct import *im, uint64_t *ret_last, struct err *err)
                 return -1;
             flushed_ms = mono_ms();
         }
-        more = next_event(im, false, arena, &event, err);
+        more = next_event(im, false, &event, err);
         if (more <= 0)
             break;
         at++;
@@ -269,6 +265,8 @@ static int import(struct import *im, struct err *err)
     bool waits = strcmp(o->wait, "indexed") == 0 && !o->dry_run;
 
     im->start_ms = mono_ms();
+    if (!(im->arena = arena_new(ENTRY_ARENA)))
+        return err_set(err, ERR_RETRY, "no-memory", "import", "out of memory");
     if ((waits && wait_check(im->cli, err) < 0) || check_pass(im, err) < 0)
         return -1;
     if (!o->dry_run && !interrupted()) {
@@ -297,6 +295,7 @@ static int run(struct cli *cli, struct err *err)
         return -1;
     int r = import(&im, err);
     im.publisher = publisher_free(im.publisher);
+    im.arena = arena_free(im.arena);
     wait_list_free(&im.waiting);
     im.lines = lines_close(im.lines);
     return r;

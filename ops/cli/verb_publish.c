@@ -35,7 +35,7 @@ struct run {
     struct cli *cli;
     const struct subject_def *def;
     struct publisher *publisher; /* NULL with --dry-run */
-    struct arena *arena;
+    struct arena *arena;         /* for one event */
     unsigned events, faults;
     struct wait_list waiting;
 };
@@ -100,11 +100,11 @@ static int send_one(struct run *run, const ProtobufCMessage *message, struct err
 static int publish_raw(struct run *run, const char *file, struct view text, struct err *err)
 {
     struct fault_printer printer = {.cli = run->cli, .file = file};
-    struct arena *arena = run->publisher ? publisher_arena(run->publisher) : run->arena;
     ProtobufCMessage *message = NULL;
-    unsigned n =
-        event_check_bytes(run->def, bytes_of(text), arena, &message, print_fault, &printer);
 
+    arena_reset(run->arena);
+    unsigned n =
+        event_check_bytes(run->def, bytes_of(text), run->arena, &message, print_fault, &printer);
     run->faults += n;
     return n ? 0 : send_one(run, message, err);
 }
@@ -118,17 +118,15 @@ static int publish_json(struct run *run, const char *file, struct view text, str
 
     documents_start(&documents, text);
     while (!interrupted() && (more = documents_next(&documents, &json, err)) > 0) {
-        struct arena *arena = run->publisher ? publisher_arena(run->publisher) : run->arena;
         ProtobufCMessage *message = NULL;
+        arena_reset(run->arena);
         printer.document = documents.number;
         event_complete(json);
-        unsigned n = event_check_json(run->def, json, arena, &message, print_fault, &printer);
+        unsigned n = event_check_json(run->def, json, run->arena, &message, print_fault, &printer);
         json_decref(json);
         run->faults += n;
         if (n == 0 && send_one(run, message, err) < 0)
             return -1;
-        if (!run->publisher)
-            arena_reset(arena);
     }
     return more < 0 ? err_wrap(err, "%s: stopped", file) : 0;
 }
@@ -223,7 +221,6 @@ static int run_publish(struct cli *cli, struct err *err)
 {
     const struct publish_options *o = cli->options;
     struct run run = {.cli = cli};
-
     bool waits = strcmp(o->wait, "indexed") == 0 && !o->dry_run;
 
     if (event_subject(cli->args[0], &run.def, err) < 0)
@@ -233,11 +230,11 @@ static int run_publish(struct cli *cli, struct err *err)
                        run.def->subject);
     if ((waits && wait_check(cli, err) < 0))
         return -1;
-    if (o->dry_run)
-        run.arena = arena_new(WIRE_ARENA);
-    else if (publisher_new(&run.publisher, cli, on_published, &run, err) < 0)
+    if (!o->dry_run && publisher_new(&run.publisher, cli, on_published, &run, err) < 0)
         return -1;
-    int r = publish_all(&run, err);
+    run.arena = arena_new(WIRE_ARENA);
+    int r = run.arena ? publish_all(&run, err)
+                      : err_set(err, ERR_RETRY, "no-memory", "publish", "out of memory");
     uint64_t refused = run.publisher ? publisher_counts(run.publisher).refused : 0;
     run.publisher = publisher_free(run.publisher);
     run.arena = arena_free(run.arena);

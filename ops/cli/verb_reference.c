@@ -76,6 +76,8 @@ static void limits(const struct stream_def *s)
     fputs(", ", stdout);
     if (s->max_msgs > 0)
         printf("≤ %lld messages, ", (long long)s->max_msgs);
+    if (s->last_per_subject)
+        fputs("the newest of each subject, ", stdout);
     printf("≤ %lld MiB, duplicate window ", (long long)(s->max_bytes >> 20));
     span(s->duplicate_window_s);
     fputs(s->discard_old ? ", the oldest goes first" : ", a full stream refuses", stdout);
@@ -118,7 +120,8 @@ static void consumers_table(void)
 
     printf(
         "\n## Consumers\n\nDurable, pull, explicit ack. The worker gives up at delivery 5, on an "
-        "event that crashes it at delivery 10; the server's own limit stands behind it.\n\n"
+        "event whose handling began and never ended three times at delivery 6; the server's own "
+        "limit is out of reach.\n\n"
         "| consumer | stream | reads | worker | ack wait | max deliver |\n"
         "|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < n; i++) {

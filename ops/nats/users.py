@@ -3,7 +3,7 @@
 NATS wildcards are whole tokens, so subjects are listed. A user is a row of USERS:
   publish    events and requests it sends
   serves     requests and hints it receives
-  consumers  (stream, durable) it pulls from: MSG.NEXT, consumer INFO, acks
+  consumers  (stream, durable) it pulls from: MSG.NEXT, consumer INFO, acks; marks of their events in WORKER_SUSPECTS
   info       streams whose state it may ask for
   get        streams it may read single messages from
   api        JetStream API subjects beyond these
@@ -26,7 +26,7 @@ QDRANT_DURABLES = ("qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-
                    "qdrant-character-synced", "qdrant-episode-synced")
 CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.get",
                 "catalog.episode.get")
-STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "INGESTION_EVENTS",
+STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
            "NOTIFICATION_EVENTS", "AUDIT")
 
 
@@ -115,7 +115,8 @@ def permissions(user):
         publish += [f"$JS.API.CONSUMER.INFO.{stream}.{durable}",
                     f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
                     # The ack subject of today's servers, and the one that carries domain and account.
-                    f"$JS.ACK.{stream}.{durable}.>", f"$JS.ACK.*.*.{stream}.{durable}.>"]
+                    f"$JS.ACK.{stream}.{durable}.>", f"$JS.ACK.*.*.{stream}.{durable}.>",
+                    f"suspect.{durable}.*", f"$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.{durable}.*"]
     for stream in row.get("get", ()):
         publish += [f"$JS.API.STREAM.MSG.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}",
                     f"$JS.API.DIRECT.GET.{stream}.>"]

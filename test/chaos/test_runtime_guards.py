@@ -3,7 +3,7 @@ import time
 
 import pytest
 from harness.process import eventually
-from harness.scripted import CHARACTER, Script
+from harness.scripted import Script
 
 
 def watched(condition, seconds):
@@ -29,40 +29,6 @@ def unstorable_dead_letter(nats, folder, spawn, fault=""):
     script.wait_settled()
 
 
-def crasher(nats, folder, spawn, fault=""):
-    """Five deliveries end in a crash; the sixth (give-up-at 1) is no longer handled."""
-    script = Script(nats, folder, ack_wait=0.4)
-    process = spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault), argv=["--give-up-at=1"])
-    script.publish("crash")
-
-    def ended():
-        if not process.alive():
-            process.start(wait=False)
-        return script.dead_letters() or len(script.lines()) > 5
-    eventually(ended, 60, "an end")
-    assert len(script.lines()) == 5, "handled again"
-    assert [d.headers["Echora-Dlq-Class"] for d in script.dead_letters()] == ["crash"]
-    script.wait_settled()
-
-
-def bystander_of_a_crasher(nats, folder, spawn, fault=""):
-    """In hand of another consumer whenever the crasher ends the process, and behind it: must be handled all the same.
-    give-up-at 9, for chance decides from delivery 3 to 13: it fails once in 2,000 runs."""
-    script = Script(nats, folder, ack_wait=0.4)
-    script.publish("crash")
-    script.publish("done", durable=CHARACTER)
-    process = spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault), argv=["--give-up-at=9"], wait=False)
-
-    def ended():
-        if not process.alive():
-            process.start(wait=False)
-        return script.dead_letters()
-    eventually(ended, 60, "dead letter")
-    eventually(lambda: ended() and script.settled() and script.settled(CHARACTER), 20, "all settled")
-    assert [d.subject for d in script.dead_letters()] == ["anime.dlq.catalog-updated"]
-    assert script.lines(source="done")
-
-
 def trouble_of_one_event(nats, folder, spawn, fault=""):
     """Its dependency serves all others: given back, redelivered, a dead letter; others are handled between its tries."""
     script = Script(nats, folder)
@@ -86,15 +52,13 @@ def trouble_of_one_event(nats, folder, spawn, fault=""):
     assert process.is_ready()
 
 
-@pytest.mark.parametrize("scenario", [unstorable_dead_letter, crasher, bystander_of_a_crasher,
-                                      trouble_of_one_event])
+@pytest.mark.parametrize("scenario", [unstorable_dead_letter, trouble_of_one_event])
 def test_nothing_is_lost(scenario, nats, folder, spawn):
     scenario(nats, folder, spawn)
 
 
 @pytest.mark.parametrize("scenario, fault", [
     (unstorable_dead_letter, "dead-letter-unconfirmed"),
-    (crasher, "crasher-handled-again"),
     (trouble_of_one_event, "own-trouble-held"),
     (trouble_of_one_event, "held-event-blocks"),
 ])

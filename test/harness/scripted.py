@@ -2,6 +2,7 @@
 
 Events are encoded here by hand, so that nothing of the product's own encoding stands in the oracle.
 """
+import json
 import time
 import uuid
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Script:
     """Streams with the two consumers, publishing, the journal of all scripted workers of a test."""
 
     def __init__(self, nats, folder, ack_wait=30.0):
+        self.nats = nats
         self.bus = nats.bus()
         self.folder = folder
         self.journal = folder / "journal"
@@ -65,6 +67,7 @@ class Script:
         self.bring_back()
         self.add_events(ack_wait)
         self.bus.add_stream("ANIME_DLQ", ["anime.dlq.>"], allow_direct=True)
+        self.add_suspects()
 
     def add_events(self, ack_wait=30.0):
         self.bus.add_stream(STREAM, ["anime.enriched", "anime.updated", "anime.episode.aired",
@@ -73,7 +76,10 @@ class Script:
         for durable in SUBJECT:
             self.add_consumer(durable, ack_wait)
 
-    def add_consumer(self, durable, ack_wait=30.0, max_deliver=100, **more):
+    def add_suspects(self, **more):
+        self.bus.add_stream("WORKER_SUSPECTS", ["suspect.>"], max_msgs_per_subject=1, allow_direct=True, **more)
+
+    def add_consumer(self, durable, ack_wait=30.0, max_deliver=1000, **more):
         self.bus.add_consumer(STREAM, durable, ack_policy="explicit", ack_wait=ack_wait, max_deliver=max_deliver,
                               filter_subject=SUBJECT[durable], max_ack_pending=1000, **more)
 
@@ -91,6 +97,31 @@ class Script:
     def publish(self, *sources, durable=UPDATED, headers=None):
         """One event per source; their stream sequences."""
         return [self.bus.publish(SUBJECT[durable], event(s), headers=headers).seq for s in sources]
+
+    def spend(self, deliveries, durable=UPDATED, events=1, delay=None):
+        """Each of the first events is delivered so often and comes back unhandled, as from a process that something
+        else has ended; the last time after a delay (s)."""
+        bus = self.nats.bus("catalogue")
+
+        async def go():
+            pull = await bus.js.pull_subscribe_bind(durable, STREAM, inbox_prefix=b"_INBOX_catalogue.")
+            for n in range(deliveries):
+                came = []
+                while len(came) < events:
+                    came += await pull.fetch(events - len(came), timeout=5)
+                for message in came:
+                    await message.nak(delay=delay if n == deliveries - 1 else None)
+            await pull.unsubscribe()
+            await bus.nc.flush()
+        bus.wait(go(), 60)
+
+    def marks(self):
+        """{(consumer, sequence): handlings that began and never ended}, as WORKER_SUSPECTS has it."""
+        found = {}
+        for message in self.bus.messages("WORKER_SUSPECTS"):
+            _, durable, sequence = message.subject.split(".")
+            found[durable, int(sequence)] = json.loads(message.data)["begun"]
+        return found
 
     def lines(self, **want):
         found = []

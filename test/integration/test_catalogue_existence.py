@@ -122,3 +122,25 @@ def test_merge_into(catalogue):
     catalogue.enriched(alias, both, at=10)
     catalogue.settle()
     assert catalogue.delete(alias) == "alias" and not catalogue.deleted(kept)
+
+
+def test_the_survivor_was_merged_away_itself(catalogue):
+    one, two, three = new_id(), new_id(), new_id()
+    for anime_id in (one, two, three):
+        catalogue.enriched(anime_id, anime())
+    catalogue.settle()
+    catalogue.delete(two, mergeInto=three)
+    assert catalogue.delete(one, mergeInto=two) == "bad-survivor" and not catalogue.deleted(one)
+    assert not catalogue.delete(one, mergeInto=three).get("alreadyDeleted")
+
+
+def test_what_waited_for_an_id_that_is_merged_goes_to_the_survivor(catalogue):
+    unknown, kept = new_id(), new_id()
+    catalogue.enriched(kept, anime())
+    catalogue.updated(unknown, ["month"], wire.classes()["Anime"](month="MAY"), at=9)
+    catalogue.settle()
+    assert catalogue.db.one("SELECT count(*) FROM catalog.pending_update") == 1
+    catalogue.delete(unknown, mergeInto=kept)
+    assert catalogue.db.one("SELECT count(*) FROM catalog.pending_update") == 0
+    assert catalogue.db.all("SELECT month FROM catalog.anime WHERE id = %s", kept) == [("MAY",)]
+    assert catalogue.outbox()[-1] == ("anime.synced", kept)

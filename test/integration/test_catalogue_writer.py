@@ -269,6 +269,22 @@ def test_relations_resolve_and_go_both_ways(catalogue, writer):
     assert edges() == sorted([(first, "prequel", second), (second, "sequel", first)])
 
 
+def test_keys_of_relations_may_be_long(catalogue, writer):
+    """Longer than what an index of PostgreSQL takes, and alike in front."""
+    rng, url, first = random.Random(11), "https://anidb.net/anime/2", new_id()
+    front = "".join(chr(rng.randrange(0x3041, 0x9fff)) for _ in range(2000))
+    keys = {front + end: {"items": [{"title": "T", "sources": [url]}]} for end in ("a", "b")}
+    m = json_format.ParseDict({"title": "First", "type": "ANIME_TYPE_TV", "status": "ANIME_STATUS_ONGOING",
+                               "relatedAnime": keys, "relatedSourceMaterial": keys}, wire.classes()["Anime"]())
+    catalogue.enriched(first, m)
+    catalogue.settle()
+    assert catalogue.dead_letters() == []
+    for table in ("anime_relation", "anime_source_material_relation"):
+        ((key,),) = catalogue.db.all(f"SELECT key FROM catalog.{table}")
+        assert len(key) >= 90 and front.startswith(key)
+    assert set(catalogue.get(first)["entries"][0]["record"]["anime"]["relatedAnime"]) == set(keys)
+
+
 def test_updates_wait_for_their_entity(catalogue, writer):
     anime_id, character_id = new_id(), new_id()
     Character = wire.classes()["Character"]
@@ -288,6 +304,30 @@ def test_updates_wait_for_their_entity(catalogue, writer):
     assert db.one("SELECT count(*) FROM catalog.pending_update") == 0
     assert db.all("SELECT outcome, count(*) FROM catalog.inbox GROUP BY 1") == [("applied", 4)]
     assert [s for s, _ in catalogue.outbox()] == ["anime.created", "anime.synced", "anime.synced", "character.synced"]
+
+
+def test_an_update_meets_the_update_that_makes_its_id_an_alias(catalogue, spawn):
+    """One names a known anime by its source and a new id, the other comes for that id before the first is committed:
+    it may not be left waiting for what is there."""
+    known, other, url = new_id(), new_id(), "https://anidb.net/anime/7"
+    writers = [spawn("catalogue", argv=("--lanes", "1"))]
+    catalogue.enriched(known, anime(sources=[url]))
+    catalogue.settle()
+    db = catalogue.db
+    with db.connect(autocommit=False) as hold:  # the first writer's alias waits for this one, which is never committed
+        hold.execute("INSERT INTO catalog.entity_alias VALUES (%s, 'anime', %s)", (other, known))
+        catalogue.updated(other, ["sources", "year"], anime(sources=[url], year=2001), at=1)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ILIKE '%%{}%%'"
+        eventually(lambda: db.one(waits.format("into entity_alias")) == 1, 20, "the first writer is held")
+        writers.append(spawn("catalogue", argv=("--lanes", "1")))
+        for i in range(20):  # some go to the second writer
+            catalogue.updated(other, ["month"], wire.classes()["Anime"](month=f"M{i}"), at=2 + i)
+        eventually(lambda: db.one("SELECT count(*) FROM catalog.pending_update") or db.one(waits.format("advisory")),
+                   20, "the second writer has looked")
+        hold.rollback()
+    catalogue.settle()
+    assert db.one("SELECT count(*) FROM catalog.pending_update") == 0
+    assert db.all("SELECT id::text, year, month FROM catalog.anime") == [(known, 2001, "M19")]
 
 
 def test_a_waiting_update_that_is_refused_is_a_dead_letter_at_once(catalogue, writer):

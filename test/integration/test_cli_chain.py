@@ -236,3 +236,14 @@ def test_delete_and_restore(chain):
     assert back["revision"] > gone["revision"]
     echora("follow", anime, "--wait", "10s")
     assert [h["id"] for h in echora("search", "bounty", "--json").json] == [anime]
+
+
+def test_follow_of_a_merged_id_follows_the_survivor(chain):
+    echora = chain["echora"]
+    lost, kept = event(9), event(10)
+    echora("publish", "anime.enriched", "--wait", "indexed", input=json.dumps(lost) + json.dumps(kept))
+    echora("delete", lost["animeId"], "--reason", "test", "--merge-into", kept["animeId"])
+    change = {"animeId": kept["animeId"], "changedFields": ["month"], "anime": {"month": "MAY"}}
+    echora("publish", "anime.updated", "--wait", "indexed", input=json.dumps(change))
+    followed = echora("follow", lost["animeId"], "--json").json
+    assert (followed["id"], followed["deleted"], followed["state"]) == (kept["animeId"], False, "done")

@@ -112,7 +112,18 @@ def test_streams_are_made_checked_and_mended(fresh_nats):
         assert config.max_msg_size == 8 * 1024 * 1024 - 64 * 1024 and config.discard == "new"
         consumer = bus.consumer("ANIME_EVENTS", "catalog-episode-aired").config
         assert (consumer.ack_wait, consumer.max_deliver, consumer.filter_subject) == \
-            (60, 100, "anime.episode.aired")
+            (60, 100_000, "anime.episode.aired")
+        suspects = bus.stream("WORKER_SUSPECTS").config
+        assert (suspects.subjects, suspects.max_msgs_per_subject, suspects.discard, suspects.allow_direct) == \
+            (["suspect.>"], 1, "old", True)
+        assert bus.stream("ANIME_EVENTS").config.max_msgs_per_subject == -1
+        # A fleet of before that stream, with the max deliver of then.
+        bus.wait(bus.js.delete_stream("WORKER_SUSPECTS"))
+        consumer.max_deliver = 100
+        bus.wait(bus.js.add_consumer("ANIME_EVENTS", consumer))
+        assert changes(admin("streams", "apply", "--json")) == {
+            "WORKER_SUSPECTS": "create", "ANIME_EVENTS/catalog-episode-aired": "update"}
+        assert bus.consumer("ANIME_EVENTS", "catalog-episode-aired").config.max_deliver == 100_000
         # Drift by hand.
         raw = json.loads(bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)["config"]
         raw["max_age"] = 3600 * 10**9

@@ -49,6 +49,13 @@ def test_publish_ndjson_says_what_is_wrong_and_publishes_the_rest(streams, echor
     assert "3000" not in result.out + result.err
 
 
+def test_publish_of_many_faulty_events_leaves_room_for_a_good_one(streams, echora):
+    bad = one(EVENT, animeId="x", characters=[{"name": "n"}] * 1000)
+    result = echora("publish", "anime.enriched", "--json", input="\n".join([bad] * 1000 + [one(EVENT)]), ok=False)
+    *faults, stored = result.lines
+    assert [f["code"] for f in faults] == ["bad-uuid"] * 1000 and stored["sequence"] == 1
+
+
 def test_publish_fills_id_and_time(streams, echora):
     event = {k: v for k, v in EVENT.items() if k not in ("eventId", "timestamp")}
     first = echora("publish", "anime.enriched", "--json", input=json.dumps(event)).json

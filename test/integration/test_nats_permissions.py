@@ -17,8 +17,11 @@ QDRANT = {"qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-deleted",
 READ = {"catalog.record.get", "catalog.anime.get", "catalog.character.get", "catalog.episode.get"}
 SERVED = READ | {"catalog.anime.delete", "catalog.anime.restore", "catalog.outbox.enqueue",
                  "catalog.revisions.list", "catalog.xref.resolve", "contracts.validate"}
-ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "INGESTION_EVENTS",
+ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
                "NOTIFICATION_EVENTS", "AUDIT"}
+ADAPTER = {"adapter-risk", "adapter-review", "adapter-dlq"}
+LOOKS = {d: f"$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.{d}.7"
+         for d in (*CATALOG, *QDRANT, *ADAPTER, "dlq-index", "dlq-audit", "dlq-sweeper")}
 
 
 def dlq(durables):
@@ -29,6 +32,11 @@ def pull(stream, durables):
     return {s for d in durables for s in (
         f"$JS.API.CONSUMER.INFO.{stream}.{d}", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{d}",
         f"$JS.ACK.{stream}.{d}.1.2.3.4.5", f"$JS.ACK.hub.ACCOUNT.{stream}.{d}.1.2.3.4.5.6")}
+
+
+def marks(durables):
+    """What a worker writes and reads of the crashes of its own consumers' events."""
+    return {f"suspect.{d}.7" for d in durables} | {LOOKS[d] for d in durables}
 
 
 def get(streams):
@@ -56,20 +64,20 @@ PUBLISH = {
     "ingestion": {"anime.enriched"},
     "update": EVENTS - {"anime.enriched"},
     "catalogue": dlq(CATALOG) | {"hint.outbox", "$JS.API.INFO"} | pull("ANIME_EVENTS", CATALOG)
-    | stream_info({"ANIME_EVENTS", "ANIME_DLQ"}),
+    | stream_info({"ANIME_EVENTS", "ANIME_DLQ"}) | marks(CATALOG),
     "relay": SYNC | {"_INBOX_relay.a", "anime.updated", "notification.episode.aired", "notification.x", "audit.catalog", "$JS.API.INFO"}
     | stream_info({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"})
     | get({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}),
     "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO"}
-    | pull("ANIME_SYNC", QDRANT) | stream_info({"ANIME_SYNC", "ANIME_DLQ"}),
+    | pull("ANIME_SYNC", QDRANT) | stream_info({"ANIME_SYNC", "ANIME_DLQ"}) | marks(QDRANT),
     "adapter": {f"anime.dlq.parked.{d}" for d in ("adapter-risk", "adapter-review", "adapter-dlq")}
     | {"$JS.API.INFO"} | pull("ANIME_EVENTS", {"adapter-risk"}) | pull("ANIME_DLQ", {"adapter-dlq"})
     | pull("INGESTION_EVENTS", {"adapter-review"})
-    | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}),
+    | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}) | marks(ADAPTER),
     "deadletters": dlq(CATALOG | QDRANT | {"adapter-risk", "adapter-review", "adapter-dlq"}) | EVENTS
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
     | ASK | get(ALL_STREAMS) | pull("ANIME_DLQ", {"dlq-index"}) | pull("AUDIT", {"dlq-audit"})
-    | pull("ANIME_ADVISORY", {"dlq-sweeper"}),
+    | pull("ANIME_ADVISORY", {"dlq-sweeper"}) | marks({"dlq-index", "dlq-audit", "dlq-sweeper"}),
     "viewer": VIEW | ASK | get({"ANIME_DLQ"}),
     "operator": OPERATE | ASK | get(ALL_STREAMS),
     "publisher": EVENTS | {"contracts.validate"},
@@ -81,10 +89,12 @@ INBOXES = {"_INBOX.a.b"} | {f"_INBOX_{user}.a" for user in PUBLISH}
 SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
     "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
     "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.ANIME_SYNC", "anime.dlq.unknown",
-    "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x"}
+    "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x", "suspect.catalog-enriched", "suspect.catalog-enriched.7.8",
+    "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
 # Sample rows of MANAGE and dlq cover a wildcard; these are covered by the same ones.
-COVERED = {"admin": {"$JS.API.STREAM.DELETE.ANIME_SYNC", "$JS.API.STREAM.DELETE.AUDIT"},
-           "deadletters": {"anime.dlq.unknown"}}
+READS_ALL = {*LOOKS.values(), "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
+COVERED = {"admin": {"$JS.API.STREAM.DELETE.ANIME_SYNC", "$JS.API.STREAM.DELETE.AUDIT"} | READS_ALL,
+           "operator": READS_ALL, "deadletters": {"anime.dlq.unknown"} | READS_ALL}
 
 SUBSCRIBE = {
     "catalogue": SERVED, "relay": {"hint.outbox"}, "qdrant": {"catalog.reconcile"},

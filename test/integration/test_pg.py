@@ -205,6 +205,36 @@ def test_address_that_never_answers():
         assert time.monotonic() - started > 1, "refused at once: not what this test is about"
 
 
+def hang_up_on_all(listener, met):
+    """Lets everybody in as PostgreSQL does, and ends each session at once."""
+    while True:
+        try:
+            client = listener.accept()[0]
+        except OSError:
+            return
+        with client:
+            met.append(1)
+            if client.recv(1024)[4:8] == b"\x04\xd2\x16\x2f":  # wants TLS
+                client.sendall(b"N")
+                client.recv(1024)
+            fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+            client.sendall(b"R\0\0\0\x08\0\0\0\0" b"Z\0\0\0\x05I" b"E" +
+                           (len(fields) + 4).to_bytes(4, "big") + fields, socket.MSG_MORE)  # goes with the end
+
+
+def test_server_that_ends_each_session_at_once():
+    met = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=hang_up_on_all, args=(listener, met))
+        server.start()
+        try:
+            answer = answer_of("postgresql://echora_catalogue@127.0.0.1:{}/x".format(listener.getsockname()[1]), "")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            server.join()
+    assert answer.startswith("unavailable pg-") and len(met) == 1
+
+
 def answer_of(url, password):
     d = Driver(url, password)
     answer = d("ping")

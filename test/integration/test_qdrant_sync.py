@@ -169,6 +169,13 @@ def test_merged_anime_leaves_a_tombstone(chain, spawn):
     assert chain.points()[ident(1, 1)]["deleted"] is True and ident(1, 2) in chain.living()
     counts = chain.drift()
     assert set(counts) == {"compared"}, counts
+    # An index that has lost the tombstone (an older copy came back) gets it again.
+    chain.qdrant.call("POST", "/collections/anime_database/points/payload?wait=true",
+                      {"payload": {"deleted": False, "rev": 1}, "points": [ident(1, 1)]})
+    assert chain.drift() == {**counts, "surplus": 1}
+    chain.drift(repair=True)
+    chain.quiet()
+    assert chain.drift() == counts and chain.points()[ident(1, 1)]["deleted"] is True
 
 
 FAULTS = [
@@ -182,6 +189,7 @@ FAULTS = [
     {"action": "garbage", "times": 2},
     {"action": "delay", "delay_ms": 700, "times": 3},
     {"action": "status", "status": 404, "times": 1},
+    {"action": "status", "status": 400, "method": "POST", "times": 3},  # reads
 ]
 
 
@@ -220,6 +228,19 @@ def test_one_bad_point_is_rejected_alone(chain, spawn):
     assert chain.drift(repair=True)["enqueued"] == 1
     chain.quiet()
     assert chain.drift() == {"compared": 30} and worker.is_ready()
+
+
+def test_a_document_that_fits_no_reply_is_rejected_alone(chain, spawn):
+    """Two events made it larger than a message may be; what the batch holds beside it is indexed."""
+    chain.publish(*[anime(i) for i in range(20)], anime(20, synopsis="s" * 5_000_000))
+    chain.change(20, background="b" * 5_000_000)
+    chain.publish(*[anime(i, episodes=[{"episodeNumber": 1, "title": "One"}]) for i in range(21, 30)])
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 31, 30, "relayed")
+    spawn("qdrant")
+    chain.quiet(60)
+    assert {(m.headers["Echora-Dlq-Entity"], m.headers["Echora-Dlq-Code"]) for m in chain.dead_letters()} == {
+        (ident(1, 20), "reply-too-large")}
+    assert len(chain.living()) == 29 + 9
 
 
 def test_kills_on_both_sides(chain, spawn):
@@ -274,6 +295,30 @@ def test_reconcile_counts_and_repairs(chain, spawn):
     for i in set(range(30)) - {5}:
         same = {k: v for k, v in good[ident(1, i)].items() if k != "trace"}
         assert {k: v for k, v in now[ident(1, i)].items() if k != "trace"} == same
+
+
+def test_repair_keeps_to_its_rate_and_ends_with_the_worker(chain, spawn):
+    worker = spawn("qdrant")
+    chain.publish(*[anime(i) for i in range(12)])
+    chain.quiet()
+    gone = {"points": [ident(1, i) for i in range(12)]}
+    chain.qdrant.call("POST", "/collections/anime_database/points/delete?wait=true", gone)
+    start = time.monotonic()
+    assert chain.drift(repair=True, rate=5)["enqueued"] == 12
+    assert time.monotonic() - start >= 2
+    chain.quiet()
+    assert chain.drift() == {"compared": 12}
+    chain.qdrant.call("POST", "/collections/anime_database/points/delete?wait=true", gone)
+    rows, answers = chain.db.one("SELECT count(*) FROM outbox"), []
+    body = json.dumps({"repair": True, "rate": 1}).encode()
+    asked = threading.Thread(target=lambda: answers.append(chain.streams.bus("operator").request(
+        "catalog.reconcile", body, timeout=30, headers={"Content-Type": "application/json"})))
+    asked.start()
+    eventually(lambda: chain.db.one("SELECT count(*) FROM outbox") > rows, 20, "the first of them")
+    worker.stop()
+    asked.join()
+    assert answers[0].headers["Nats-Service-Error-Code"] == "stopping"
+    assert chain.db.one("SELECT count(*) FROM outbox") < rows + 12
 
 
 def test_provider_away_is_pending_and_repaired(chain, spawn):
@@ -333,6 +378,20 @@ def test_a_catalogue_that_went_back_in_time_is_waited_for(chain, spawn):
     chain.db.do("UPDATE catalog.anime SET revision = revision + 1000")
     chain.quiet(60)
     assert len(chain.living()) == 2 and not chain.dead_letters()
+
+
+def test_a_catalogue_that_cannot_serve_is_waited_for(chain, spawn):
+    """It leaves over a missing right, and says so in its last answer: that ends nobody else."""
+    chain.publish(anime(1))
+    eventually(lambda: chain.bus.stream("ANIME_SYNC").state.last_seq == 1, 20, "relayed")
+    chain.db.do("REVOKE SELECT ON catalog.anime_document FROM echora_catalogue")
+    worker = spawn("qdrant", wait=False)
+    assert chain.catalogue.wait(20) == 4
+    chain.db.do("GRANT SELECT ON catalog.anime_document TO echora_catalogue")
+    chain.catalogue.start()
+    worker.wait_ready()
+    chain.quiet(60)
+    assert len(chain.living()) == 1 and not chain.dead_letters()
 
 
 class OldServer(http.server.BaseHTTPRequestHandler):

@@ -402,6 +402,20 @@ def test_frozen_database_leaves_the_relay_live(db, bus, spawn, pg_server):
     assert relay.alive()
 
 
+def test_ends_in_order_while_the_database_stands_still(db, bus, spawn, pg_server):
+    """Housekeeping may run for minutes, and is given up at the end all the same."""
+    relay = spawn("relay", env={"ECHORA_HOUSEKEEPING": "100ms"})
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 1)
+    drained(db, bus)
+    pg_server.pause()
+    try:
+        time.sleep(0.5)  # the next round has begun
+        assert relay.stop() == 0, relay.tail()
+    finally:
+        pg_server.resume()
+
+
 def test_silent_data_connection_is_given_up(db, bus, spawn):
     """One backend hangs while the session of the lock is well: the relay takes another one."""
     relay = spawn("relay")
@@ -591,6 +605,28 @@ def test_full_stream_holds_up_only_its_lane(db, bus, spawn, streams):
     outbox.check(db, bus)
     outbox_rows = {r[1] for r in outbox.rows(db, "ANIME_EVENTS")}
     assert {uuid.UUID(m[2]["Nats-Msg-Id"]) for m in bus.read("ANIME_EVENTS")} == outbox_rows
+
+
+def test_refused_row_of_a_shared_stream_sends_nothing_again(db, bus, spawn):
+    """A row that its stream refuses for hours: what is before it is stored once, though the duplicate window passes."""
+    config = bus.stream("ANIME_EVENTS").config
+    config.max_msg_size, config.duplicate_window = 4096, 1.0
+    bus.wait(bus.js.update_stream(config))
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 150, stream="ANIME_EVENTS", subject="anime.updated")
+        outbox.add(writer, uuid.uuid4(), b"x" * 8192, stream="ANIME_EVENTS", subject="anime.updated")
+        outbox.fill(writer, 100, stream="ANIME_EVENTS", subject="anime.updated")
+    relay = spawn("relay", wait=False)
+    eventually(lambda: relay.http("/readyz")[0] == 503 and "ANIME_EVENTS" in relay.http("/readyz")[1])
+    before = outbox.stored(bus, "ANIME_EVENTS")
+    steady(lambda: outbox.stored(bus, "ANIME_EVENTS") == before, 4, "nothing stored twice")
+    config.max_msg_size = 1 << 20
+    bus.wait(bus.js.update_stream(config))
+    ids = [str(r[1]) for r in outbox.rows(db, "ANIME_EVENTS")]
+    eventually(lambda: {m[2]["Nats-Msg-Id"] for m in bus.read("ANIME_EVENTS")} == set(ids), 20, "all stored")
+    relay.wait_ready()
+    stored = [m[2]["Nats-Msg-Id"] for m in bus.read("ANIME_EVENTS")]
+    assert stored[:150] == ids[:150] and all(stored.count(i) == 1 for i in ids[:151])
 
 
 def test_full_guarded_stream_drains_later(db, bus, spawn):

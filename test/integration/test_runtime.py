@@ -1,4 +1,5 @@
 """The worker runtime as its users meet it: publishers of events, and people who read dead letters."""
+import asyncio
 import calendar
 import gzip
 import http.server
@@ -367,7 +368,7 @@ def test_raw_wildcard_consumer(nats, folder, spawn):
     """Reads whatever lies below a wildcard, decodes nothing, parks what it can't handle."""
     script = Script(nats, folder)
     script.bus.add_consumer("ANIME_DLQ", "adapter-dlq", ack_policy="explicit", filter_subject="anime.dlq.*",
-                            max_deliver=20)
+                            max_deliver=100)
     spawn("scripted", env=dict(script.env, SCRIPTED_RAW="1", ECHORA_NATS_USER="adapter",
                                ECHORA_NATS_PASSWORD_FILE=nats.secret_files["adapter"]))
     writer = nats.bus("deadletters")
@@ -634,6 +635,19 @@ def test_drain_with_redeliveries_in_hand(nats, folder, spawn):
     assert script.dead_letters() == []
 
 
+@pytest.mark.parametrize("trouble", ["kill", "pause"])
+def test_end_while_nats_is_away(nats, folder, spawn, trouble):
+    """What nats.c still has to say at the end, it says to memory that is still there."""
+    script = Script(nats, folder)
+    for _ in range(2):
+        process = spawn("scripted", env=script.env, argv=["--lanes=3"])
+        getattr(nats.server, trouble)()
+        try:
+            assert process.stop() == 0, process.tail(120)
+        finally:
+            nats.server.resume() if trouble == "pause" else nats.server.start()
+
+
 def test_second_signal_forces(script, worker):
     process = worker()
     script.publish("slow:20000")
@@ -840,6 +854,21 @@ def test_oversized_reply_is_an_error(script, worker, nats):
         > 8_000_000
     reply = bus.request("catalog.anime.get", get_request(f"big:{8 * 1024 * 1024}"), timeout=10)
     assert reply.headers["Nats-Service-Error-Code"] == "reply-too-large"
+
+
+def test_large_requests_that_wait_are_bounded(script, worker, nats):
+    """One slow answer, and behind it more than 64 MiB: what is too much is refused at once, the rest is answered."""
+    worker()
+    bus = nats.bus("operator")
+
+    async def flood():
+        waiting = []
+        for body in [get_request("slow:5000")] + [b"\xff" * 7_900_000] * 12:
+            waiting.append(asyncio.create_task(bus.nc.request("catalog.anime.get", body, timeout=30)))
+            await asyncio.sleep(0.02)
+        return [(reply.headers or {}).get("Nats-Service-Error-Code") for reply in await asyncio.gather(*waiting)]
+    codes = bus.wait(flood(), 40)
+    assert codes[:9] == [None] + ["decode"] * 8 and "overloaded" in codes[9:], codes
 
 
 def test_request_while_a_dependency_is_away(script, worker, nats):

@@ -2,7 +2,8 @@
  *
  *   done skip retry uncertain reject fatal unset   that verdict
  *   retry-once                                     retry on the first delivery, else done
- *   crash                                          the process dies in the handler
+ *   retry-before:<n>                               retry on the deliveries before the n-th
+ *   crash, segfault, kill                          the process dies in the handler, by that signal
  *   slow:<ms>                                      done after that time
  *   needs                                          unavailable while the dependency file is missing
  *   unavailable                                    always, although the dependency answers pings
@@ -11,10 +12,11 @@
  * Every event that reaches a handler is one line of the journal:
  *   <pid> <lane> <durable> <batch size> <seq> <deliveries> <event id> <trace id> <source>
  * Requests: catalog.anime.get answers its ids as missing; the id "big:<bytes>" is repeated to that
- * size, "reject", "away" and "crash" do what they say. */
+ * size, "slow:<ms>" takes that time, "reject", "away" and "crash" do what they say. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -124,6 +126,8 @@ static struct verdict play(const struct context *c, const char *source, unsigned
         return (struct verdict){.kind = VERDICT_SKIP};
     if (strcmp(source, "retry") == 0 || (strcmp(source, "retry-once") == 0 && deliveries == 1))
         return fail(ERR_RETRY, DEP_NONE, "pg-40001");
+    if (strncmp(source, "retry-before:", 13) == 0 && deliveries < strtoul(source + 13, NULL, 10))
+        return fail(ERR_RETRY, DEP_NONE, "pg-40001");
     if (strcmp(source, "uncertain") == 0)
         return fail(ERR_UNCERTAIN, DEP_NONE, "nats-timeout");
     if (strcmp(source, "reject") == 0)
@@ -137,6 +141,12 @@ static struct verdict play(const struct context *c, const char *source, unsigned
         return fail(ERR_UNAVAILABLE, DEP_QDRANT, "http-connect");
     if (strcmp(source, "crash") == 0)
         abort();
+    if (strcmp(source, "segfault") == 0) {
+        signal(SIGSEGV, SIG_DFL); /* no finding of a sanitizer's */
+        raise(SIGSEGV);
+    }
+    if (strcmp(source, "kill") == 0)
+        raise(SIGKILL);
     if (strncmp(source, "slow:", 5) == 0)
         sleep_ms(strtol(source + 5, NULL, 10));
     return done;
@@ -180,6 +190,8 @@ static int answer_get(void *context, const struct request *request, ProtobufCMes
                            "the script wants an outage");
     if (strcmp(first, "crash") == 0)
         abort();
+    if (strncmp(first, "slow:", 5) == 0)
+        sleep_ms(strtol(first + 5, NULL, 10));
     reply = (Echora__Catalog__V1__CatalogGetReply *)message_new(
         &echora__catalog__v1__catalog_get_reply__descriptor, request->arena);
     if (reply == NULL)
@@ -223,7 +235,6 @@ static const struct consumer_spec raw_consumers[] = {
      .stream = "ANIME_DLQ",
      .raw = true,
      .parks = true,
-     .max_deliver = 20,
      .handle = handle_raw},
 };
 

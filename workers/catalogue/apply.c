@@ -242,7 +242,8 @@ int work_exist(struct work *w, struct op *op, struct entity *anime, bool made, s
     return follow(w, op->deleted ? FOLLOW_DELETED : FOLLOW_REVIVED, anime, op, err);
 }
 
-/* Id and references go to the survivor: what comes for either finds it from here on. */
+/* Id and references go to the survivor: what comes for either finds it from here on, also an update
+ * that has waited for the id. */
 static int merge_away(struct work *w, struct op *op, struct entity *e, struct err *err)
 {
     struct entity *survivor = work_by_id(w, KIND_ANIME, op->merge_into);
@@ -252,7 +253,10 @@ static int merge_away(struct work *w, struct op *op, struct entity *e, struct er
     if (!a)
         return no_memory(err);
     *a = (struct new_alias){e->id, survivor};
-    return work_add(w, &w->aliases, a) && work_add(w, &w->merges, e) ? 0 : no_memory(err);
+    return work_add(w, &w->aliases, a) && work_add(w, &w->merges, e) &&
+                   work_put_id(w, KIND_ANIME, e->id, survivor)
+               ? 0
+               : no_memory(err);
 }
 
 /* The count that the search document carries. */

@@ -61,23 +61,42 @@ static int run(struct catalogue *c, struct op *op, struct err *err)
     return 0;
 }
 
+/* 1: it was merged into another, and stands at this revision. */
+static int merged_into(struct catalogue *c, struct uuid anime, struct uuid *ret_other,
+                       int64_t *ret_revision, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *r = NULL;
+    struct pg_param id = pg_uuid(anime);
+    if (pg_query(c->pg, &sql_merged_into, &id, 1, &r, err) < 0)
+        return -1;
+    if (PQntuples(r) == 0)
+        return 0;
+    *ret_revision = pg_get_i64(r, 0, 0);
+    *ret_other = pg_get_uuid(r, 0, 1);
+    return 1;
+}
+
 /* A deletion with merge_into that is asked for again (its reply was lost): answers as the first
  * time. 1 = answered. */
 static int answer_merged(struct catalogue *c, const struct op *op, DeleteReply *reply,
                          struct err *err)
 {
-    CLEANUP(pg_clearp) PGresult *r = NULL;
-    struct pg_param id = pg_uuid(op->main.id);
-    if (pg_query(c->pg, &sql_merged_into, &id, 1, &r, err) < 0)
-        return -1;
-    if (PQntuples(r) == 0)
-        return 0;
-    if (!uuid_is_nil(op->merge_into) && uuid_cmp(op->merge_into, pg_get_uuid(r, 0, 1)) != 0)
-        return err_set(err, ERR_REJECT, "bad-survivor", "change existence",
-                       "the anime was merged into another one before");
-    reply->revision = pg_get_i64(r, 0, 0);
-    reply->already_deleted = true;
-    return 1;
+    struct uuid other;
+    int64_t revision;
+    int merged = merged_into(c, op->main.id, &other, &revision, err);
+    if (merged > 0) {
+        if (!uuid_is_nil(op->merge_into) && uuid_cmp(op->merge_into, other) != 0)
+            return err_set(err, ERR_REJECT, "bad-survivor", "change existence",
+                           "the anime was merged into another one before");
+        reply->revision = revision;
+        reply->already_deleted = true;
+    }
+    if (merged != 0 || uuid_is_nil(op->merge_into))
+        return merged;
+    merged = merged_into(c, op->merge_into, &other, &revision, err);
+    return merged > 0 ? err_set(err, ERR_REJECT, "bad-survivor", "change existence",
+                                "merge_into names an anime that was merged into another itself")
+                      : merged;
 }
 
 static void note(const char *what, const struct op *op, const char *actor, const char *reason)

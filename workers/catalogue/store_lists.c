@@ -10,7 +10,7 @@
 #include "workers/catalogue/store_lists.h"
 #include "workers/catalogue/types.h"
 
-enum { ARRAY_BYTES = 96 << 20, N_MAX = 8 };
+enum { ARRAY_BYTES = 96 << 20, N_MAX = 8, KEY_MAX = 300 };
 
 struct table {
     struct pg_array a[N_MAX];
@@ -53,6 +53,18 @@ static int clear(struct work *w, const struct pg_statement *statement, uint64_t 
     return t.a[0].n ? run(w, statement, &t, err) : 0;
 }
 
+/* Keys and references stand in one primary key, and an index takes rows of some 2,700 bytes: a
+ * longer key is cut here; meta holds it whole. */
+static struct view key_of(const char *key)
+{
+    struct view v = view_of(key);
+    if (v.n <= KEY_MAX)
+        return v;
+    for (v.n = KEY_MAX; v.n > 0 && ((unsigned char)v.p[v.n] & 0xc0) == 0x80;)
+        v.n--;
+    return v;
+}
+
 /* Each reference of the sources once; seen holds what this list had before. */
 static bool next_ref(struct work *w, const char *source, struct view key, struct index *seen,
                      struct view *ret)
@@ -60,9 +72,8 @@ static bool next_ref(struct work *w, const char *source, struct view key, struct
     struct err bad;
     if (ref_from_source(view_of(source), w->arena, ret, &bad) < 0)
         return false;
-    char text[REF_MAX + 320];
-    int n = snprintf(text, sizeof(text), "%.*s|%.*s", (int)(key.n < 300 ? key.n : 300), key.p,
-                     VIEW_ARG(*ret));
+    char text[REF_MAX + KEY_MAX + 8];
+    int n = snprintf(text, sizeof(text), "%.*s|%.*s", VIEW_ARG(key), VIEW_ARG(*ret));
     struct bytes name = {(const uint8_t *)text, (size_t)n};
     return !index_get(seen, name) && index_put(seen, name, w);
 }
@@ -82,7 +93,7 @@ static int store_relations(struct work *w, struct err *err)
         struct index seen;
         index_init(&seen, w->arena);
         for (size_t k = 0; k < a->n_related_anime; k++) {
-            struct view key = view_of(a->related_anime[k]->key);
+            struct view key = key_of(a->related_anime[k]->key);
             const Echora__Catalog__V1__RelatedAnimeList *list = a->related_anime[k]->value;
             for (size_t x = 0; list && x < list->n_items; x++)
                 for (size_t s = 0; s < list->items[x]->n_sources; s++) {
@@ -215,7 +226,7 @@ static int store_materials(struct work *w, struct err *err)
         struct index seen;
         index_init(&seen, w->arena);
         for (size_t k = 0; k < a->n_related_source_material; k++) {
-            struct view key = view_of(a->related_source_material[k]->key);
+            struct view key = key_of(a->related_source_material[k]->key);
             const Echora__Catalog__V1__RelatedSourceMaterialList *list =
                 a->related_source_material[k]->value;
             for (size_t x = 0; list && x < list->n_items; x++) {
@@ -247,7 +258,10 @@ static int store_materials(struct work *w, struct err *err)
 
 int store_lists(struct work *w, struct err *err)
 {
-    if (store_relations(w, err) < 0 || store_companies(w, err) < 0)
+    if (store_relations(w, err) < 0 || store_companies(w, err) < 0 || store_materials(w, err) < 0)
         return -1;
-    return store_materials(w, err);
+    if (!arena_overflowed(w->arena))
+        return 0;
+    /* next_ref left out what had no room. */
+    return err_set(err, ERR_RETRY, "no-memory", "store", "the batch's memory is spent");
 }

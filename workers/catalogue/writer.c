@@ -152,7 +152,8 @@ static int load(struct writer *w, struct work *work, struct op *ops[], size_t n,
 {
     bool creates = false, updates = false;
     for (size_t i = 0; i < n; i++) {
-        creates |= ops[i]->creates || ops[i]->n_members > 0;
+        /* An update makes its id an alias when its references name whom it is about. */
+        creates |= ops[i]->creates || ops[i]->n_members > 0 || ops[i]->main.n_refs > 0;
         updates |= !ops[i]->creates;
     }
     if (!updates) {
@@ -362,8 +363,13 @@ void writer_handle(struct writer *w, struct batch *batch)
         op->trace = &event->trace;
         op->payload = event->payload;
         op->risk_flag = risk_flag(event);
-        if (!op->creates) /* it may have to wait */
-            op->n_headers = event_headers(event, batch->arena, &op->headers);
+        /* It may have to wait: not without its headers. */
+        if (!op->creates && event_headers(event, batch->arena, &op->headers, &op->n_headers) < 0) {
+            no_memory(&err);
+            batch->verdicts[i] = verdict_of_err(&err);
+            err = ERR_INIT;
+            continue;
+        }
         op->stream_sequence = event->stream_sequence;
         op->stored_us = event->stored_us;
         position[n] = i;

@@ -48,7 +48,8 @@ static int read_batch(const struct batch *batch, struct pg_array columns[COLUMNS
                                    .stored_us = e->stored_us,
                                    .payload = e->payload};
         struct letter l;
-        m.n_headers = event_headers(e, batch->arena, &m.headers);
+        if (event_headers(e, batch->arena, &m.headers, &m.n_headers) < 0)
+            return dlq_no_memory(err);
         if (letter_read(&m, batch->arena, &l, err) < 0)
             return -1;
         if (strcmp(l.consumer, INDEX_CONSUMER) == 0)

@@ -125,6 +125,16 @@ int qdrant_call(struct qdrant *q, const char *method, const char *path, struct v
     return 0;
 }
 
+/* What a read asks for is our own making, ids and limits: a refusal is no event's fault. */
+static int read_call(struct qdrant *q, const char *path, struct view body, json_t **ret_result,
+                     struct err *err)
+{
+    int rc = qdrant_call(q, "POST", path, body, ret_result, err);
+    if (rc < 0 && err->class == ERR_REJECT)
+        err->class = ERR_UNAVAILABLE;
+    return rc;
+}
+
 static int check_completed(const json_t *result, const char *op, struct err *err)
 {
     const char *status = json_string_value(json_object_get(result, "status"));
@@ -213,7 +223,7 @@ int qdrant_read_marks(struct qdrant *q, const struct uuid ids[], size_t n, struc
     json_t *result = NULL;
     if (buf_failed(&q->body))
         return buf_error(&q->body, "read marks", "the request", err);
-    if (qdrant_call(q, "POST", path, buf_view(&q->body), &result, err) < 0)
+    if (read_call(q, path, buf_view(&q->body), &result, err) < 0)
         return -1;
     int rc = json_is_array(result) ? 0 : bad_reply(err, "read marks");
     for (size_t i = 0; i < json_array_size(result); i++)
@@ -227,7 +237,7 @@ int qdrant_scroll(struct qdrant *q, struct view body, json_t **ret_result, struc
     char path[PATH_MAX_BYTES];
     snprintf(path, sizeof(path), "/collections/%s/points/scroll", q->collection);
     json_t *result = NULL;
-    if (qdrant_call(q, "POST", path, body, &result, err) < 0)
+    if (read_call(q, path, body, &result, err) < 0)
         return -1;
     if (!json_is_array(json_object_get(result, "points")) && !FAULT("any-answer-is-a-page")) {
         json_decref(result);

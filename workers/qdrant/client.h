@@ -3,7 +3,7 @@
  * A write counts only when the answer is 200 and its status is `completed`: `acknowledged` may
  * still fail unseen and `wait_timeout` says that it has not happened yet. Every other trouble of
  * the server is ERR_UNAVAILABLE (also a lost reply: writes are guarded, so they are repeated), 400
- * and 422 are ERR_REJECT of what was sent, 401 and 403 ERR_FATAL. */
+ * and 422 are ERR_REJECT of what was written, 401 and 403 ERR_FATAL. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

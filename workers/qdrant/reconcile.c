@@ -79,6 +79,13 @@ static bool past_end(const struct merging *m, struct uuid id)
     return m->range->has_to && uuid_cmp(id, m->range->to) > 0;
 }
 
+static int go_on(const struct merging *m, int64_t pause_ms, struct err *err)
+{
+    if (!m->r->pause || m->r->pause(m->r->pause_ctx, pause_ms))
+        return 0;
+    return err_set(err, ERR_UNAVAILABLE, "stopping", "reconcile", "the worker is stopping");
+}
+
 static int take_points(struct merging *m, const json_t *result, const struct uuid *from,
                        struct err *err)
 {
@@ -111,6 +118,8 @@ static int load_index(struct merging *m, bool first, struct err *err)
         first ? (m->range->has_from ? &m->range->from : NULL) : &m->index.next;
     struct buf body;
     json_t *result = NULL;
+    if (go_on(m, 0, err) < 0)
+        return -1;
     buf_init(&body, BODY_MAX);
     put_scroll(&body, m->kind, from);
     int rc = buf_failed(&body) ? buf_error(&body, "reconcile", "the request", err)
@@ -141,6 +150,8 @@ static int load_catalogue(struct merging *m, struct err *err)
     const struct uuid *after = side->started ? &side->after : NULL;
     if (!side->started && m->range->has_from && id_before(&start))
         after = &start;
+    if (go_on(m, 0, err) < 0)
+        return -1;
     arena_reset(m->r->arena);
     if (source_revisions(&m->r->source, m->kind, after, PAGE, m->r->arena, &reply, err) < 0)
         return -1;
@@ -217,14 +228,19 @@ static bool is_own(const CatalogEntry *entry)
            strcasecmp(entry->canonical_id, entry->id) == 0;
 }
 
+/* What the rate allows for a second at once, then the pause. */
 static int enqueue(struct merging *m, const struct uuid ids[], size_t n, struct err *err)
 {
-    int64_t rows = 0;
-    if (n == 0 || !m->repair)
-        return 0;
-    if (source_enqueue(&m->r->source, m->kind, ids, n, m->r->arena, &rows, err) < 0)
-        return -1;
-    m->drift->enqueued += rows;
+    size_t most = m->r->rate > 0 && (uint64_t)m->r->rate < n ? (size_t)m->r->rate : n;
+    for (size_t at = 0; m->repair && at < n; at += most) {
+        size_t size = n - at < most ? n - at : most;
+        int64_t rows = 0;
+        if (source_enqueue(&m->r->source, m->kind, ids + at, size, m->r->arena, &rows, err) < 0)
+            return -1;
+        m->drift->enqueued += rows;
+        if (m->r->rate > 0 && go_on(m, (int64_t)size * 1000 / m->r->rate, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -306,9 +322,6 @@ static int merge(struct merging *m, struct err *err)
             continue;
         }
         if (m->catalogue.at == m->catalogue.n && !m->catalogue.last) {
-            if (m->r->stopping && m->r->stopping(m->r->stopping_ctx))
-                return err_set(err, ERR_UNAVAILABLE, "stopping", "reconcile",
-                               "the worker is stopping");
             if (load_catalogue(m, err) < 0)
                 return -1;
             continue;

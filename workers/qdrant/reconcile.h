@@ -24,9 +24,11 @@ enum drift_kind drift_of(bool known, int64_t rev, bool deleted, const struct sto
 struct reconcile {
     struct source source;
     struct qdrant *qdrant;
-    struct arena *arena;         /* reset for every page */
-    bool (*stopping)(void *ctx); /* ends early, with code stopped */
-    void *stopping_ctx;
+    struct arena *arena; /* reset for every page */
+    int64_t rate;        /* entities enqueued a second, at most; 0 = as fast as it goes */
+    /* Waits; false ends it early, with code stopping. NULL = no rate, and to the end. */
+    bool (*pause)(void *ctx, int64_t ms);
+    void *pause_ctx;
 };
 struct id_range {
     bool has_from, has_to;

@@ -85,6 +85,46 @@ static void note_missing(struct sync *s, enum doc_kind kind, const CatalogReply 
     }
 }
 
+/* Asks for the first *n entities. An answer that is refused (a document that fits no reply) says
+ * not for whom: the first one is asked for alone, and when it is to blame the error is its own and
+ * *ret NULL. */
+static int read_committed(struct sync *s, enum doc_kind kind, const struct uuid ids[], size_t *n,
+                          const CatalogReply **ret, struct err *err)
+{
+    for (;; *n = 1) {
+        const struct source_query query = {.kind = kind, .ids = ids, .n = *n};
+        *ret = NULL;
+        arena_reset(s->arena);
+        if (source_get(&s->source, &query, s->arena, ret, err) == 0)
+            return 0;
+        if (err->class != ERR_REJECT)
+            return -1;
+        if (*n == 1) {
+            size_t at = items_find(&s->items, kind, ids[0]);
+            if (at < s->items.n)
+                s->items.list[at].err = *err;
+            return 0;
+        }
+    }
+}
+
+/* What the reply answers for; *ret_unread of the ids, now the first ones, it does not. */
+static int apply_reply(struct sync *s, enum doc_kind kind, const CatalogReply *reply,
+                       struct target targets[], struct uuid ids[], size_t n, size_t *ret_unread,
+                       struct err *err)
+{
+    size_t n_targets = 0;
+    note_missing(s, kind, reply);
+    if (targets_make(s, kind, reply, targets, &n_targets, err) < 0 ||
+        targets_apply(s, targets, n_targets, err) < 0)
+        return -1;
+    if (reply->n_unread >= n)
+        return err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", "read committed state",
+                           "the reply leaves more unread than was asked for");
+    *ret_unread = keep_unread(reply, ids);
+    return 0;
+}
+
 static int run_step(struct sync *s, enum doc_kind kind, struct uuid ids[], size_t n,
                     struct err *err)
 {
@@ -93,22 +133,14 @@ static int run_step(struct sync *s, enum doc_kind kind, struct uuid ids[], size_
         return err_set(err, ERR_RETRY, "no-memory", "sync", "no memory");
     int rc = 0;
     for (size_t left = n; rc == 0 && left > 0;) {
-        arena_reset(s->arena);
+        size_t asked = left, unread = 0;
         const CatalogReply *reply;
-        const struct source_query query = {.kind = kind, .ids = ids, .n = left};
-        size_t n_targets = 0;
-        rc = source_get(&s->source, &query, s->arena, &reply, err);
-        if (rc < 0)
-            break;
-        note_missing(s, kind, reply);
-        rc = targets_make(s, kind, reply, targets, &n_targets, err);
-        if (rc == 0)
-            rc = targets_apply(s, targets, n_targets, err);
-        if (rc == 0 && reply->n_unread >= left)
-            rc = err_set_dep(err, ERR_RETRY, DEP_CATALOGUE, "bad-reply", "read committed state",
-                             "the reply leaves more unread than was asked for");
-        if (rc == 0)
-            left = keep_unread(reply, ids);
+        rc = read_committed(s, kind, ids, &asked, &reply, err);
+        if (rc == 0 && reply)
+            rc = apply_reply(s, kind, reply, targets, ids, asked, &unread, err);
+        left -= asked;
+        memmove(ids + unread, ids + asked, left * sizeof(*ids));
+        left += unread;
     }
     free(targets);
     return rc;

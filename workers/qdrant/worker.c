@@ -230,9 +230,9 @@ static void handle(void *ctx, struct batch *batch)
     sync_batch(&c->sync, batch);
 }
 
-static bool is_stopping(void *ctx)
+static bool pause_lane(void *ctx, int64_t ms)
 {
-    return lane_stopping(ctx);
+    return lane_pause(ctx, ms);
 }
 
 typedef Echora__Catalog__V1__CatalogReconcileRequest ReconcileRequest;
@@ -254,8 +254,9 @@ static int answer_reconcile(void *ctx, const struct request *request, ProtobufCM
     const struct reconcile r = {.source = c->sync.source,
                                 .qdrant = c->sync.qdrant,
                                 .arena = c->arena,
-                                .stopping = is_stopping,
-                                .stopping_ctx = c->lane};
+                                .rate = asked->rate,
+                                .pause = pause_lane,
+                                .pause_ctx = c->lane};
     struct id_range range = {0};
     struct drift drift = {0};
     enum doc_kind only = doc_kind_of(view_of(asked->kind));

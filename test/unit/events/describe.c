@@ -78,7 +78,7 @@ static void test_description(void)
     CHECK_STR(text(c, "subject"), "anime.updated");
     CHECK_STR(text(c, "message"), "echora.events.v1.AnimeUpdatedEvent");
     CHECK_EQ_INT(number(c, "ack_wait_ms"), 30000);
-    CHECK_EQ_INT(number(c, "max_deliver"), 100);
+    CHECK_EQ_INT(number(c, "max_deliver"), 100000);
     CHECK(number(c, "max_ack_pending") > 0);
     c = json_array_get(json_object_get(json, "consumers"), 1);
     CHECK_EQ_INT(number(c, "ack_wait_ms"), 60000);

@@ -68,6 +68,33 @@ static void test_limit(void)
     CHECK(progress_stop(NULL) == NULL);
 }
 
+static int64_t cpu_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A process that was stopped wakes up behind the end of what was due: nothing is left to report,
+ * and the thread must sleep over it. */
+static void test_end_passed_unreported(void)
+{
+    struct progress *p = NULL;
+    struct lease a = {0};
+    struct err err = ERR_INIT;
+
+    sent_a = 0;
+    REQUIRE(progress_start(&p, LIMIT_MS, count, NULL, &err) == 0);
+    const int64_t began = cpu_ms();
+    progress_add(p, &a, "a", mono_ms() - 2 * LIMIT_MS, 30);
+    sleep_ms(800);
+    CHECK(cpu_ms() - began < 100);
+    CHECK_EQ_INT(sent_a, 0);
+    progress_remove(p, &a);
+    progress_stop(p);
+}
+
 /* The end moves both ways, and wakes a thread that had nothing left to report. */
 static void test_moved_end(void)
 {
@@ -93,6 +120,7 @@ int main(void)
 {
     RUN(test_pace_and_removal);
     RUN(test_limit);
+    RUN(test_end_passed_unreported);
     RUN(test_moved_end);
     return check_result();
 }

@@ -125,9 +125,7 @@ static int64_t patience(unsigned d)
     return verdict_patience_ms(d, 300000);
 }
 
-/* What verdict.h says of the budget, and that no trouble within the streams' 7 days ends as a
- * crash.
- */
+/* What verdict.h says of the budget. */
 static void test_budget(void)
 {
     static const int64_t hour = 60, day = 24 * hour, week = 7 * day;
@@ -144,10 +142,22 @@ static void test_budget(void)
     CHECK_EQ_INT(spent(day, patience, 120000), 5);
     CHECK_EQ_INT(spent(week, patience, 120000), 7);
     CHECK_EQ_INT(spent(hour, verdict_exit_delay_ms, 0), 5);
-    CHECK_EQ_INT(spent(day, verdict_exit_delay_ms, 0), 7);
-    CHECK_EQ_INT(spent(week, verdict_exit_delay_ms, 0), 8);
-    CHECK(!verdict_is_crash(9, GIVE_UP));
-    CHECK(verdict_is_crash(10, GIVE_UP));
+    CHECK_EQ_INT(spent(day, verdict_exit_delay_ms, 0), 9);
+    CHECK_EQ_INT(spent(week, verdict_exit_delay_ms, 0), 33);
+    CHECK(spent(week, verdict_exit_delay_ms, 0) < CRASH_LAST_RESORT);
+    CHECK_EQ_INT(verdict_exit_delay_ms(60), 6ll * 3600000);
+    CHECK_EQ_INT(verdict_drain_delay_ms(60), 6ll * 3600000);
+}
+
+/* With a record, deliveries count for nothing; without one, nothing else does. */
+static void test_crash(void)
+{
+    CHECK(!verdict_is_crash(3, true, 0));
+    CHECK(!verdict_is_crash(MAX_DELIVER - 1, true, CRASH_HANDLINGS - 1));
+    CHECK(verdict_is_crash(RECORD_FROM, true, CRASH_HANDLINGS));
+    CHECK(!verdict_is_crash(CRASH_LAST_RESORT - 1, false, CRASH_HANDLINGS));
+    CHECK(verdict_is_crash(CRASH_LAST_RESORT, false, 0));
+    CHECK(MAX_DELIVER > 7 * 24 * 3600 / 30 && CRASH_LAST_RESORT < MAX_DELIVER);
 }
 
 static void test_names(void)
@@ -164,6 +174,7 @@ int main(void)
     RUN(test_pace);
     RUN(test_retry_after_is_honoured);
     RUN(test_budget);
+    RUN(test_crash);
     RUN(test_names);
     return check_result();
 }
