@@ -121,6 +121,9 @@ const struct stream_def *const registry_streams[] = {
 #define REQUEST(in, out)                                                                           \
     .kind = SUBJECT_REQUEST, .message = &echora__catalog__v1__##in##__descriptor,                  \
     .reply = &echora__catalog__v1__##out##__descriptor
+#define OPS_REQUEST(in, out)                                                                       \
+    .kind = SUBJECT_REQUEST, .message = &echora__ops__v1__##in##__descriptor,                      \
+    .reply = &echora__ops__v1__##out##__descriptor
 #define ENTITY(kind, field) .entity_kind = (kind), .entity_id_field = (field)
 
 const struct subject_def registry_subjects[] = {
@@ -288,6 +291,32 @@ const struct subject_def registry_subjects[] = {
      .published_by = "publishers",
      .description = "Whether an event would be taken: its body as it would be published, its "
                     "subject in the header Echora-Subject."},
+
+    {.subject = "dlq.list",
+     OPS_REQUEST(dlq_list_request, dlq_list_reply),
+     .schema = "echora.ops.v1.DlqListRequest",
+     .published_by = "people",
+     .description = "A page of dead letters, newest first, or of groups that failed alike."},
+    {.subject = "dlq.show",
+     OPS_REQUEST(dlq_show_request, dlq_show_reply),
+     .schema = "echora.ops.v1.DlqShowRequest",
+     .published_by = "people",
+     .description = "One dead letter with its headers and its payload."},
+    {.subject = "dlq.status",
+     OPS_REQUEST(dlq_status_request, dlq_status_reply),
+     .schema = "echora.ops.v1.DlqStatusRequest",
+     .published_by = "people",
+     .description = "How many dead letters there are, and how plans are getting on."},
+    {.subject = "dlq.replay",
+     OPS_REQUEST(dlq_replay_request, dlq_replay_reply),
+     .schema = "echora.ops.v1.DlqReplayRequest",
+     .published_by = "operators",
+     .description = "Makes, runs or stops a plan that publishes dead letters again."},
+    {.subject = "dlq.discard",
+     OPS_REQUEST(dlq_replay_request, dlq_replay_reply),
+     .schema = "echora.ops.v1.DlqReplayRequest",
+     .published_by = "operators",
+     .description = "Makes, runs or stops a plan after which dead letters are no longer offered."},
 
     {.subject = "hint.outbox",
      .kind = SUBJECT_HINT,

@@ -18,6 +18,11 @@ const char *native_header(const void *native, const char *name)
     return value;
 }
 
+const char *event_came_on(const struct event *event)
+{
+    return natsMsg_GetSubject(event->native);
+}
+
 const char *event_header(const struct event *event, const char *name)
 {
     return native_header(event->native, name);

@@ -25,6 +25,8 @@ struct event {
     const void *native; /* headers; use event_header */
 };
 
+/* The subject it came on, also for raw consumers, whose events have no def. */
+const char *event_came_on(const struct event *event);
 /* A header's value, NULL when absent. Names are case-sensitive (NATS). */
 const char *event_header(const struct event *event, const char *name);
 /* All headers as they came; the array is the arena's, the texts are the event's. -1 when there is

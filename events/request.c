@@ -152,9 +152,12 @@ static void on_complete(void *closure)
     pthread_mutex_unlock(&served->desk->lane->mutex);
 }
 
-static bool is_json(const char *content_type)
+static bool is_json(const char *content_type, bool by_default)
 {
-    const struct view v = view_of(content_type != NULL ? content_type : "");
+    const struct view v = view_of(content_type);
+
+    if (content_type == NULL)
+        return by_default;
 
     return view_is(v, "application/json") || view_starts_with(v, "application/json;");
 }
@@ -226,7 +229,7 @@ static void log_answer(const struct served *served, const struct err *err, int64
 
 static void serve(struct desk *desk, const struct served *served, natsMsg *msg)
 {
-    const bool json = is_json(native_header(msg, "Content-Type"));
+    const bool json = is_json(native_header(msg, "Content-Type"), served->spec->json);
     const char *parent_text = native_header(msg, "traceparent");
     const char *state = native_header(msg, "tracestate");
     const int64_t began = mono_us();

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "events/base/clock.h"
+
 enum { HEADERS_MAX = 64 << 10 };
 
 static void jsonp(json_t **j)
@@ -69,6 +71,122 @@ int stream_headers(struct bus *bus, const char *stream, uint64_t sequence, struc
     /* Padding decodes to zero bytes; headers end in a newline anyway. */
     headers->n -= n / 4 * 3 + 3 - (size_t)decoded;
     return 0;
+}
+
+static int bad_reply(const char *subject, const char *what, struct err *err)
+{
+    return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-reply", subject, "%s", what);
+}
+
+static int decode_base64(const json_t *text, struct arena *arena, struct view *ret,
+                         const char *subject, struct err *err)
+{
+    const char *from = json_string_value(text);
+    const size_t n = from != NULL ? json_string_length(text) : 0;
+    unsigned char *out = arena_alloc(arena, n / 4 * 3 + 4);
+    if (out == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", subject, "the message does not fit");
+    int decoded = n > 0 ? EVP_DecodeBlock(out, (const unsigned char *)from, (int)n) : 0;
+    if (decoded < 0)
+        return bad_reply(subject, "the message is no base64", err);
+    /* EVP_DecodeBlock counts what padding stands for. */
+    for (size_t i = n; i > 0 && i + 2 > n && from[i - 1] == '='; i--)
+        decoded--;
+    *ret = (struct view){(const char *)out, (size_t)decoded};
+    return 0;
+}
+
+/* "NATS/1.0\r\nName: value\r\n...\r\n\r\n" into an array. */
+static int split_headers(struct view text, struct arena *arena, struct stored_message *ret)
+{
+    size_t lines = 0;
+    for (size_t i = 0; i < text.n; i++)
+        lines += text.p[i] == '\n';
+    struct bus_header *headers = arena_array(arena, lines + 1, sizeof(*headers));
+    struct view line;
+    if (headers == NULL)
+        return -1;
+    while (text.n > 0 && view_split(&text, '\n', &line)) {
+        const char *colon = line.n > 0 ? memchr(line.p, ':', line.n) : NULL;
+        if (colon == NULL)
+            continue;
+        const size_t at = (size_t)(colon - line.p);
+        struct bus_header *h = &headers[ret->n_headers++];
+        h->name = arena_strdup(arena, (struct view){line.p, at});
+        h->value = arena_strdup(arena, view_trim((struct view){colon + 1, line.n - at - 1}));
+        if (h->name == NULL || h->value == NULL)
+            return -1;
+    }
+    ret->headers = headers;
+    return 0;
+}
+
+static int read_stored(const json_t *message, const char *subject, struct arena *arena,
+                       struct stored_message *ret, struct err *err)
+{
+    const char *its_subject = json_string_value(json_object_get(message, "subject"));
+    int64_t seconds;
+    int32_t nanos;
+    struct view headers, payload;
+    if (its_subject == NULL ||
+        !rfc3339_parse(view_of(json_string_value(json_object_get(message, "time"))), &seconds,
+                       &nanos))
+        return bad_reply(subject, "the reply holds no message", err);
+    if (decode_base64(json_object_get(message, "hdrs"), arena, &headers, subject, err) < 0 ||
+        decode_base64(json_object_get(message, "data"), arena, &payload, subject, err) < 0)
+        return -1;
+    ret->subject = arena_strdup(arena, view_of(its_subject));
+    ret->sequence = (uint64_t)json_integer_value(json_object_get(message, "seq"));
+    ret->stored_us = seconds * 1000000 + nanos / 1000;
+    ret->payload = bytes_of(payload);
+    if (split_headers(headers, arena, ret) < 0 || ret->subject == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", subject, "the message does not fit");
+    return 0;
+}
+
+static int get_message(struct bus *bus, const char *stream, const char *body, struct arena *arena,
+                       struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    char subject[128];
+    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream);
+    json_t *reply CLEANUP(jsonp) = NULL;
+    struct err e = ERR_INIT;
+    *ret = (struct stored_message){0};
+    if (bus_js_api(bus, subject, view_of(body), &reply, &e) < 0) {
+        *ret_found = false;
+        if (strcmp(e.code, "nats-10037") == 0) /* no message found */
+            return 0;
+        if (err != NULL)
+            *err = e;
+        return -1;
+    }
+    *ret_found = true;
+    return read_stored(json_object_get(reply, "message"), subject, arena, ret, err);
+}
+
+int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struct arena *arena,
+                   struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    char body[48];
+    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 "}", sequence);
+    return get_message(bus, stream, body, arena, ret, ret_found, err);
+}
+
+int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
+                struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    char body[72];
+    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", from);
+    return get_message(bus, stream, body, arena, ret, ret_found, err);
+}
+
+const char *stored_header(const struct bus_header headers[], size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(headers[i].name, name) == 0)
+            return headers[i].value;
+    }
+    return NULL;
 }
 
 struct view stream_header(struct view headers, const char *name)

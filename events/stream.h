@@ -20,5 +20,23 @@ MUST_CHECK int stream_state(struct bus *bus, const char *stream, struct stream_s
  */
 MUST_CHECK int stream_headers(struct bus *bus, const char *stream, uint64_t sequence,
                               struct buf *headers, bool *ret_found, struct err *err);
+/* A stored message, whole. Everything is the arena's. */
+struct stored_message {
+    const char *subject;
+    uint64_t sequence;
+    int64_t stored_us;
+    const struct bus_header *headers; /* as stored, in order */
+    size_t n_headers;
+    struct bytes payload;
+};
+/* *ret_found is false, and *ret empty, when there is no message of this sequence (any more). */
+MUST_CHECK int stream_message(struct bus *bus, const char *stream, uint64_t sequence,
+                              struct arena *arena, struct stored_message *ret, bool *ret_found,
+                              struct err *err);
+/* The same for the first message at or behind this sequence. */
+MUST_CHECK int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
+                           struct stored_message *ret, bool *ret_found, struct err *err);
+/* The value of the first header of this name, NULL when it is absent. */
+const char *stored_header(const struct bus_header headers[], size_t n, const char *name);
 /* The value of a header in such a text; an empty view when it is absent. */
 struct view stream_header(struct view headers, const char *name);

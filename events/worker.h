@@ -78,6 +78,7 @@ struct request_spec {
     const char *subject;
     answer_fn *answer;
     bool always; /* answered while a dependency is away; others are refused at once then */
+    bool json;   /* JSON is its form when no Content-Type says otherwise: for people's tools */
 };
 
 struct worker_spec {

@@ -7,6 +7,11 @@
 extern const struct verb verb_contracts_asyncapi;
 extern const struct verb verb_decode;
 extern const struct verb verb_delete;
+extern const struct verb verb_dlq_discard;
+extern const struct verb verb_dlq_list;
+extern const struct verb verb_dlq_replay;
+extern const struct verb verb_dlq_show;
+extern const struct verb verb_dlq_status;
 extern const struct verb verb_doctor;
 extern const struct verb verb_follow;
 extern const struct verb verb_get;

@@ -4,8 +4,8 @@ _echora()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local words='' options='' names='' files='' takes_files='' verb='' first='' i v
-    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
-    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --replicas --replicas --replicas --dir --lock-timeout --workers '
+    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
+    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --replicas --replicas --replicas --dir --lock-timeout --workers '
     local common='--nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --json --color'
     [[ $cur == '=' ]] && cur=''
     [[ $prev == '=' ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
@@ -63,17 +63,32 @@ _echora()
             ;;
         'pause')
             options='--reason --wait'
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
             ;;
         'resume')
             options=''
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
             ;;
         'reconcile')
             options='--kind --from --to --repair --rate'
             ;;
         'reindex')
             options='--collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout'
+            ;;
+        'dlq list')
+            options='--consumer --class --code --fingerprint --entity --from --to --since --state --parked --groups --limit --cursor'
+            ;;
+        'dlq show')
+            options=''
+            ;;
+        'dlq replay')
+            options='--consumer --class --code --fingerprint --entity --from --to --since --state --parked --all --dry-run --stop --watch --actor --wait --rate --canary --max-failure'
+            ;;
+        'dlq discard')
+            options='--consumer --class --code --fingerprint --entity --from --to --since --state --parked --all --dry-run --stop --watch --actor --wait'
+            ;;
+        'dlq status')
+            options=''
             ;;
         'streams plan')
             options='--replicas'
@@ -120,6 +135,12 @@ _echora()
         'reindex'' --embed-provider') words='none hash http' ;;
         'reindex'' --embed-api') words='openai tei ollama' ;;
         'reindex'' --embed-key-file') files=1 ;;
+        'dlq list'' --class') words='any reject retry-exhausted crash expired' ;;
+        'dlq list'' --state') words='open replayed discarded all' ;;
+        'dlq replay'' --class') words='any reject retry-exhausted crash expired' ;;
+        'dlq replay'' --state') words='open replayed discarded all' ;;
+        'dlq discard'' --class') words='any reject retry-exhausted crash expired' ;;
+        'dlq discard'' --state') words='open replayed discarded all' ;;
         *' --nats-password-file') files=1 ;;
         *' --pg-password-file') files=1 ;;
         *' --qdrant-api-key-file') files=1 ;;

@@ -34,9 +34,10 @@ WORKERS = {
     "catalogue": ("workers/catalogue/echora-catalogue", "catalogue", "echora_catalogue"),
     "relay": ("outbox/echora-relay", "relay", "echora_relay"),
     "qdrant-sync": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
+    "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
 }
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
-         "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103}
+         "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104}
 # Server → the variable that names one that runs elsewhere.
 URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "qdrant": "ECHORA_QDRANT_URL"}
 

@@ -85,7 +85,7 @@ USERS = {
         "publish": ("anime.dlq.>", *ANIME_EVENTS, "ingestion.review.ready", "audit.dlq",
                     "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"),
         "serves": ("dlq.list", "dlq.show", "dlq.status", "dlq.replay", "dlq.discard"),
-        "consumers": [("ANIME_ADVISORY", "dlq-sweeper")],
+        "consumers": [("ANIME_DLQ", "dlq-index"), ("AUDIT", "dlq-audit"), ("ANIME_ADVISORY", "dlq-sweeper")],
         "get": STREAMS,
         "api": STATE,
     },

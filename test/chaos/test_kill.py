@@ -160,6 +160,7 @@ def test_ordinary_build_holds_no_fault_code():
     """What is installed knows neither planted faults nor kill points: no symbol, no text."""
     ordinary = BUILD.parent / "build"
     for name in ("workers/catalogue/echora-catalogue", "outbox/echora-relay", "workers/qdrant/echora-qdrant-sync",
+                 "workers/dead_letters/echora-dead-letters",
                  "ops/echora"):
         assert b"PLANTED_" in (BUILD / name).read_bytes(), f"{name}: not the build of faults"
         program = (ordinary / name).read_bytes()

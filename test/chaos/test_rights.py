@@ -95,7 +95,10 @@ WRITER = {f"catalog.{t}": verbs for names, verbs in
 RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELETE UPDATE",
          "catalog.outbox_lane": "SELECT INSERT UPDATE",
          **{f"catalog.outbox_slot_{n}": "SELECT TRUNCATE" for n in range(6)}}
-ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_reader": None}  # None: SELECT, everywhere
+LETTERS = {f"ops.{t}": "SELECT INSERT UPDATE DELETE"
+           for t in ("letter", "letter_fate", "letter_stream", "replay_plan", "replay_item")}
+LETTERS["ops.letter_count"] = "SELECT"
+ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},
            ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"}}
@@ -141,7 +144,7 @@ def test_tables(db, role):
                AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0
                AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
         columns.setdefault(table, []).append(column)
-    assert len(columns) > 50 and set(WRITER) | set(RELAY) <= set(columns)
+    assert len(columns) > 50 and set(WRITER) | set(RELAY) | set(LETTERS) <= set(columns)
     wrong = []
     with db.connect(role, options="-c default_transaction_read_only=off") as connection:
         for table, names in columns.items():

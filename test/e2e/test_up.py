@@ -54,7 +54,7 @@ def test_up_follows_and_finds_an_anime(first):
 def test_status_knows_everything(first, state):
     answer = json.loads(run("status", "--state", str(state), "--json").stdout)
     assert {n: p["state"] for n, p in answer["processes"].items()} == dict.fromkeys(
-        ("postgres", "nats", "qdrant", "catalogue", "relay", "qdrant-sync"), "RUNNING")
+        ("postgres", "nats", "qdrant", "catalogue", "relay", "qdrant-sync", "dead-letters"), "RUNNING")
     assert set(answer["health"].values()) == {"ready"}
 
 
@@ -74,7 +74,7 @@ def test_status_tells_why_a_worker_is_not_ready_and_shows_the_rest(first, state)
 def test_echora_status_shows_the_workers_in_the_shell_of_ops_env(first, state):
     answer = json.loads(shell(state, "echora status --json").stdout)
     assert {w["worker"]: w["ready"] for w in answer["workers"]} == dict.fromkeys(
-        ("catalogue", "relay", "qdrant-sync"), True)
+        ("catalogue", "relay", "qdrant-sync", "dead-letters"), True)
 
 
 def test_wrong_options_name_the_command(state):

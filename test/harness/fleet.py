@@ -15,6 +15,7 @@ WORKERS = {
     "catalogue": ("workers/catalogue/echora-catalogue", "catalogue", "echora_catalogue"),
     "relay": ("outbox/echora-relay", "relay", "echora_relay"),
     "qdrant": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
+    "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
     "scripted": ("test/worker/echora-scripted", "catalogue", "echora_catalogue"),
 }
 

@@ -22,7 +22,7 @@ ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WOR
                "NOTIFICATION_EVENTS", "AUDIT"}
 ADAPTER = {"adapter-risk", "adapter-review", "adapter-dlq"}
 LOOKS = {d: f"$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.{d}.7"
-         for d in (*CATALOG, *QDRANT, *ADAPTER, "dlq-sweeper")}
+         for d in (*CATALOG, *QDRANT, *ADAPTER, "dlq-index", "dlq-audit", "dlq-sweeper")}
 
 
 CONTROL = "KV_echora_control"
@@ -54,7 +54,8 @@ def stream_info(streams):
 
 
 CONSUMERS = [("ANIME_EVENTS", d) for d in sorted(CATALOG)] + [("ANIME_SYNC", d) for d in sorted(QDRANT)] + \
-    [("ANIME_EVENTS", "adapter-risk"), ("ANIME_DLQ", "adapter-dlq"), ("INGESTION_EVENTS", "adapter-review")]
+    [("ANIME_EVENTS", "adapter-risk"), ("ANIME_DLQ", "adapter-dlq"), ("INGESTION_EVENTS", "adapter-review")] + \
+    [("ANIME_DLQ", "dlq-index"), ("AUDIT", "dlq-audit"), ("ANIME_ADVISORY", "dlq-sweeper")]
 ASK = stream_info(ALL_STREAMS | {CONTROL}) | {f"$JS.API.CONSUMER.INFO.{s}.{d}" for s, d in CONSUMERS} | \
     {"$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.CONSUMER.LIST.ANIME_EVENTS"}
 MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE", "DELETE", "PURGE")} | \
@@ -82,7 +83,8 @@ PUBLISH = {
     | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}) | marks(ADAPTER),
     "deadletters": dlq(CATALOG | QDRANT | {"adapter-risk", "adapter-review", "adapter-dlq"}) | EVENTS
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
-    | ASK | get(ALL_STREAMS) | {f"$JS.API.STREAM.MSG.GET.{CONTROL}"} | marks({"dlq-sweeper"}),
+    | ASK | get(ALL_STREAMS) | pull("ANIME_DLQ", {"dlq-index"}) | pull("AUDIT", {"dlq-audit"})
+    | pull("ANIME_ADVISORY", {"dlq-sweeper"}) | marks({"dlq-index", "dlq-audit", "dlq-sweeper"}),
     "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
     "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},

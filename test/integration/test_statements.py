@@ -5,7 +5,7 @@ import pytest
 
 from harness.settings import ROOT
 
-ROLES = {"workers/catalogue": "echora_catalogue"}
+ROLES = {"workers/catalogue": "echora_catalogue", "workers/dead_letters": "echora_deadletters"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()
               for path in sorted((ROOT / folder / "sql").glob("*.sql"))]
 STATEMENTS += [("echora_owner" if path.name.startswith("migrate_") else "echora_reader", path)

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Many dead letters: how fast they are indexed, listed, planned, replayed and discarded, and in how much memory.
+
+usage: bench_dead_letters.py [--nats current|debian] [--letters N]
+
+Letters of 1 KiB with 5 codes. Times of requests are those of a client on the same machine, JSON, 30 of each; replayed
+events go to a consumer that nobody runs, so they are published and settled by nobody. Everything shares the machine.
+"""
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "test")]
+
+from harness import fleet, servers  # noqa: E402
+from harness.bus import Bus  # noqa: E402
+from harness.process import eventually  # noqa: E402
+from ops.fleet import system  # noqa: E402
+
+REQUESTS = {
+    "first page": ("dlq.list", {}),
+    "first page, one code": ("dlq.list", {"filter": {"code": "code-3"}}),
+    "first page, one entity": ("dlq.list", {"filter": {"entity": "entity-77"}}),
+    "a page in the middle": ("dlq.list", {"cursor": "half"}),
+    "groups": ("dlq.list", {"groupBy": "fingerprint"}),
+    "groups, one consumer": ("dlq.list", {"groupBy": "fingerprint", "filter": {"consumer": "consumer-1"}}),
+    "show": ("dlq.show", {"sequence": "half"}),
+    "status": ("dlq.status", {}),
+}
+
+
+class Client:
+    def __init__(self, server):
+        self.bus, self.writer = Bus(server, "operator"), Bus(server, "deadletters")
+        self.admin = Bus(server, "admin")
+
+    def ask(self, subject, body):
+        reply = self.bus.request(subject, json.dumps(body).encode(), timeout=60)
+        assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
+        return json.loads(reply.data)
+
+    def fill(self, letters):
+        async def go(first, last):
+            for n in range(first, last):
+                consumer, code = f"consumer-{n % 2}", f"code-{n % 5}"
+                await self.writer.nc.publish(f"anime.dlq.{consumer}", b"p" * 1024, headers={
+                    "Nats-Msg-Id": f"ANIME_EVENTS:1:{consumer}:{n}", "Echora-Dlq-Stream": "ANIME_EVENTS",
+                    "Echora-Dlq-Consumer": consumer, "Echora-Dlq-Subject": "anime.updated", "Echora-Dlq-Seq": str(n),
+                    "Echora-Dlq-Class": "reject", "Echora-Dlq-Code": code, "Echora-Dlq-Fingerprint": f"{n % 5:016x}",
+                    "Echora-Dlq-Reason": f"anime.year: out of range, at {n}", "Echora-Dlq-Entity": f"entity-{n % 1000}",
+                    "Echora-Dlq-Failed-At": "2026-01-01T00:00:00Z", "Echora-Dlq-Worker": "bench", "Echora-Dlq-Hop": "0"})
+            await self.writer.nc.flush(30)
+        for first in range(1, letters + 1, 500):
+            last = min(first + 500, letters + 1)
+            self.writer.wait(go(first, last), 60)
+            eventually(lambda last=last: self.admin.stream("ANIME_DLQ").state.last_seq >= last - 1, 60, "stored")
+
+    def close(self):
+        for bus in (self.bus, self.writer, self.admin):
+            bus.close()
+
+
+def timed_requests(client, letters):
+    for name, (subject, body) in REQUESTS.items():
+        body = {k: letters // 2 if v == "half" else v for k, v in body.items()}
+        took = []
+        for _ in range(30):
+            began = time.monotonic()
+            client.ask(subject, body)
+            took.append((time.monotonic() - began) * 1000)
+        print(f"{name:24} median {statistics.median(took):7.1f} ms, worst {max(took):7.1f} ms", flush=True)
+
+
+def timed_plan(client, worker, action, letters, **body):
+    began = time.monotonic()
+    plan = client.ask(f"dlq.{action}", {"dryRun": True, **body})["plan"]
+    print(f"{action + ', dry run':24} {(time.monotonic() - began):7.2f} s for {plan['total']} letters")
+    began = time.monotonic()
+    client.ask(f"dlq.{action}", {"planId": plan["id"]})
+    eventually(lambda: client.ask("dlq.status", {"planId": plan["id"]})["plans"][0]["state"] == "done", 3600, "done")
+    took = time.monotonic() - began
+    print(f"{action:24} {took:7.1f} s, {letters / took:.0f} letters/s, "
+          f"worker at most {worker.memory('VmHWM') / 2**20:.0f} MiB", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nats", default="current", choices=("current", "debian"))
+    parser.add_argument("--letters", type=int, default=100_000)
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="echora-bench-"))
+    system.own(folder)
+    folder.chmod(0o755)
+    pg, nats = servers.Postgres(folder), servers.Nats(folder, args.nats)
+    pg.start(timeout=60)
+    nats.start()
+    database = pg.database()
+    worker = client = None
+    try:
+        fleet.Echora(nats=nats)("streams", "apply", user="admin")
+        client = Client(nats)
+        client.fill(args.letters)
+        worker = fleet.Worker("dead-letters", folder, nats=nats, database=database, env={"ECHORA_LOG_LEVEL": "info"})
+        began = time.monotonic()
+        worker.start()
+        eventually(lambda: client.admin.settled("ANIME_DLQ", "dlq-index"), 3600, "indexed")
+        print(f"indexed {args.letters} letters, {args.letters / (time.monotonic() - began):.0f} a second", flush=True)
+        timed_requests(client, args.letters)
+        timed_plan(client, worker, "replay", args.letters, filter={})
+        timed_plan(client, worker, "discard", args.letters, filter={"state": "replayed"})
+    finally:
+        for thing in (client and client.close, worker and worker.stop, nats.stop, pg.stop):
+            if thing:
+                thing()
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

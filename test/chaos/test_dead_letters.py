@@ -1,0 +1,280 @@
+"""Dead letters: replays under kill -9, outcomes, canaries and the sweeper; and each guard taken away, which must show."""
+import datetime
+import json
+
+import pytest
+from harness.catalogue import Catalogue, anime, event, new_id
+from harness.dead_letters import DeadLetters
+from harness.process import eventually
+from harness.settings import LONG
+from nats.errors import TimeoutError as NothingCame
+
+LETTERS = 6000 if LONG else 700  # pages of a plan hold 256
+
+
+class Rig:
+    def __init__(self, db, streams, spawn):
+        self.db, self.streams, self.spawn = db, streams, spawn
+        self.dlq, self.catalogue = DeadLetters(streams), Catalogue(streams, db)
+
+    def worker(self, faults="", kill=""):
+        env = {**({"PLANTED_FAULTS": faults} if faults else {}), **({"PLANTED_KILL": kill} if kill else {})}
+        return self.spawn("dead-letters", env=env)
+
+    def anime_known(self):
+        worker = self.spawn("catalogue")
+        anime_id = new_id()
+        self.catalogue.enriched(anime_id, anime())
+        self.catalogue.settle()
+        return anime_id, worker
+
+    def letters(self, anime_id, n, consumer="catalog-updated"):
+        """n letters, each of an event that the writer takes."""
+        for i in range(1, n + 1):
+            update = event("AnimeUpdatedEvent", i, anime_id=anime_id, changed_fields=["year"], anime=anime(year=1900 + i % 100))
+            self.dlq.write(i, consumer=consumer, payload=update.SerializeToString())
+        self.dlq.indexed()
+
+
+@pytest.fixture
+def rig(db, streams, spawn):
+    return Rig(db, streams, spawn)
+
+
+def killed(rig, point, faults=""):
+    """kill -9 in the middle of a plan, and another process that goes on: each event once, and each has its outcome."""
+    anime_id, _ = rig.anime_known()
+    worker = rig.worker(faults, kill=f"{point}:2")
+    rig.letters(anime_id, LETTERS)
+    plan = rig.dlq.replay(filter={})["id"]
+    eventually(lambda: not worker.alive(), 30, "killed")
+    rig.worker(faults)
+    over = rig.dlq.finished(plan, timeout=60 + LETTERS / 20)
+    ids = [headers["Nats-Msg-Id"] for headers, _ in rig.dlq.replayed()]
+    assert len(ids) == LETTERS, f"{len(ids)} events published for {LETTERS} letters"
+    assert len(set(ids)) == LETTERS and over["done"] == LETTERS, over
+    told = {i["id"] for r in rig.dlq.audit(plan) for i in r.get("items", []) if i["outcome"] == "sent"}
+    assert len(told) == LETTERS
+    assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
+
+
+@pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
+def test_killed_in_a_replay(rig, point):
+    killed(rig, point)
+
+
+def test_ids_that_are_not_fixed_are_seen(rig):
+    with pytest.raises(AssertionError, match="events published"):
+        killed(rig, "replay-published", "replay-id-not-fixed")
+
+
+def reused_id(rig, faults=""):
+    """Somebody's event has the id of our replay: the broker keeps that one and drops ours."""
+    anime_id, _ = rig.anime_known()
+    rig.worker(faults)
+    rig.letters(anime_id, 1)
+    (letter,) = rig.dlq.letters()
+    rig.dlq.bus.publish("anime.updated", b"not ours", headers={"Nats-Msg-Id": letter["id"] + ":r1"})
+    over = rig.dlq.finished(rig.dlq.replay(filter={"toSequence": 1})["id"])
+    assert over.get("failed") == 1, f"a replay that was swallowed counts as {over}"
+
+
+def test_reused_id(rig):
+    reused_id(rig)
+
+
+def test_reused_id_unseen_is_seen(rig):
+    with pytest.raises(AssertionError, match="swallowed"):
+        reused_id(rig, "replay-duplicate-unseen")
+
+
+def for_another(rig, faults=""):
+    """A letter of another consumer of the subject is nothing to the writer."""
+    anime_id, _ = rig.anime_known()
+    rig.worker(faults)
+    rig.letters(anime_id, 3, consumer="somebody-else")
+    rig.dlq.replay(filter={})
+    eventually(lambda: len(rig.dlq.replayed()) == 3, 10, "published")
+    rig.catalogue.settle()
+    assert rig.db.one("SELECT year FROM catalog.anime") is None, "a consumer took another's replay"
+
+
+def test_for_another(rig):
+    for_another(rig)
+
+
+def test_replay_for_everybody_is_seen(rig):
+    with pytest.raises(AssertionError, match="took another's"):
+        for_another(rig, "replay-for-everybody")
+
+
+def canary(rig, faults=""):
+    """Letters that fail again, but for the first: stopped after the second round."""
+    anime_id, _ = rig.anime_known()
+    rig.worker(faults)
+    rig.letters(anime_id, 1)
+    for i in range(2, 61):
+        rig.dlq.write(i, payload=event("AnimeUpdatedEvent", i, anime_id="no-uuid").SerializeToString())
+    rig.dlq.indexed()
+    plan = rig.dlq.replay(filter={"toSequence": 60}, canary=True, maxFailurePercent=20)["id"]
+    eventually(lambda: rig.dlq.plan(plan)["state"] != "running", 40, "over")
+    over = rig.dlq.plan(plan)
+    assert over["state"] == "stopped", f"the canary let all go: {over}"
+    assert over["done"] == 1 and over["failed"] == 9 and over["waiting"] == 50
+    assert over["reason"] == "canary: 9 of 10 failed, more than 20 %"
+
+
+def test_canary_stops(rig):
+    canary(rig)
+
+
+def test_canary_that_never_stops_is_seen(rig):
+    with pytest.raises(AssertionError, match="let all go"):
+        canary(rig, "canary-never-stops")
+
+
+def test_canary_goes_on(rig):
+    anime_id, _ = rig.anime_known()
+    rig.worker()
+    rig.letters(anime_id, 120)
+    over = rig.dlq.finished(rig.dlq.replay(filter={}, canary=True)["id"], timeout=60)
+    assert over["done"] == 120
+    sent = [len(r["items"]) for r in rig.dlq.audit() if any(i["outcome"] == "sent" for i in r.get("items", []))]
+    assert sent == [1, 9, 90, 20]
+
+
+def test_canary_waits_no_longer_than_told(rig):
+    rig.worker()
+    rig.letters(new_id(), 2)  # nobody runs who would take them
+    plan = rig.dlq.replay(filter={}, canary=True, waitSeconds=1)["id"]
+    eventually(lambda: rig.dlq.plan(plan)["state"] == "stopped", 20, "stopped")
+    over = rig.dlq.plan(plan)
+    assert over["reason"] == "canary: 1 events have no outcome after 1 s" and over["sent"] == over["waiting"] == 1
+
+
+def late_index(rig, faults=""):
+    """The event failed again and its letter is stored, but the index does not hold it yet: no outcome before it does.
+    A lock on the index stops the worker in its chores, ahead of the look at outcomes."""
+    rig.worker(faults)
+    rig.dlq.write(1, payload=event("AnimeUpdatedEvent", 1, anime_id="no-uuid").SerializeToString())
+    rig.dlq.indexed()
+    plan = rig.dlq.replay(filter={})["id"]
+    eventually(lambda: rig.dlq.plan(plan).get("sent"), 10, "published")
+    with rig.db.connect("echora_owner", autocommit=False) as lock:
+        lock.execute("LOCK TABLE ops.letter")
+        eventually(lambda: rig.db.one("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                                      " AND wait_event_type = 'Lock' AND query LIKE '%DELETE FROM ops.letter %'"),
+                   10, "the worker stands in its chores")
+        rig.spawn("catalogue")
+        rig.catalogue.settle()
+        assert rig.dlq.bus.stream("ANIME_DLQ").state.last_seq == 2
+    over = rig.dlq.finished(plan)
+    assert over.get("failed") == 1, f"an outcome from half an index: {over}"
+
+
+def take(bus, user, stream, durable):
+    """One message pulled as that user, not acknowledged; None when nothing comes."""
+    async def go():
+        sub = await bus.js.pull_subscribe_bind(durable, stream, inbox_prefix=f"_INBOX_{user}.".encode())
+        try:
+            return (await sub.fetch(1, timeout=0.3))[0]
+        except NothingCame:
+            return None
+        finally:
+            await sub.unsubscribe()
+    return bus.wait(go())
+
+
+def test_outcome_waits_for_the_index(rig):
+    late_index(rig)
+
+
+def test_outcome_before_the_index_is_seen(rig):
+    with pytest.raises(AssertionError, match="half an index"):
+        late_index(rig, "outcome-before-index")
+
+
+def exhausted(rig, deliveries=2):
+    """An event that its consumer was given too often, and nobody is there; returns its sequence."""
+    admin, dead = rig.dlq.bus, rig.streams.bus("catalogue")
+    config = admin.consumer("ANIME_EVENTS", "catalog-updated").config
+    config.max_deliver, config.ack_wait = deliveries, 0.2
+    admin.wait(admin.js.add_consumer("ANIME_EVENTS", config))
+    anime_id = new_id()
+    sent = rig.catalogue.updated(anime_id, ["year"], anime(year=1999), **{"Echora-Replay-Hop": "2"})
+    taken = 0
+
+    def over():
+        nonlocal taken
+        taken += take(dead, "catalogue", "ANIME_EVENTS", "catalog-updated") is not None
+        return admin.stream("ANIME_ADVISORY").state.messages
+    eventually(over, 20, "the server gave up")
+    assert taken == deliveries
+    return anime_id, sent.SerializeToString()
+
+
+def identity(rig, n=1):
+    """What the worker would have called its dead letter."""
+    info = json.loads(rig.dlq.bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)
+    created = datetime.datetime.fromisoformat(info["created"][:19] + "+00:00")
+    return f"ANIME_EVENTS:{int(created.timestamp())}:catalog-updated:{n}"
+
+
+def swept(rig, faults=""):
+    """The sweeper, which was down at that moment, writes the letter that nobody wrote."""
+    anime_id, payload = exhausted(rig)
+    rig.worker(faults)
+    eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
+    assert rig.dlq.bus.stream("ANIME_DLQ").state.messages == 1, "read the advisory and wrote no letter"
+    rig.dlq.indexed()
+    (letter,) = rig.dlq.letters()
+    assert letter["class"] == "crash" and letter["consumer"] == "catalog-updated" and letter["entity"] == anime_id
+    assert letter["hop"] == 2 and letter["deliveries"] == 2 and letter["id"] == identity(rig)
+    assert rig.dlq.bus.messages("ANIME_DLQ")[0].data == payload
+    return letter
+
+
+def test_swept_and_replayed(rig):
+    swept(rig)
+    rig.dlq.bus.hasten("ANIME_EVENTS", 2)
+    rig.spawn("catalogue")
+    assert rig.dlq.finished(rig.dlq.replay(filter={})["id"])["done"] == 1
+    rig.catalogue.settle()
+    assert rig.db.one("SELECT count(*) FROM catalog.pending_update") == 1  # of an anime that is still to come
+
+
+def test_unswept_is_seen(rig):
+    with pytest.raises(AssertionError, match="wrote no letter"):
+        swept(rig, "advisory-ignored")
+
+
+def both_write(rig, faults=""):
+    """The worker had written its letter before it died: the sweeper's is the same one."""
+    anime_id, payload = exhausted(rig)
+    rig.dlq.as_user("deadletters").publish("anime.dlq.catalog-updated", payload, headers={
+        "Nats-Msg-Id": identity(rig), "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Seq": "1",
+        "Echora-Dlq-Consumer": "catalog-updated", "Echora-Dlq-Subject": "anime.updated"})
+    rig.worker(faults)
+    eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
+    assert len(rig.dlq.bus.messages("ANIME_DLQ")) == 1, "two letters for one failure"
+
+
+def test_one_letter_whoever_is_first(rig):
+    both_write(rig)
+
+
+def test_another_identity_is_seen(rig):
+    with pytest.raises(AssertionError, match="two letters"):
+        both_write(rig, "sweeper-other-identity")
+
+
+@pytest.mark.parametrize("gone", ["event", "stream"])
+def test_what_is_gone_holds_the_sweeper_up_no_longer(rig, gone):
+    exhausted(rig)
+    if gone == "event":
+        rig.dlq.bus.purge("ANIME_EVENTS")
+    else:
+        rig.dlq.bus.wait(rig.dlq.bus.js.delete_stream("ANIME_EVENTS"))
+    rig.worker()
+    eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 20, "advisory read")
+    assert rig.dlq.bus.messages("ANIME_DLQ") == []

@@ -1,0 +1,2 @@
+-- Where a letter stands in the stream.
+SELECT dlq_seq FROM ops.letter WHERE id = $1::text;
