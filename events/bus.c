@@ -375,6 +375,12 @@ int bus_request(struct bus *bus, const struct bus_message *request, int64_t time
 int bus_js_api(struct bus *bus, const char *subject, struct view body, struct json_t **ret,
                struct err *err)
 {
+    return bus_js_api_within(bus, subject, body, 0, ret, err);
+}
+
+int bus_js_api_within(struct bus *bus, const char *subject, struct view body, int64_t timeout_ms,
+                      struct json_t **ret, struct err *err)
+{
     struct arena *arena CLEANUP(arena_freep) = arena_new(REQUEST_MAX);
     const struct bus_message request = {.subject = subject, .payload = bytes_of(body)};
     const json_t *error;
@@ -383,7 +389,7 @@ int bus_js_api(struct bus *bus, const char *subject, struct view body, struct js
 
     if (arena == NULL)
         return err_set(err, ERR_RETRY, "no-memory", subject, "out of memory");
-    if (bus_request(bus, &request, 0, arena, &reply, err) < 0)
+    if (bus_request(bus, &request, timeout_ms, arena, &reply, err) < 0)
         return -1;
     json = json_loadb((const char *)reply.p, reply.n, 0, NULL);
     if (json == NULL)

@@ -81,6 +81,9 @@ MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, i
 struct json_t;
 MUST_CHECK int bus_js_api(struct bus *bus, const char *subject, struct view body,
                           struct json_t **ret, struct err *err);
+/* timeout_ms 0 = the connection's. */
+MUST_CHECK int bus_js_api_within(struct bus *bus, const char *subject, struct view body,
+                                 int64_t timeout_ms, struct json_t **ret, struct err *err);
 /* A protobuf request to another worker. An error reply becomes err with its code and class; nobody
  * there, no answer in time, or one that it can't serve (its ERR_FATAL) is ERR_UNAVAILABLE of
  * DEP_CATALOGUE, so that callers hold their events and stop fetching until it is back. timeout_ms

@@ -17,6 +17,8 @@
 #include "events/stream.h"
 
 #define INTERVAL_MS 1000
+/* Of one question: the end of the process waits for it, and for more beside it. */
+#define LOOK_TIMEOUT_MS 2000
 
 struct control {
     struct runtime *rt;
@@ -45,7 +47,8 @@ static void read_text(const char *base64, char *out, size_t size)
         *p = (unsigned char)*p < ' ' ? ' ' : *p;
 }
 
-int control_read(struct bus *bus, const char *key, struct control_value *ret, struct err *err)
+static int read_within(struct bus *bus, const char *key, int64_t timeout_ms,
+                       struct control_value *ret, struct err *err)
 {
     char body[320];
     struct err e = ERR_INIT;
@@ -55,7 +58,8 @@ int control_read(struct bus *bus, const char *key, struct control_value *ret, st
 
     *ret = (struct control_value){0};
     snprintf(body, sizeof(body), "{\"last_by_subj\":\"" CONTROL_KEYS "%s\"}", key);
-    if (bus_js_api(bus, "$JS.API.STREAM.MSG.GET." CONTROL_STREAM, view_of(body), &reply, &e) < 0) {
+    if (bus_js_api_within(bus, "$JS.API.STREAM.MSG.GET." CONTROL_STREAM, view_of(body), timeout_ms,
+                          &reply, &e) < 0) {
         /* No message found, no such stream. */
         if (strcmp(e.code, "nats-10037") == 0 || strcmp(e.code, "nats-10059") == 0)
             return 0;
@@ -75,6 +79,11 @@ int control_read(struct bus *bus, const char *key, struct control_value *ret, st
         ret->since_us = seconds * 1000000 + nanos / 1000;
     json_decref(reply);
     return 0;
+}
+
+int control_read(struct bus *bus, const char *key, struct control_value *ret, struct err *err)
+{
+    return read_within(bus, key, 0, ret, err);
 }
 
 int control_write(struct bus *bus, const char *key, const char *text, uint64_t *sequence,
@@ -97,24 +106,30 @@ int control_write(struct bus *bus, const char *key, const char *text, uint64_t *
     return 0;
 }
 
-int control_pause_of(struct bus *bus, const char *durable, struct pause_state *ret, struct err *err)
+static int pause_within(struct bus *bus, const char *durable, int64_t timeout_ms,
+                        struct pause_state *ret, struct err *err)
 {
     char key[160];
     struct control_value value;
 
     snprintf(key, sizeof(key), "paused.%s", durable);
-    if (control_read(bus, key, &value, err) < 0)
+    if (read_within(bus, key, timeout_ms, &value, err) < 0)
         return -1;
     *ret = (struct pause_state){.paused = value.found, .since_us = value.since_us};
     snprintf(ret->why, sizeof(ret->why), "%s", value.text);
     return 0;
 }
 
+int control_pause_of(struct bus *bus, const char *durable, struct pause_state *ret, struct err *err)
+{
+    return pause_within(bus, durable, 0, ret, err);
+}
+
 int control_look(struct runtime *rt, struct binding *b, struct err *err)
 {
     struct pause_state state;
 
-    if (control_pause_of(rt->bus, b->spec->durable, &state, err) < 0)
+    if (pause_within(rt->bus, b->spec->durable, LOOK_TIMEOUT_MS, &state, err) < 0)
         return -1;
     if (atomic_exchange(&b->paused, state.paused) == state.paused)
         return 0;
@@ -135,8 +150,9 @@ static void look_at_all(struct control *c)
     struct stream_state now = {0};
     struct err err = ERR_INIT;
 
-    if (!bus_connected(c->rt->bus) || (stream_state(c->rt->bus, CONTROL_STREAM, &now, &err) < 0 &&
-                                       strcmp(err.code, "nats-10059") != 0))
+    if (!bus_connected(c->rt->bus) ||
+        (stream_state_within(c->rt->bus, CONTROL_STREAM, LOOK_TIMEOUT_MS, &now, &err) < 0 &&
+         strcmp(err.code, "nats-10059") != 0))
         return;
     if (strcmp(now.created, c->seen.created) == 0 && now.last_sequence == c->seen.last_sequence)
         return;

@@ -20,10 +20,16 @@ static void jsonp(json_t **j)
 
 int stream_state(struct bus *bus, const char *stream, struct stream_state *ret, struct err *err)
 {
+    return stream_state_within(bus, stream, 0, ret, err);
+}
+
+int stream_state_within(struct bus *bus, const char *stream, int64_t timeout_ms,
+                        struct stream_state *ret, struct err *err)
+{
     char subject[128];
     snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", stream);
     json_t *info CLEANUP(jsonp) = NULL;
-    if (bus_js_api(bus, subject, (struct view){0}, &info, err) < 0)
+    if (bus_js_api_within(bus, subject, (struct view){0}, timeout_ms, &info, err) < 0)
         return -1;
     const char *created = json_string_value(json_object_get(info, "created"));
     const json_t *state = json_object_get(info, "state");

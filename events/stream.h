@@ -14,6 +14,9 @@ struct stream_state {
 /* Code nats-10059 (ERR_FATAL) when there is no such stream. */
 MUST_CHECK int stream_state(struct bus *bus, const char *stream, struct stream_state *ret,
                             struct err *err);
+/* timeout_ms 0 = the connection's. */
+MUST_CHECK int stream_state_within(struct bus *bus, const char *stream, int64_t timeout_ms,
+                                   struct stream_state *ret, struct err *err);
 
 /* Headers of a stored message as the text that it was sent with ("NATS/1.0\r\nName: value\r\n..."),
  * appended to *headers. *ret_found is false when there is no message of this sequence (any more).

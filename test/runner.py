@@ -283,17 +283,17 @@ def memory_folder():
 
 
 def pytests(report, args, build_kind, suite, servers):
-    """Runs of test/<suite>, one for each nats-server, or one in two halves: side by side, for most of their time is
-    spent waiting."""
+    """Runs of test/<suite>, one for each nats-server, each in two parts, or one alone in three: side by side, for most
+    of their time is spent waiting."""
     clear_checked()
-    halves = 2 if len(servers) == 1 and not args.name else 0
+    parts = 0 if args.name else 3 if len(servers) == 1 else 2
     with ThreadPoolExecutor() as pool:
-        for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats, halves), servers):
+        for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats, parts), servers):
             finish()
     take_checked(report, suite, f"test/run {suite}{flag(args, build_kind)}")
 
 
-def pytest(report, args, build_kind, suite, nats, halves):
+def pytest(report, args, build_kind, suite, nats, parts):
     """One pytest run of test/<suite> against one nats-server; returns what reports its results."""
     folder = ROOT / "test" / suite
     san = flag(args, build_kind)
@@ -317,8 +317,8 @@ def pytest(report, args, build_kind, suite, nats, halves):
         found = re.search(r"test/(\S+::.*)", line)
         if found and re.search(r"\b(PASSED|FAILED|ERROR|SKIPPED)\b", line):
             report.progress(f"{label}: {found.group(1)}")
-    # Each half has servers of its own, so a file's tests stay together. -rP: what passing tests printed is kept too.
-    split = ["-n", str(halves), "--dist", "loadfile"] if halves else []
+    # Each part has servers of its own, so a file's tests stay together. -rP: what passing tests printed is kept too.
+    split = ["-n", str(parts), "--dist", "loadfile"] if parts else []
     code, text = call([str(PYTHON), "-m", "pytest", "-v", "--tb=short", "-rP", "-o", "console_output_style=classic",
                        "--durations=25", f"--junitxml={xml}", *split, *select, target],
                       f"{suite}-{nats}-{build_kind}.log", env, watch)
