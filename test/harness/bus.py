@@ -42,7 +42,7 @@ class Bus:
             await self.nc.flush(5)
         self.wait(go())
 
-    def request(self, subject, payload=b"", timeout=5, headers=None):
+    def request(self, subject, payload=b"", timeout=5 * PATIENCE, headers=None):
         """Core request; the reply message, whatever it says."""
         return self.wait(self.nc.request(subject, payload, timeout=timeout, headers=headers), timeout + 5)
 
@@ -54,7 +54,7 @@ class Bus:
             return sub
         return self.wait(go())
 
-    def take(self, subscription, timeout=5):
+    def take(self, subscription, timeout=5 * PATIENCE):
         return self.wait(subscription.next_msg(timeout), timeout + 5)
 
     def add_stream(self, name, subjects, **options):

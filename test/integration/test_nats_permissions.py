@@ -198,7 +198,7 @@ def test_requests_are_answered_through_these_permissions(nats):
         answer = pool.submit(caller.request, "catalog.record.get", b"ids")
         request = server.take(requests)
         server.send(request.reply, b"records")
-        assert answer.result(5).data == b"records"
+        assert answer.result(30).data == b"records"
 
 
 def test_a_worker_pulls_and_acks_through_these_permissions(nats):
