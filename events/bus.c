@@ -1,14 +1,10 @@
-/* The connection: options that make an outage show as an error at once instead of as a wait
- * (requests fail on disconnect, small reconnect buffer, write deadline), and requests.
- *
- * nats.c's callbacks run on its own threads; they touch atomics and call the one hook. */
+/* What is done over a connection: pings, hints, requests. Without one they fail at once. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/bus_internal.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "contracts/wire.h"
 #include "events/base/clock.h"
@@ -16,177 +12,8 @@
 #include "events/log.h"
 #include "events/nats_error.h"
 
-#define TIMEOUT_DEFAULT_MS 5000
-#define CLOSE_FLUSH_MS 2000
 #define SLICE_MS 50 /* a refusal is noticed within this */
 #define REQUEST_MAX (64u << 20)
-
-static void call_hook(struct bus *bus)
-{
-    pthread_mutex_lock(&bus->hook_mutex);
-    if (bus->hook != NULL)
-        bus->hook(bus->hook_ctx);
-    pthread_mutex_unlock(&bus->hook_mutex);
-}
-
-static void on_connected(natsConnection *nc, void *closure)
-{
-    struct bus *bus = closure;
-
-    atomic_fetch_add(&bus->generation, 1);
-    log_debug("connected to nats-server");
-    call_hook(bus);
-}
-
-static void on_disconnected(natsConnection *nc, void *closure)
-{
-    log_debug("connection to nats-server lost");
-    call_hook(closure);
-}
-
-static void on_closed(natsConnection *nc, void *closure)
-{
-    struct bus *bus = closure;
-
-    /* bus_close waits for this call: the mark is its last access. */
-    if (!atomic_load(&bus->closing)) {
-        atomic_store(&bus->dead, true);
-        call_hook(bus);
-    }
-    atomic_store(&bus->closed, true);
-}
-
-/* Without a handler nats.c prints these to standard error. A permission violation shows only here:
- * the request itself just times out. */
-static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus status, void *closure)
-{
-    struct bus *bus = closure;
-    const char *text = NULL;
-
-    natsConnection_GetLastError(nc, &text);
-    if (bus->fail_refused && status == NATS_NOT_PERMITTED) {
-        pthread_mutex_lock(&bus->refusal_mutex);
-        snprintf(bus->refusal, sizeof(bus->refusal), "%s", text != NULL ? text : "");
-        pthread_mutex_unlock(&bus->refusal_mutex);
-    } else if (status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED)
-        log_error(
-            "nats-server refused",
-            LF_STR("reason", text != NULL && *text != '\0' ? text : natsStatus_GetText(status)));
-    else
-        log_debug("nats.c reports", LF_STR("reason", natsStatus_GetText(status)));
-}
-
-static natsStatus set_options(natsOptions *o, const struct bus_options *options, struct bus *bus)
-{
-    natsStatus s = natsOptions_SetURL(o, options->url);
-
-#define SET(call)                                                                                  \
-    if (s == NATS_OK)                                                                              \
-    s = (call)
-    if (options->user != NULL && *options->user != '\0')
-        SET(natsOptions_SetUserInfo(o, options->user,
-                                    options->password != NULL ? options->password : ""));
-    if (options->name != NULL)
-        SET(natsOptions_SetName(o, options->name));
-    if (strncmp(options->url, "tls://", 6) == 0)
-        SET(natsOptions_SetSecure(o, true)); /* before 3.13 the scheme alone does not */
-    SET(natsOptions_SetTimeout(o, 2000));
-    SET(natsOptions_SetMaxReconnect(o, -1));
-    SET(natsOptions_SetReconnectWait(o, 250));
-    SET(natsOptions_SetReconnectJitter(o, 100, 250));
-    SET(natsOptions_SetRetryOnFailedConnect(o, true, on_connected, bus));
-    SET(natsOptions_SetPingInterval(o, 20000));
-    SET(natsOptions_SetMaxPingsOut(o, 2));
-    SET(natsOptions_SetWriteDeadline(o, 5000));
-    SET(natsOptions_SetFailRequestsOnDisconnect(o, true));
-    SET(natsOptions_SetReconnectBufSize(o, 256 * 1024));
-    SET(natsOptions_SetCustomInboxPrefix(o, bus->inbox_prefix));
-    SET(natsOptions_SetSendAsap(o, !options->buffered));
-    if (options->buffered)
-        SET(natsOptions_SetIOBufSize(o, 128 * 1024));
-    /* One thread for all asynchronous subscriptions of the process, not one each. */
-    SET(natsOptions_UseGlobalMessageDelivery(o, true));
-    SET(natsOptions_SetReconnectedCB(o, on_connected, bus));
-    SET(natsOptions_SetDisconnectedCB(o, on_disconnected, bus));
-    SET(natsOptions_SetClosedCB(o, on_closed, bus));
-    SET(natsOptions_SetErrorHandler(o, on_error, bus));
-#undef SET
-    return s;
-}
-
-static void optionsp(natsOptions **o)
-{
-    natsOptions_Destroy(*o);
-}
-
-int bus_open(struct bus **ret, const struct bus_options *options, struct err *err)
-{
-    natsOptions *o CLEANUP(optionsp) = NULL;
-    struct bus *bus = calloc(1, sizeof(*bus));
-    natsStatus s;
-
-    if (bus == NULL)
-        return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
-    pthread_mutex_init(&bus->hook_mutex, NULL);
-    pthread_mutex_init(&bus->refusal_mutex, NULL);
-    bus->fail_refused = options->fail_refused;
-    if (options->user != NULL)
-        snprintf(bus->user, sizeof(bus->user), "%s", options->user);
-    bus->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
-    if (options->inbox_prefix != NULL)
-        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "%s", options->inbox_prefix);
-    else if (options->user != NULL && *options->user != '\0')
-        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX_%.64s", options->user);
-    else
-        snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX");
-
-    s = natsOptions_Create(&o);
-    if (s == NATS_OK)
-        s = set_options(o, options, bus);
-    if (s == NATS_OK)
-        s = natsConnection_Connect(&bus->nc, o);
-    if (s == NATS_NOT_YET_CONNECTED)
-        s = NATS_OK; /* nats.c goes on trying */
-    else if (s == NATS_OK && atomic_load(&bus->generation) == 0)
-        atomic_store(&bus->generation, 1);
-    if (s != NATS_OK) {
-        nats_err_status(err, s, "connect to NATS");
-        bus_close(bus);
-        return -1;
-    }
-    *ret = bus;
-    return 0;
-}
-
-struct bus *bus_close(struct bus *bus)
-{
-    if (bus == NULL)
-        return NULL;
-    if (bus->nc != NULL) {
-        atomic_store(&bus->closing, true);
-        bus_set_hook(bus, NULL, NULL);
-        if (bus_connected(bus))
-            natsConnection_FlushTimeout(bus->nc,
-                                        CLOSE_FLUSH_MS); /* close alone loses acks (< 3.13) */
-        natsConnection_Close(bus->nc);
-        /* The closed callback holds a reference of its own; bus must outlive it. */
-        for (int i = 0; i < 200 && !atomic_load(&bus->closed); i++)
-            nats_Sleep(1);
-        natsConnection_Destroy(bus->nc);
-        if (!atomic_load(&bus->closed))
-            return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
-    }
-    pthread_mutex_destroy(&bus->hook_mutex);
-    pthread_mutex_destroy(&bus->refusal_mutex);
-    free(bus);
-    return NULL;
-}
-
-bool bus_connected(const struct bus *bus)
-{
-    return bus != NULL && bus->nc != NULL &&
-           natsConnection_Status(bus->nc) == NATS_CONN_STATUS_CONNECTED;
-}
 
 int bus_ping(struct bus *bus, int64_t timeout_ms, struct err *err)
 {
@@ -210,28 +37,6 @@ int64_t bus_max_payload(const struct bus *bus)
 void *bus_native(struct bus *bus)
 {
     return bus->nc;
-}
-
-unsigned bus_generation(const struct bus *bus)
-{
-    return atomic_load(&bus->generation);
-}
-
-void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx)
-{
-    pthread_mutex_lock(&bus->hook_mutex);
-    bus->hook_ctx = ctx;
-    bus->hook = hook;
-    pthread_mutex_unlock(&bus->hook_mutex);
-}
-
-bool bus_alive(const struct bus *bus, struct err *ret_reason)
-{
-    if (!atomic_load(&bus->dead))
-        return true;
-    /* It reconnects for ever but for one reason: refused twice in a row for its credentials. */
-    nats_err_status(ret_reason, NATS_CONNECTION_AUTH_FAILED, "connect to NATS");
-    return false;
 }
 
 void bus_inbox(const struct bus *bus, char out[static BUS_INBOX_MAX])
@@ -326,7 +131,8 @@ int bus_ask(struct bus *bus, const struct bus_message *message, int64_t timeout_
     if (bus_make_msg(message, bus->fail_refused ? inbox : NULL, &msg, err) < 0)
         return -1;
     if (!bus->fail_refused) {
-        s = natsConnection_RequestMsg(ret, bus->nc, msg, wait);
+        s = bus->nc != NULL ? natsConnection_RequestMsg(ret, bus->nc, msg, wait)
+                            : NATS_CONNECTION_DISCONNECTED;
         return s == NATS_OK ? 0 : nats_err_status(err, s, message->subject);
     }
     /* The library's own request can't be ended early. */

@@ -1,4 +1,4 @@
-/* The inside of struct bus, shared by bus.c and bus_publish.c. */
+/* The inside of struct bus, shared by bus_connect.c, bus.c and bus_publish.c. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -9,13 +9,20 @@
 #include "events/bus.h"
 
 struct bus {
-    natsConnection *nc;
+    _Atomic(natsConnection *) nc; /* NULL until the first connection, then one for good */
+    natsOptions *options;
+    pthread_t connector; /* makes the first connection when bus_open could not */
+    bool connecting;     /* it was started */
+    unsigned refused;    /* for its credentials, in a row */
+    pthread_cond_t closing_cond;
     int64_t timeout_ms;
     char inbox_prefix[80];
     atomic_uint generation;
     atomic_bool closed;  /* nats.c has called back for the last time */
     atomic_bool closing; /* by us */
-    atomic_bool dead;    /* closed by nats.c for good: refused credentials */
+    atomic_bool dead;    /* closed by nats.c for good, or refused for its credentials */
+    natsStatus dead_status;
+    char dead_text[128];
     pthread_mutex_t hook_mutex;
     void (*hook)(void *ctx);
     void *hook_ctx;

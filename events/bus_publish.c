@@ -149,7 +149,8 @@ int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_
     bus_forget_refusal(bus);
     bus_inbox(bus, inbox);
     snprintf(reply_to, sizeof(reply_to), "%s.*", inbox);
-    s = natsConnection_SubscribeSync(&sub, bus->nc, reply_to);
+    s = bus->nc != NULL ? natsConnection_SubscribeSync(&sub, bus->nc, reply_to)
+                        : NATS_CONNECTION_DISCONNECTED;
     if (s != NATS_OK) { /* a caller who looks at errs alone must not read "stored" */
         for (size_t i = 0; i < n; i++) {
             errs[i] = ERR_INIT;

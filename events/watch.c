@@ -109,15 +109,28 @@ static int ping_by_worker(struct watch *w, enum dependency dep, struct err *err)
     return spec->probe(w->probe.context, dep, err);
 }
 
+/* Each of the process's connections has been made once, so that lanes find all of them. */
+static int ping_nats(struct watch *w, struct err *err)
+{
+    struct bus *const all[] = {w->rt->bus, w->rt->ack_bus, w->rt->request_bus};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (all[i] == NULL)
+            continue;
+        if (!bus_alive(all[i], err))
+            return -1;
+        if (bus_generation(all[i]) == 0)
+            return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-connection", "ping NATS",
+                               "no connection yet");
+    }
+    return bus_ping(w->rt->bus, PING_LIMIT_MS, err);
+}
+
 static int ping(struct watch *w, enum dependency dep, struct err *err)
 {
     switch (dep) {
     case DEP_NATS:
-        if (!bus_alive(w->rt->bus, err) ||
-            (w->rt->ack_bus != NULL && !bus_alive(w->rt->ack_bus, err)) ||
-            (w->rt->request_bus != NULL && !bus_alive(w->rt->request_bus, err)))
-            return -1;
-        return bus_ping(w->rt->bus, PING_LIMIT_MS, err);
+        return ping_nats(w, err);
     case DEP_POSTGRES:
         return ping_pg(w, err);
     default:

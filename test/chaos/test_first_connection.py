@@ -1,0 +1,16 @@
+"""The first connection to nats-server is lost between its greeting and its answer to CONNECT, as when the server dies
+at that moment. That is an outage like any other, for each connection that a worker opens."""
+import pytest
+
+CONNECTIONS = {"catalogue": 3, "relay": 1, "qdrant": 3}  # events, acknowledgements, requests
+
+
+@pytest.mark.parametrize("kind,nth", [(kind, n) for kind, all_of_it in CONNECTIONS.items() for n in range(all_of_it)])
+def test_lost_while_it_greets(kind, nth, db, streams, qdrant, proxy, spawn):
+    proxied = proxy(streams.server)
+    rule = proxied.plan("cut", b"CONNECT", skip=nth, times=2)
+    worker = spawn(kind, env={"ECHORA_NATS_URL": f"nats://127.0.0.1:{proxied.port}"}, wait=False)
+    rule.wait(2)
+    if kind == "qdrant":
+        spawn("catalogue")  # which it asks
+    worker.wait_ready()
