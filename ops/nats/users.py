@@ -50,7 +50,7 @@ OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "catalog.anime.delete", "catal
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
-    "ingestion": {"publish": ("anime.enriched",), "people": True},
+    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "people": True},
     "update": {"publish": ANIME_EVENTS[1:], "people": True},
     "catalogue": {
         "publish": (*dead_letters(CATALOG_DURABLES), "hint.outbox"),

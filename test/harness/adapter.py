@@ -18,6 +18,7 @@ class Adapter:
     def __init__(self, spawn, streams, db, folder):
         self.spawn, self.streams, self.db, self.folder = spawn, streams, db, folder
         self.bus, self.letters = streams.bus("admin"), DeadLetters(streams)
+        self.ingestion = streams.bus("ingestion")
         self.secrets = [new_secret()]
         self.secret_file = folder / "webhook-secrets"
         self.write_secrets()
@@ -33,7 +34,7 @@ class Adapter:
         settings = {"ECHORA_BASE_URL": url, "ECHORA_SECRET_FILES": self.secret_file, "ECHORA_ALLOW_HTTP": "true",
                     "ECHORA_ALLOW_NETWORKS": "127.0.0.0/8,::1", "ECHORA_RETRY_LONGEST": "20ms",
                     "ECHORA_BREAKER_PAUSE": "50ms", "ECHORA_CALL_TIMEOUT": "5s"}
-        settings.update(more, **(env or {}))
+        settings.update({f"ECHORA_{name.upper()}": value for name, value in more.items()}, **(env or {}))
         self.worker = self.spawn("adapter", env=settings, wait=wait)
         return self.worker
 
@@ -65,7 +66,7 @@ class Adapter:
         message = wire.classes()["IngestionReviewReadyEvent"](
             event_id=event_id, run_id=run_id, entry_count=entry_count, review_ref=review_ref)
         message.timestamp.GetCurrentTime()
-        self.bus.publish("ingestion.review.ready", message.SerializeToString(), headers={"Nats-Msg-Id": event_id})
+        self.ingestion.publish("ingestion.review.ready", message.SerializeToString(), headers={"Nats-Msg-Id": event_id})
         return event_id
 
     # What became of them --------------------------------------------------------------------------

@@ -69,3 +69,39 @@ def test_what_fails_ten_times_is_parked(adapter, receiver):
     assert (letter["Echora-Dlq-Class"], letter["Echora-Dlq-Code"], letter["Echora-Dlq-Consumer"]) == \
         ("retry-exhausted", "http-500", "adapter-dlq")
     assert adapter.attempts()[-1]["next_try_at"] is None
+
+
+# Each status, and what then becomes of the event -------------------------------------------------------------------
+
+PARKED_AT_ONCE = {400, 413, 415, 422}
+
+
+def status_of(call):
+    return 200 + call.data["attempt_count"] - 1000
+
+
+@pytest.mark.parametrize("first", range(200, 600, 100))
+def test_every_status(adapter, receiver, first):
+    """Delivered, parked at once, or tried again and delivered then; nothing else, and nothing lost."""
+    seen = set()
+
+    def answer(call):
+        status = status_of(call)
+        again = call.id in seen
+        seen.add(call.id)
+        return 204 if again else (status, {"Location": f"{receiver.url}/elsewhere"}, b"some words")
+    receiver.answer = answer
+    statuses = [s for s in range(first, first + 100) if s != 410]
+    adapter.start(receiver.url, breaker_after=1000)
+    ids = {adapter.dead_letter(headers={"Echora-Dlq-Deliveries": str(1000 + s - 200)}): s for s in statuses}
+    adapter.settled("dlq", timeout=60)
+    tries = {id: [r["status"] for r in adapter.attempts(webhook_id=id)] for id in ids}
+    for id, status in ids.items():
+        if status < 300 or status in PARKED_AT_ONCE:
+            assert tries[id] == [status]
+        else:
+            assert tries[id] == [status, 204], status
+    assert receiver.of("/elsewhere") == []
+    letters = adapter.parked()
+    assert sorted(x["Echora-Dlq-Code"] for x in letters) == sorted(f"http-{s}" for s in PARKED_AT_ONCE if s in statuses)
+    assert {x["Echora-Dlq-Class"] for x in letters} <= {"reject"}
