@@ -116,7 +116,7 @@ static bool set_up(struct http_pool *p, struct call *c)
 
 static int refuse_url(struct err *err, const char *why)
 {
-    return err_set(err, ERR_FATAL, "http-url", "read destination", "%s", why);
+    return err_set(err, ERR_FATAL, "config", "read destination", "%s", why);
 }
 
 static int check_url(const struct http_pool_options *o, struct err *err)
@@ -286,6 +286,8 @@ static void read_outcome(struct call *c, CURLcode rc)
         return;
     }
     (void)http_curl_class((int)rc, true, false, &o->code);
+    if (rc == CURLE_UNSUPPORTED_PROTOCOL) /* the URL was checked: what answers is no HTTP/1.1 */
+        o->code = "http-protocol";
     o->text = curl_easy_strerror(rc);
     if (c->refused) {
         o->code = "address-refused";

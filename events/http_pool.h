@@ -21,7 +21,7 @@ struct http_pool_options {
     unsigned waiting; /* most that are over and not yet forgotten; then the oldest is */
     const char *user_agent;
 };
-/* Options are copied. NULL with ERR_FATAL http-url or no-memory in *err. */
+/* Options are copied. NULL with ERR_FATAL config or no-memory in *err. */
 struct http_pool *http_pool_new(const struct http_pool_options *options, struct err *err);
 struct http_pool *http_pool_free(struct http_pool *p); /* gives up what runs; takes NULL */
 
