@@ -63,6 +63,9 @@ struct attempt {
     int64_t next_us; /* about when the next try is; 0 = none */
     const char *trigger;
 };
+/* requests.c */
+answer_fn answer_webhook_test, answer_webhook_replay, answer_webhook_enable;
+
 /* record.c. Writes attempts of one route, in one statement. */
 MUST_CHECK int record_attempts(struct pg *pg, enum route route, const char *stream,
                                const struct attempt attempts[], size_t n, struct err *err);
@@ -72,5 +75,8 @@ MUST_CHECK int record_forget(struct pg *pg, int64_t keep_ms, int64_t keep_rows, 
 MUST_CHECK int record_disable(struct pg *pg, enum route route, const char *reason,
                               const char *actor, struct err *err);
 MUST_CHECK int record_enable(struct pg *pg, enum route route, const char *actor, struct err *err);
+/* Where the event of a webhook lies; ERR_REJECT no-event when the log does not say. */
+MUST_CHECK int record_find(struct pg *pg, enum route route, struct uuid webhook_id,
+                           char ret_stream[static 64], uint64_t *ret_sequence, struct err *err);
 /* ERR_RETRY route-disabled when it is. */
 MUST_CHECK int record_check(struct pg *pg, enum route route, struct err *err);

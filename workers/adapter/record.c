@@ -1,6 +1,8 @@
 /* The attempt log and the state of routes, in PostgreSQL. */
 // SPDX-License-Identifier: Apache-2.0
 
+#include <stdio.h>
+
 #include "events/base/clock.h"
 #include "workers/adapter/adapter.h"
 #include "workers/adapter/sql.h"
@@ -89,4 +91,20 @@ int record_check(struct pg *pg, enum route route, struct err *err)
     return err_set(err, ERR_RETRY, "route-disabled", "webhook",
                    "route %s is disabled: %.*s; `echora webhook enable %s` enables it",
                    route_name(route), VIEW_ARG(pg_get_text(rows, 0, 1)), route_name(route));
+}
+
+int record_find(struct pg *pg, enum route route, struct uuid webhook_id, char ret_stream[static 64],
+                uint64_t *ret_sequence, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(route_name(route))), pg_uuid(webhook_id)};
+    CLEANUP(pg_clearp) PGresult *rows = NULL;
+
+    if (pg_query(pg, &sql_find_event, params, 2, &rows, err) < 0)
+        return -1;
+    if (PQntuples(rows) == 0)
+        return err_set(err, ERR_REJECT, "no-event", "find event",
+                       "the log has no such webhook of route %s", route_name(route));
+    snprintf(ret_stream, 64, "%.*s", VIEW_ARG(pg_get_text(rows, 0, 0)));
+    *ret_sequence = (uint64_t)pg_get_i64(rows, 0, 1);
+    return 0;
 }

@@ -221,6 +221,12 @@ static const struct consumer_spec consumers[] = {
     {ROUTE_CONSUMER("adapter-review"), .subject = "ingestion.review.ready"},
 };
 
+static const struct request_spec requests[] = {
+    {.subject = "webhook.test", .answer = answer_webhook_test, .json = true},
+    {.subject = "webhook.replay", .answer = answer_webhook_replay, .json = true},
+    {.subject = "webhook.enable", .answer = answer_webhook_enable, .json = true},
+};
+
 const struct worker_spec adapter_worker = {
     .name = "adapter",
     .summary = "Tells n8n or another receiver of dead letters, risky updates and reviews, by "
@@ -230,6 +236,8 @@ const struct worker_spec adapter_worker = {
     .options_size = sizeof(struct settings),
     .consumers = consumers,
     .n_consumers = ARRAY_LEN(consumers),
+    .requests = requests,
+    .n_requests = ARRAY_LEN(requests),
     .needs = 1u << DEP_POSTGRES,
     .open = open_context,
     .close = close_context,
