@@ -107,7 +107,6 @@ def python_sender(nats, database, url, secret, letters, calls):
                 return message, id, reply.status_code, int((time.time() - began) * 1000)
         done, began = 0, time.monotonic()
         with psycopg.connect(database.url("postgres"), password=servers.Postgres.PASSWORD, autocommit=True) as connection:
-            connection.execute("SET synchronous_commit = off")
             connection.execute("CREATE TABLE bench_delivery (id text, status int, ms int, at timestamptz DEFAULT now())")
             while done < letters:
                 rows = await asyncio.gather(*(one(m) for m in await sub.fetch(16, timeout=5)))

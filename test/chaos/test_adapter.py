@@ -195,7 +195,7 @@ def run_dead_receiver(adapter, receiver, **env):
     worker = adapter.start(receiver.url, env=env, breaker_after=3, breaker_pause="400ms", retry_longest="2s", calls=2)
     receiver.stop()
     ids = [adapter.dead_letter() for _ in range(events)]
-    eventually(lambda: len(adapter.attempts("dlq")) >= 10, what="ten failures")
+    eventually(lambda: len(adapter.attempts("dlq")) >= 6, 30, "failures")
     began = adapter.attempts("dlq")
     assert len({r["webhook_id"] for r in began}) < events / 2, "a dead receiver was called with everything"
     receiver.start(port)
