@@ -62,7 +62,7 @@ static void test_what_is_no_secret(void)
         /* 20 bytes, 66 bytes */
         "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-        "AAAAAAAAAAAAAAAAAAAAAAAA"};
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
     struct secret s;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
