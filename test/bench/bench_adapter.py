@@ -6,7 +6,8 @@ usage: bench_adapter.py [--nats current|debian] [--letters N] [--calls N] [--lat
 Dead letters wait in the stream when the adapter starts. The receiver is one Python process without a framework; with
 --latency it answers that much later. Beside it, in the same run, an ordinary sender in Python does the same work with
 common libraries: pull (nats-py), sign (Standard Webhooks by hmac), POST (httpx, as many at once), one row per attempt
-(psycopg), acknowledge; on a tenth of the letters. Everything shares the machine.
+(psycopg), acknowledge; on a tenth of the letters. Last, how long reviews take from publishing to their receiver, 50 a
+second, while the route of dead letters is idle and while its receiver hangs. Everything shares the machine.
 """
 import argparse
 import asyncio
@@ -16,12 +17,13 @@ import shutil
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
-from harness import fleet, receiver, servers  # noqa: E402
+from harness import fleet, receiver, servers, wire  # noqa: E402
 from harness.bus import Bus  # noqa: E402
 from harness.process import eventually  # noqa: E402
 from ops.fleet import system  # noqa: E402
@@ -122,6 +124,31 @@ def python_sender(nats, database, url, secret, letters, calls):
     return asyncio.run(go())
 
 
+def review_times(nats, database, folder, file, secret, hangs):
+    """Milliseconds from publishing to the receiver of each of 300 reviews."""
+    target = receiver.Receiver([secret])
+    target.answer = lambda call: time.sleep(20) or 204 if hangs and "dlq" in call.path else 204
+    bus, letters, sent = Bus(nats, "ingestion"), Bus(nats, "deadletters"), {}
+    worker = fleet.Worker("adapter", folder, nats=nats, database=database, env={
+        "ECHORA_LOG_LEVEL": "info", "ECHORA_BASE_URL": target.url, "ECHORA_SECRET_FILES": file, "ECHORA_ALLOW_HTTP": "true",
+        "ECHORA_ALLOW_NETWORKS": "127.0.0.0/8"}, name=f"adapter-{'hangs' if hangs else 'idle'}")
+    worker.start()
+    for n in range(50 if hangs else 0):
+        letters.publish("anime.dlq.catalog-updated", b"p", headers={"Nats-Msg-Id": f"hangs:{n}"})
+    for _ in range(300):
+        message = wire.classes()["IngestionReviewReadyEvent"](event_id=str(uuid.uuid4()), run_id=1, entry_count=1)
+        message.timestamp.GetCurrentTime()
+        sent[message.event_id] = time.time()
+        bus.publish("ingestion.review.ready", message.SerializeToString(), headers={"Nats-Msg-Id": message.event_id})
+        time.sleep(0.02)
+    eventually(lambda: len(target.of("/webhook/review-ready")) >= 300, 60, "all reviews")
+    worker.kill()
+    target.stop()
+    bus.close()
+    letters.close()
+    return sorted((c.at - sent[c.id]) * 1000 for c in target.of("/webhook/review-ready"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nats", default="current", choices=("current", "debian"))
@@ -170,6 +197,10 @@ def main():
             theirs = python_sender(nats, database, url, secret, args.letters // 10, args.calls)
             print(f"Python sender   {theirs:7.0f} webhooks/s with the same number at once: "
                   f"{ours / theirs:.1f} times fewer than the adapter", flush=True)
+        for hangs in (False, True):
+            took = review_times(nats, database, folder, file, secret, hangs)
+            print(f"reviews while the route of dead letters {'hangs' if hangs else 'is idle'}: median {took[150]:.1f} ms, "
+                  f"p99 {took[297]:.1f} ms", flush=True)
     finally:
         for thing in (worker and worker.alive() and worker.stop, admin and admin.close, target.terminate, nats.stop, pg.stop):
             if thing:
