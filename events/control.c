@@ -1,6 +1,7 @@
 /* One thread asks once a second whether the bucket has changed, and reads the keys of this worker's
  * consumers when it has. It is a thread of its own because a JetStream that hangs must not keep the
- * watch from its pings. What can't be read leaves everything as it was. */
+ * watch from its pings. What can't be read leaves everything as it was. Each time it also looks how
+ * far one of the consumers is (standing.h). */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/control.h"
@@ -27,6 +28,7 @@ struct control {
     pthread_cond_t cond;
     bool stopping;
     struct stream_state seen; /* of the bucket, when the keys were read last */
+    size_t round;
 };
 
 static void read_text(const char *base64, char *out, size_t size)
@@ -162,6 +164,15 @@ static void look_at_all(struct control *c)
     c->seen = now;
 }
 
+/* One consumer at a time: a server that hangs shall not hold up the end of the process. */
+static void look_at_next(struct control *c)
+{
+    if (c->rt->spec->n_consumers == 0)
+        return;
+    struct binding *b = &c->rt->bindings[c->round++ % c->rt->spec->n_consumers];
+    standing_look(&b->standing, c->rt->bus, b->stream, b->spec->durable, LOOK_TIMEOUT_MS);
+}
+
 static void *run(void *arg)
 {
     struct control *c = arg;
@@ -174,6 +185,7 @@ static void *run(void *arg)
 
         pthread_mutex_unlock(&c->mutex);
         look_at_all(c);
+        look_at_next(c);
         pthread_mutex_lock(&c->mutex);
         while (!c->stopping && mono_ms() < until_ms)
             pthread_cond_timedwait(&c->cond, &c->mutex, &until);

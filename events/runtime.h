@@ -18,6 +18,7 @@
 #include "events/health.h"
 #include "events/metrics.h"
 #include "events/progress.h"
+#include "events/standing.h"
 #include "events/worker.h"
 
 struct control;
@@ -59,6 +60,7 @@ struct binding {
     atomic_ullong done;               /* events done with: what they depend on serves */
     atomic_bool paused;               /* by a person: nothing is fetched (control.h) */
     struct consumer_metrics metrics;
+    struct standing standing;
 };
 
 enum lane_kind { LANE_CONSUME, LANE_REQUESTS, LANE_PROBE };

@@ -14,7 +14,7 @@ struct dead_letters {
     struct pg *pg;
     struct bus *bus;
     struct arena *scratch; /* reset by whoever uses it, per message or page */
-    int64_t next_forget_ms;
+    int64_t next_forget_ms, next_gauges_ms;
 };
 
 static inline int dlq_no_memory(struct err *err)

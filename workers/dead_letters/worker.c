@@ -6,6 +6,7 @@
 
 #include "events/base/clock.h"
 #include "workers/dead_letters/audit.h"
+#include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/index.h"
 #include "workers/dead_letters/requests.h"
 #include "workers/dead_letters/runner.h"
@@ -61,9 +62,9 @@ static int forget_old(struct dead_letters *dl, struct err *err)
 static int tick(void *context, struct err *err)
 {
     struct dead_letters *dl = context;
-    if (index_follow_stream(dl, err) < 0 || forget_old(dl, err) < 0)
+    if (index_follow_stream(dl, err) < 0 || forget_old(dl, err) < 0 || runner_tick(dl, err) < 0)
         return -1;
-    return runner_tick(dl, err);
+    return gauges_tick(dl, err);
 }
 
 static const struct consumer_spec consumers[] = {
