@@ -146,8 +146,8 @@ int control_look(struct runtime *rt, struct binding *b, struct err *err)
     return 0;
 }
 
-/* Reads the keys when the bucket is not the one that was seen. */
-static void look_at_all(struct control *c)
+/* Reads the keys when the bucket is not the one that was seen. False: the server does not tell. */
+static bool look_at_all(struct control *c)
 {
     struct stream_state now = {0};
     struct err err = ERR_INIT;
@@ -155,21 +155,27 @@ static void look_at_all(struct control *c)
     if (!bus_connected(c->rt->bus) ||
         (stream_state_within(c->rt->bus, CONTROL_STREAM, LOOK_TIMEOUT_MS, &now, &err) < 0 &&
          strcmp(err.code, "nats-10059") != 0))
-        return;
+        return false;
     if (strcmp(now.created, c->seen.created) == 0 && now.last_sequence == c->seen.last_sequence)
-        return;
+        return true;
     for (size_t i = 0; i < c->rt->spec->n_consumers; i++)
         if (control_look(c->rt, &c->rt->bindings[i], &err) < 0)
-            return;
+            return false;
     c->seen = now;
+    return true;
 }
 
-/* One consumer at a time: a server that hangs shall not hold up the end of the process. */
-static void look_at_next(struct control *c)
+/* One consumer at a time, and none when the server did not answer just now: one that hangs shall
+ * not hold up the end of the process for longer. */
+static void look_at_next(struct control *c, bool answers)
 {
-    if (c->rt->spec->n_consumers == 0)
+    const size_t n = c->rt->spec->n_consumers;
+
+    for (size_t i = 0; i < n && !answers; i++)
+        standing_unknown(&c->rt->bindings[i].standing);
+    if (n == 0 || !answers)
         return;
-    struct binding *b = &c->rt->bindings[c->round++ % c->rt->spec->n_consumers];
+    struct binding *b = &c->rt->bindings[c->round++ % n];
     standing_look(&b->standing, c->rt->bus, b->stream, b->spec->durable, LOOK_TIMEOUT_MS);
 }
 
@@ -184,8 +190,7 @@ static void *run(void *arg)
                                        .tv_nsec = until_ms % 1000 * 1000000};
 
         pthread_mutex_unlock(&c->mutex);
-        look_at_all(c);
-        look_at_next(c);
+        look_at_next(c, look_at_all(c));
         pthread_mutex_lock(&c->mutex);
         while (!c->stopping && mono_ms() < until_ms)
             pthread_cond_timedwait(&c->cond, &c->mutex, &until);

@@ -30,18 +30,12 @@ static const struct metric_def full_def = {
     "How full the stream is, by bytes or messages, whichever is nearer to its limit: 1 is full.",
     "stream", NULL};
 
-static void set_consumer(struct standing *s, double pending, double in_hand, double limit)
+void standing_unknown(struct standing *s)
 {
-    metric_set(s->pending, pending);
-    metric_set(s->in_hand, in_hand);
-    metric_set(s->in_hand_limit, limit);
-}
-
-static void set_stream(struct standing *s, double messages, double bytes, double full)
-{
-    metric_set(s->messages, messages);
-    metric_set(s->bytes, bytes);
-    metric_set(s->full, full);
+    struct metric *const all[] = {s->pending,  s->in_hand, s->in_hand_limit,
+                                  s->messages, s->bytes,   s->full};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        metric_set(all[i], NAN);
 }
 
 void standing_init(struct standing *s, const char *stream, const char *durable)
@@ -53,8 +47,7 @@ void standing_init(struct standing *s, const char *stream, const char *durable)
     s->messages = metric_series(&messages_def, labels);
     s->bytes = metric_series(&bytes_def, labels);
     s->full = metric_series(&full_def, labels);
-    set_consumer(s, NAN, NAN, NAN);
-    set_stream(s, NAN, NAN, NAN);
+    standing_unknown(s);
 }
 
 static double member(const json_t *object, const char *name)
@@ -72,10 +65,26 @@ static json_t *ask(struct bus *bus, const char *subject, int64_t timeout_ms)
 {
     json_t *info = NULL;
     struct err ignored = ERR_INIT; /* the watch tells what is wrong with the server */
-    if (!bus_connected(bus) ||
-        bus_js_api_within(bus, subject, VIEW_LIT(""), timeout_ms, &info, &ignored) < 0)
-        return NULL;
-    return info;
+    return bus_js_api_within(bus, subject, VIEW_LIT(""), timeout_ms, &info, &ignored) < 0 ? NULL
+                                                                                          : info;
+}
+
+static void show_consumer(struct standing *s, const json_t *info)
+{
+    const double limit = member(json_object_get(info, "config"), "max_ack_pending");
+    metric_set(s->pending, member(info, "num_pending"));
+    metric_set(s->in_hand, member(info, "num_ack_pending"));
+    metric_set(s->in_hand_limit, limit > 0 ? limit : NAN);
+}
+
+static void show_stream(struct standing *s, const json_t *info)
+{
+    const json_t *state = json_object_get(info, "state"), *config = json_object_get(info, "config");
+    const double messages = member(state, "messages"), bytes = member(state, "bytes");
+    metric_set(s->messages, messages);
+    metric_set(s->bytes, bytes);
+    metric_set(s->full, fmax(share(messages, member(config, "max_msgs")),
+                             share(bytes, member(config, "max_bytes"))));
 }
 
 void standing_look(struct standing *s, struct bus *bus, const char *stream, const char *durable,
@@ -84,26 +93,17 @@ void standing_look(struct standing *s, struct bus *bus, const char *stream, cons
     char subject[256];
 
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.INFO.%s.%s", stream, durable);
-    json_t *info = ask(bus, subject, timeout_ms);
-    if (info != NULL) {
-        const double limit = member(json_object_get(info, "config"), "max_ack_pending");
-        set_consumer(s, member(info, "num_pending"), member(info, "num_ack_pending"),
-                     limit > 0 ? limit : NAN);
-    } else {
-        set_consumer(s, NAN, NAN, NAN);
+    json_t *consumer = ask(bus, subject, timeout_ms), *info = NULL;
+    if (consumer != NULL) {
+        snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", stream);
+        info = ask(bus, subject, timeout_ms);
     }
-    json_decref(info);
-    snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", stream);
-    info = ask(bus, subject, timeout_ms);
     if (info != NULL) {
-        const json_t *state = json_object_get(info, "state");
-        const json_t *config = json_object_get(info, "config");
-        const double messages = member(state, "messages"), bytes = member(state, "bytes");
-        set_stream(s, messages, bytes,
-                   fmax(share(messages, member(config, "max_msgs")),
-                        share(bytes, member(config, "max_bytes"))));
+        show_consumer(s, consumer);
+        show_stream(s, info);
     } else {
-        set_stream(s, NAN, NAN, NAN);
+        standing_unknown(s);
     }
+    json_decref(consumer);
     json_decref(info);
 }

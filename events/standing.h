@@ -14,6 +14,8 @@ struct standing {
 
 /* Makes the series; nothing is known yet. */
 void standing_init(struct standing *s, const char *stream, const char *durable);
-/* Two questions to the server, each for timeout_ms at most. */
+void standing_unknown(struct standing *s);
+/* Two questions to the server; it asks no second one after one that was not answered within
+ * timeout_ms. */
 void standing_look(struct standing *s, struct bus *bus, const char *stream, const char *durable,
                    int64_t timeout_ms);

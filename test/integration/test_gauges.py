@@ -97,7 +97,8 @@ def test_drift_and_owed_vectors(db, streams, qdrant, spawn, echora):
         provider.mode = "there"
         eventually(lambda: worker.metric("echora_qdrant_vectors_owed") == 0, 60, "made")
         assert worker.metric("echora_repair_drift_total", drift="pending") >= 4
-        status, _ = qdrant.call("POST", "/collections/anime_database/points/delete?wait=true", {"points": [ident(1, 2)]})
+        status, _ = qdrant.call("POST", "/collections/anime_database/points/delete?wait=true",
+                                {"points": [ident(1, 2)]})
         assert status == 200
         eventually(lambda: worker.metric("echora_repair_drift_total", drift="missing") == 1, 60, "found")
     finally:
