@@ -87,10 +87,8 @@ CASES = {
                                   letters("reject", "bad-uuid", "5x30 50x30")),
     "EchoraCrashLetters": (5, letters("crash", "crash", "0 1x9"), {},
                            letters("reject", "bad-uuid", "9x9"), letters("crash", "crash", "2 0x9")),
-    "EchoraDeadLetterOld": (8 * 24, {OLDEST: "600x200"}, {},
-                            {OLDEST: "0x200"}, {OLDEST: f"{5 * 86400}x200"}),
-    "EchoraDeadLetterExpires": (26 * 24, {OLDEST: "600x700"}, {},
-                                {OLDEST: "0x700"}, {OLDEST: f"{9 * 86400}x700"}),
+    "EchoraDeadLetterOld": (8, {OLDEST: "600x9"}, {}, {OLDEST: "0x9"}, {OLDEST: f"{5 * 86400}x9"}),
+    "EchoraDeadLetterExpires": (26, {OLDEST: "600x30"}, {}, {OLDEST: "0x30"}, {OLDEST: f"{9 * 86400}x30"}),
     "EchoraReplayStoppedByCanary": (5, {'echora_replay_plans{state="canary",job="echora"}': "0 1x9"}, {},
                                     {'echora_replay_plans{state="canary",job="echora"}': "0x9",
                                      'echora_replay_plans{state="running",job="echora"}': "1x9"}),
@@ -118,8 +116,8 @@ CASES = {
     "EchoraVectorsOwed": (45, {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x60"}, {},
                           {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x20 0x60"}),
 }
-# Their steps are hours.
-SLOW = ("EchoraConsumerPausedLong", "EchoraDeadLetterOld", "EchoraDeadLetterExpires")
+# Steps other than a minute.
+STEPS = {"EchoraConsumerPausedLong": "1h", "EchoraDeadLetterOld": "1d", "EchoraDeadLetterExpires": "1d"}
 # A second bad series where a rule has two arms.
 ARMS = {
     "EchoraRelayWithoutLeader": (5, {f"up{{{W}}}": "1x9"}, {}),
@@ -132,7 +130,7 @@ ARMS = {
 
 
 def step(name):
-    return "1h" if name in SLOW else "1m"
+    return STEPS.get(name, "1m")
 
 
 def case(name, at, series, labels):
