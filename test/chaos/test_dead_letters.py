@@ -58,11 +58,15 @@ def killed(rig, point, faults=""):
     assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
 
 
+@pytest.mark.chaos(fault="kill -9: in the middle of a replay", place="dead-letters",
+                   checks="each event once, each with its outcome, audit")
 @pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
 def test_killed_in_a_replay(rig, point):
     killed(rig, point)
 
 
+@pytest.mark.chaos(fault="guard taken away: message ids of replays", place="dead-letters",
+                   checks="the scenario turns red")
 def test_ids_that_are_not_fixed_are_seen(rig):
     with pytest.raises(AssertionError, match="events published"):
         killed(rig, "replay-published", "replay-id-not-fixed")
@@ -79,10 +83,14 @@ def reused_id(rig, faults=""):
     assert over.get("failed") == 1, f"a replay that was swallowed counts as {over}"
 
 
+@pytest.mark.chaos(fault="message id used by somebody else: that of a replay", place="nats",
+                   checks="the replay counts as failed")
 def test_reused_id(rig):
     reused_id(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: duplicates are looked at", place="dead-letters",
+                   checks="the scenario turns red")
 def test_reused_id_unseen_is_seen(rig):
     with pytest.raises(AssertionError, match="swallowed"):
         reused_id(rig, "replay-duplicate-unseen")
@@ -99,10 +107,14 @@ def for_another(rig, faults=""):
     assert rig.db.one("SELECT year FROM catalog.anime") is None, "a consumer took another's replay"
 
 
+@pytest.mark.chaos(fault="message for another: a replay of another consumer's letter", place="catalogue",
+                   checks="nothing is written")
 def test_for_another(rig):
     for_another(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: replays name their consumer", place="dead-letters",
+                   checks="the scenario turns red")
 def test_replay_for_everybody_is_seen(rig):
     with pytest.raises(AssertionError, match="took another's"):
         for_another(rig, "replay-for-everybody")
@@ -124,15 +136,20 @@ def canary(rig, faults=""):
     assert over["reason"] == "canary: 9 of 10 failed, more than 20 %"
 
 
+@pytest.mark.chaos(fault="event that fails: again in a replay", place="dead-letters",
+                   checks="the canary stops the plan, the rest is untouched")
 def test_canary_stops(rig):
     canary(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: the canary stops", place="dead-letters", checks="the scenario turns red")
 def test_canary_that_never_stops_is_seen(rig):
     with pytest.raises(AssertionError, match="let all go"):
         canary(rig, "canary-never-stops")
 
 
+@pytest.mark.chaos(fault="none: all letters of a replay are good now", place="dead-letters",
+                   checks="all done, in steps of 1, 9, 90")
 def test_canary_goes_on(rig):
     anime_id, _ = rig.anime_known()
     rig.worker()
@@ -143,6 +160,8 @@ def test_canary_goes_on(rig):
     assert sent == [1, 9, 90, 20]
 
 
+@pytest.mark.chaos(fault="away: the consumer of a replay", place="dead-letters",
+                   checks="the plan stops with its reason")
 def test_canary_waits_no_longer_than_told(rig):
     rig.worker()
     rig.letters(new_id(), 2)  # nobody runs who would take them
@@ -185,10 +204,14 @@ def take(bus, user, stream, durable):
     return bus.wait(go())
 
 
+@pytest.mark.chaos(fault="slow: the index of dead letters", place="postgres",
+                   checks="no outcome before the index holds the letter")
 def test_outcome_waits_for_the_index(rig):
     late_index(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: outcomes wait for the index", place="dead-letters",
+                   checks="the scenario turns red")
 def test_outcome_before_the_index_is_seen(rig):
     with pytest.raises(AssertionError, match="half an index"):
         late_index(rig, "outcome-before-index")
@@ -234,6 +257,8 @@ def swept(rig, faults=""):
     return letter
 
 
+@pytest.mark.chaos(fault="deliveries spent: nobody alive to write the dead letter", place="nats",
+                   checks="one dead letter, its replay is done")
 def test_swept_and_replayed(rig):
     swept(rig)
     rig.dlq.bus.hasten("ANIME_EVENTS", 2)
@@ -243,6 +268,7 @@ def test_swept_and_replayed(rig):
     assert rig.db.one("SELECT count(*) FROM catalog.pending_update") == 1  # of an anime that is still to come
 
 
+@pytest.mark.chaos(fault="guard taken away: advisories are read", place="dead-letters", checks="the scenario turns red")
 def test_unswept_is_seen(rig):
     with pytest.raises(AssertionError, match="wrote no letter"):
         swept(rig, "advisory-ignored")
@@ -259,15 +285,21 @@ def both_write(rig, faults=""):
     assert len(rig.dlq.bus.messages("ANIME_DLQ")) == 1, "two letters for one failure"
 
 
+@pytest.mark.chaos(fault="deliveries spent: worker and sweeper both write the letter", place="dead-letters",
+                   checks="one dead letter")
 def test_one_letter_whoever_is_first(rig):
     both_write(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: one identity for both writers", place="dead-letters",
+                   checks="the scenario turns red")
 def test_another_identity_is_seen(rig):
     with pytest.raises(AssertionError, match="two letters"):
         both_write(rig, "sweeper-other-identity")
 
 
+@pytest.mark.chaos(fault="stream missing or full: event or stream of an advisory are gone", place="nats",
+                   checks="the sweeper goes on")
 @pytest.mark.parametrize("gone", ["event", "stream"])
 def test_what_is_gone_holds_the_sweeper_up_no_longer(rig, gone):
     exhausted(rig)

@@ -5,6 +5,8 @@ import pytest
 CONNECTIONS = {"catalogue": 3, "relay": 1, "qdrant": 3}  # events, acknowledgements, requests
 
 
+@pytest.mark.chaos(fault="connection cut: while the server greets", place="catalogue, relay, qdrant-sync",
+                   checks="the worker becomes ready")
 @pytest.mark.parametrize("kind,nth", [(kind, n) for kind, all_of_it in CONNECTIONS.items() for n in range(all_of_it)])
 def test_lost_while_it_greets(kind, nth, db, streams, qdrant, proxy, spawn):
     proxied = proxy(streams.server)

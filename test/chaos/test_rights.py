@@ -42,6 +42,7 @@ DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters"} if s == "ANIME_DLQ"
 ANSWERS = {"catalogue", "qdrant", "deadletters"}
 
 
+@pytest.mark.chaos(fault="rights abused: management of streams", place="nats", checks="refused, all but the admin's")
 @pytest.mark.parametrize("user", sorted(PUBLISH))
 def test_nats_management_is_for_the_admin(nats, user):
     raw = Raw(nats.server, user)
@@ -53,6 +54,7 @@ def test_nats_management_is_for_the_admin(nats, user):
     assert refused == set(subjects) - allowed
 
 
+@pytest.mark.chaos(fault="rights abused: another's inbox", place="nats", checks="refused")
 @pytest.mark.parametrize("user", sorted(set(PUBLISH) - ANSWERS))
 def test_nobody_writes_into_anothers_inbox(nats, user):
     """An answer can be forged by those alone that answer anyway."""
@@ -62,6 +64,8 @@ def test_nobody_writes_into_anothers_inbox(nats, user):
     assert refused == INBOXES - PUBLISH[user]
 
 
+@pytest.mark.chaos(fault="rights abused: listening on the common inbox", place="nats",
+                   checks="nothing of ours is heard")
 def test_our_own_answers_do_not_pass_through_the_common_inbox(streams, db, spawn, echora_for):
     """Every client may listen on _INBOX.>: what workers and `echora` ask and are told never goes there."""
     spawn("catalogue")
@@ -133,6 +137,7 @@ def refused(connection, sql):
     return False
 
 
+@pytest.mark.chaos(fault="rights abused: every table, verb and column", place="postgres", checks="hand-written table")
 @pytest.mark.parametrize("role", ROLES)
 def test_tables(db, role):
     """Every table and view there is, every verb, every column, against the hand-written table."""
@@ -194,6 +199,7 @@ OWN = {
 }
 
 
+@pytest.mark.chaos(fault="rights abused: statements that nobody may run", place="postgres", checks="refused")
 @pytest.mark.parametrize("role", ROLES)
 def test_statements(db, role):
     with db.connect(role, options="-c default_transaction_read_only=off") as connection, \
@@ -202,6 +208,7 @@ def test_statements(db, role):
     assert allowed == {sql for sql, roles in OWN.items() if role in roles}
 
 
+@pytest.mark.chaos(fault="rights abused: by the owner of the schemas", place="postgres", checks="refused")
 def test_the_owner_is_no_superuser(db):
     """It may do what it likes with its schemas, and nothing to the cluster."""
     cluster = [sql for sql in NOBODY if sql.startswith(("COPY", "SELECT pg_", "SET ROLE postgres", "ALTER SYSTEM",
@@ -212,6 +219,8 @@ def test_the_owner_is_no_superuser(db):
         assert [sql for sql in cluster if not refused(connection, sql)] == []
 
 
+@pytest.mark.chaos(fault="rights abused: a reader that holds its locks", place="postgres",
+                   checks="written and relayed all the same")
 def test_a_reader_stops_neither_writer_nor_relay(streams, db, spawn):
     """All that it can hold is held: the shared locks of everything it reads, in an open transaction."""
     spawn("catalogue")
@@ -229,6 +238,8 @@ def test_a_reader_stops_neither_writer_nor_relay(streams, db, spawn):
 # Secrets
 
 
+@pytest.mark.chaos(fault="rights abused: looking for passwords", place="any worker",
+                   checks="argv, environment, log, metrics, health, dead letters")
 def test_secrets_show_nowhere(streams, db, qdrant, spawn):
     """Not in argv, environment, log, metrics, health, or what the worker prints of its configuration."""
     workers = [spawn(kind) for kind in ("catalogue", "relay", "qdrant")]
@@ -250,6 +261,7 @@ def test_secrets_show_nowhere(streams, db, qdrant, spawn):
     assert not any(s in json.dumps(dict(letter.headers)) for s in secrets)
 
 
+@pytest.mark.chaos(fault="rights abused: reading secret files", place="any worker", checks="file modes")
 def test_secret_files_are_their_owners_alone(streams, db):
     for file in [*streams.secret_files.values(), *db.server.secret_files.values()]:
         assert stat.S_IMODE(os.stat(file).st_mode) & 0o077 == 0, file
