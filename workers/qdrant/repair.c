@@ -76,6 +76,7 @@ struct repair *repair_new(const struct repair_settings *settings)
         return NULL;
     r->set = *settings;
     count_drift(&(struct drift){0});
+    metric_add(metric_series(&passes_def, NULL), 0);
     snprintf(r->key, sizeof(r->key), "repair.%s", qdrant_collection(settings->qdrant));
     return r;
 }
