@@ -38,10 +38,10 @@ def graph(title, expressions, unit="short", about="", stack=False, w=8):
 def number(title, expressions, unit="short", about="", red=None, words=None, w=6, good_from=None):
     """The newest values, large. red: from here on; good_from: red below; words: value → text."""
     steps = [{"color": "green", "value": None}]
-    if red is not None:
-        steps.append({"color": "red", "value": red})
     if good_from is not None:
         steps = [{"color": "red", "value": None}, {"color": "green", "value": good_from}]
+    if red is not None:
+        steps.append({"color": "red", "value": red})
     mappings = [{"type": "value", "options": {str(v): {"text": text} for v, text in words.items()}}] if words else []
     return {"type": "stat", "title": title, "unit": unit, "about": about, "w": w, "h": 5, "expressions": expressions,
             "thresholds": {"mode": "absolute", "steps": steps}, "mappings": mappings,
@@ -159,8 +159,8 @@ OUTBOX = {
     "Lag": [
         number("Active relay", {"{{outbox}} {{instance}}": "echora_relay_active == 1"}, words={1: "active"}, w=6,
                about="One for each outbox, never two."),
-        number("Without one", {"{{outbox}}": "sum by (outbox) (echora_relay_active) != 1"}, red=0, w=6,
-               about="How many are active where it is not one."),
+        number("How many are active", {"{{outbox}}": "sum by (outbox) (echora_relay_active) or vector(0)"}, good_from=1,
+               red=2, w=6, about="With none, rows wait and Qdrant stands still."),
         number("Oldest row kept", {"{{outbox}}": "max by (outbox) (echora_outbox_oldest_row_seconds)"}, "s", w=6,
                about="Published rows are kept for 48 h by default; much more: slots are not emptied."),
         number("Slots with rows", {"{{outbox}}": "max by (outbox) (echora_outbox_slots)"}, w=6),
