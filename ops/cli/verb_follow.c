@@ -6,6 +6,12 @@
  *   relayed    the message of that row in its stream
  *   indexed    the point in Qdrant, at which revision
  *
+ * A risky update has more of them between written and outbox:
+ *
+ *   flagged    the copy for people, in ANIME_EVENTS
+ *   webhook    the newest attempt to tell a receiver, where there is an event adapter
+ *   decision   what a person, a newer value or time made of it
+ *
  * A station that is not reached says what it waits for, one whose server is away that it is. */
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
@@ -37,12 +43,13 @@ struct station {
     char trace_id[33];
     char text[400];
 };
-#define MAX_STATIONS 8
+#define MAX_STATIONS 10
 
 struct path {
     struct station stations[MAX_STATIONS];
     size_t n;
     struct chain_entity entity;
+    struct chain_review review;
     struct uuid event;
     bool has_event, by_entity, pg_away, nats_away;
 };
@@ -118,11 +125,26 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
     return 0;
 }
 
+static void see_parked(struct path *p, const struct chain_handled *handled)
+{
+    const struct chain_review *r = &p->review;
+
+    if (handled->revision)
+        reach(p, "written", DONE, handled->handled_us, "",
+              "parked: %s [%s]; its other fields are revision %" PRId64, r->fields, r->reasons,
+              handled->revision);
+    else
+        reach(p, "written", DONE, handled->handled_us, "", "parked: %s [%s]", r->fields,
+              r->reasons);
+}
+
 static void see_written(struct path *p, const struct chain_handled *handled)
 {
     const struct chain_entity *e = &p->entity;
 
-    if (handled->found && strcmp(handled->outcome, "applied") == 0)
+    if (handled->found && p->review.found && strcmp(handled->outcome, "parked") == 0)
+        see_parked(p, handled);
+    else if (handled->found && strcmp(handled->outcome, "applied") == 0)
         reach(p, "written", DONE, handled->handled_us, "", "%s \"%s\" revision %" PRId64 "%s",
               e->kind, e->title, handled->revision, e->deleted ? ", now deleted" : "");
     else if (handled->found && strcmp(handled->outcome, "unchanged") == 0)
@@ -136,6 +158,86 @@ static void see_written(struct path *p, const struct chain_handled *handled)
     else if (e->found)
         reach(p, "written", DONE, 0, "", "%s \"%s\" revision %" PRId64 "%s", e->kind, e->title,
               e->revision, e->deleted ? ", deleted" : "");
+}
+
+static int see_flagged(struct cli *cli, struct path *p, struct err *err)
+{
+    struct chain_message m = {0};
+
+    if (p->nats_away) {
+        reach(p, "flagged", UNKNOWN, 0, "", "NATS does not answer");
+        return 0;
+    }
+    if (chain_search(cli, "ANIME_EVENTS", p->review.review, SEARCHED, &m, err) < 0)
+        return -1;
+    if (m.found)
+        reach(p, "flagged", DONE, m.stored_us, m.trace_id, "copy for people, ANIME_EVENTS %" PRIu64,
+              m.sequence);
+    else if (p->review.has_row && strcmp(p->review.state, "pending") == 0)
+        reach(p, "flagged", WAITING, 0, "",
+              "not among the newest %d messages of ANIME_EVENTS: waits for the relay, or is older",
+              SEARCHED);
+    else
+        reach(p, "flagged", DONE, 0, "", "the copy is no longer among the newest messages");
+    return 0;
+}
+
+static int see_webhook(struct cli *cli, struct path *p, struct err *err)
+{
+    struct chain_delivery d;
+    char answer[96] = "no answer";
+
+    if (chain_delivery(cli, &p->review, &d, err) < 0)
+        return -1;
+    if (!d.has_adapter || (!d.found && strcmp(p->review.state, "pending") != 0))
+        return 0;
+    if (d.status)
+        (void)snprintf(answer, sizeof(answer), "%" PRId64, d.status);
+    else if (*d.error)
+        (void)snprintf(answer, sizeof(answer), "%s", d.error);
+    if (!d.found)
+        reach(p, "webhook", WAITING, 0, "", "no attempt yet");
+    else
+        reach(p, "webhook",
+              strcmp(d.class, "delivered") == 0 ? DONE
+              : d.goes_on                       ? WAITING
+                                                : FAILED,
+              d.started_us, "", "%s, attempt %" PRId64 ": %s (%s)", d.route, d.attempt, answer,
+              d.class);
+    return 0;
+}
+
+static void see_decision(struct path *p)
+{
+    const struct chain_review *r = &p->review;
+    char id[UUID_TEXT], by[UUID_TEXT], late[256] = "";
+
+    uuid_format(r->review, id);
+    uuid_format(r->superseded_by, by);
+    if (*r->superseded)
+        (void)snprintf(late, sizeof(late), "; newer values stand in %s", r->superseded);
+    if (strcmp(r->state, "pending") == 0)
+        reach(p, "decision", WAITING, 0, "", "waits for a person: echora review show %s%s", id,
+              late);
+    else if (strcmp(r->state, "superseded") == 0)
+        reach(p, "decision", DONE, r->decided_us, "", "superseded by event %s", by);
+    else if (strcmp(r->state, "expired") == 0)
+        reach(p, "decision", DONE, r->decided_us, "", "expired: nobody decided");
+    else
+        reach(p, "decision", DONE, r->decided_us, "", "%s by %s, revision %" PRId64 "%s", r->state,
+              r->reviewed_by, r->revision, late);
+}
+
+static int see_review(struct cli *cli, struct path *p, struct err *err)
+{
+    if (!p->review.found)
+        return 0;
+    if (see_flagged(cli, p, err) < 0 && away(p, "flagged", err) < 0)
+        return -1;
+    if (see_webhook(cli, p, err) < 0)
+        return -1;
+    see_decision(p);
+    return 0;
 }
 
 static int see_relayed(struct cli *cli, struct path *p, struct err *err)
@@ -189,6 +291,16 @@ static int see_indexed(struct cli *cli, struct path *p, struct err *err)
     return 0;
 }
 
+/* A review's, reminder's or decision's id stands for the update; the update may have one, too. */
+static int take_review(struct cli *cli, struct path *p, struct err *err)
+{
+    if (chain_review(cli, p->event, &p->review, err) < 0)
+        return -1;
+    if (p->review.found)
+        p->event = p->review.update;
+    return 0;
+}
+
 /* Entity, event and what became of it, from PostgreSQL. */
 static int see_records(struct cli *cli, struct uuid id, struct path *p,
                        struct chain_handled *handled, struct chain_waiting *waiting,
@@ -209,9 +321,14 @@ static int see_records(struct cli *cli, struct uuid id, struct path *p,
     } else if (waiting->found) {
         p->event = waiting->event;
     }
-    if (p->has_event && chain_handled(cli, p->event, handled, err) < 0)
+    if (p->has_event &&
+        (take_review(cli, p, err) < 0 || chain_handled(cli, p->event, handled, err) < 0))
         return -1;
-    if (!p->entity.found && handled->found && !uuid_is_nil(handled->entity))
+    if (p->entity.found)
+        return 0;
+    if (p->review.found)
+        return chain_entity(cli, p->review.anime, &p->entity, err);
+    if (handled->found && !uuid_is_nil(handled->entity))
         return chain_entity(cli, handled->entity, &p->entity, err);
     return 0;
 }
@@ -250,6 +367,8 @@ static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err
     if (p->pg_away)
         return away(p, "written", &pg_err);
     see_written(p, &handled);
+    if (see_review(cli, p, err) < 0)
+        return -1;
     see_waiting(p, &waiting);
     if (!p->entity.found)
         return 0;
@@ -372,7 +491,8 @@ const struct verb verb_follow = {
     .summary = "an entity or event through the chain, or where and why it stands",
     .details =
         "Looks into PostgreSQL, the streams and Qdrant; asks no worker. For an entity it "
-        "shows its newest event.\nExit code 0 when it is at its end, 1 when it waits or was "
+        "shows its newest event;\nof a risky update the id of its review or decision is as "
+        "good.\nExit code 0 when it is at its end, 1 when it waits or was "
         "rejected, 3 when\na server does not answer; what can be read is shown all the same.",
     .example = "echora follow 0190a8a0-0000-7000-8000-000000000001 --wait 10s",
     .min_args = 1,

@@ -92,10 +92,10 @@ PARTS = ("anime_xref character_xref episode_xref company_xref source_material_xr
 LOOKED_UP = ("anime_type anime_status anime_rating anime_season source_material_type character_role company_role "
              "anime_relation_type source_material_relation_type edge_type inbox_outcome review_state anime_image "
              "character_image episode_image character_alias anime_broadcast anime_hiatus episode_airing "
-             "anime_document character_document episode_document")
+             "anime_document character_document episode_document review")
 WRITER = {f"catalog.{t}": verbs for names, verbs in
           ((ENTITIES, "SELECT INSERT UPDATE"), (PARTS, "SELECT INSERT UPDATE DELETE"), (LOOKED_UP, "SELECT"),
-           ("update_review", "SELECT INSERT UPDATE"), ("outbox", "INSERT")) for t in names.split()}
+           ("update_review", "SELECT INSERT UPDATE"), ("review_step", "SELECT INSERT"), ("outbox", "INSERT")) for t in names.split()}
 RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELETE UPDATE",
          "catalog.outbox_lane": "SELECT INSERT UPDATE",
          **{f"catalog.outbox_slot_{n}": "SELECT TRUNCATE" for n in range(6)}}
