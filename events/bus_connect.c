@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "events/base/clock.h"
+#include "events/base/hash.h"
 #include "events/bus_internal.h"
 #include "events/log.h"
 #include "events/nats_error.h"
@@ -151,7 +152,9 @@ static bool try_connect(struct bus *bus)
 
 static void pause_between_tries(struct bus *bus)
 {
-    const int64_t until = mono_ms() + RECONNECT_MS + rand() % RECONNECT_JITTER_MS;
+    uint8_t random;
+    random_bytes(&random, sizeof(random));
+    const int64_t until = mono_ms() + RECONNECT_MS + random % RECONNECT_JITTER_MS;
     const struct timespec t = {.tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000};
 
     pthread_mutex_lock(&bus->hook_mutex);

@@ -14,3 +14,14 @@ def test_lost_while_it_greets(kind, nth, db, streams, qdrant, proxy, spawn):
     if kind == "qdrant":
         spawn("catalogue")  # which it asks
     worker.wait_ready()
+
+
+def test_closed_for_an_error_is_said_so(streams, db, proxy, spawn):
+    """After an error that it does not know nats.c closes for good. The worker leaves, and does not blame its
+    password."""
+    proxied = proxy(streams.server)
+    worker = spawn("relay", env={"ECHORA_NATS_URL": f"nats://127.0.0.1:{proxied.port}"})
+    proxied.plan("lose-answer", b"PING", answer=b"-ERR 'Out of tea'\r\n")
+    assert worker.wait() == 6
+    log = worker.log.read_text()
+    assert "nats-closed" in log and "Out of tea" in log and "nats-auth" not in log
