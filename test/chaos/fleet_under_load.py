@@ -40,7 +40,7 @@ class Fleet:
         common = {"ECHORA_LOG_LEVEL": "info", "PLANTED_FAULTS": faults, **settings}
         self.workers = {kind: spawn(kind, nats=streams, database=db, qdrant=qdrant, env=common | (env or {}).get(kind, {}))
                         for kind in KINDS}
-        self.load = Load(streams, folder, seed)
+        self.load = Load(streams, folder, seed, anime=200)
         self.progress, self.meter = Progress(self.bus, db), Meter(self.workers)
 
     def close(self):
@@ -106,6 +106,8 @@ class Fleet:
         quiet = self.meter.now()
         time.sleep(3)  # a span of samples
         inputs, dead = self.load.inputs()
+        letters = self.bus.stream("ANIME_DLQ").state.messages
+        assert letters == len(dead), f"{letters} dead letters instead of {len(dead)}"
         Oracle(self.db, self.bus, self.front).check(inputs, dead)
         grown = [line for name in self.workers
                  for line in (*growth(name, self.meter.between(name, *calm), self.meter.between(name, calm[1], quiet)),

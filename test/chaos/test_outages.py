@@ -38,7 +38,7 @@ def back(fleet, place, before, begin):
     else:
         sent = fleet.load.sent()
         burst = sent["due"] - sent["stored"]
-    assert burst >= BURST, f"only {burst} events wait"
+    assert burst >= BURST // 2, f"only {burst} events wait"
     after, samples = fleet.drained(stream, begin, burst)
     first = next(t for t, done in samples if done > begin)
     wrong = list(too_slow(burst, before, first, samples[-1][0]))
@@ -96,7 +96,7 @@ def test_flapping(fleet, capsys, place):
 
 
 @pytest.mark.parametrize("place, fault, match", [
-    ("postgres", "outage-counts", "ANIME_DLQ.*surplus"), ("qdrant", "outage-counts", "ANIME_DLQ.*surplus"),
+    ("postgres", "outage-counts", "dead letters instead of"), ("qdrant", "outage-counts", "dead letters instead of"),
     ("postgres", "outage-unseen", "readyz of catalogue"),
     ("postgres", "connection-not-closed", "descriptors grew")])
 def test_without_the_guard_it_is_seen(fleet, capsys, place, fault, match):
