@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/breaker.h"
 #include "events/log.h"
@@ -170,7 +171,7 @@ static void show_outage(struct watch *w, enum dependency dep)
 
     metric_set(d->open_metric, open ? 1 : 0);
     metric_set(d->opened_metric, open ? (double)d->opened_us / 1e6 : 0);
-    health_set_outage(w->rt->health, dep, open ? &outage : NULL);
+    health_set_outage(w->rt->health, dep, open && !FAULT("outage-unseen") ? &outage : NULL);
 }
 
 /* Under the lock. */
