@@ -178,11 +178,13 @@ int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struc
     return get_message(bus, stream, body, arena, ret, ret_found, err);
 }
 
-int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
-                struct stored_message *ret, bool *ret_found, struct err *err)
+int stream_next(struct bus *bus, const char *stream, uint64_t from, const char *filter,
+                struct arena *arena, struct stored_message *ret, bool *ret_found, struct err *err)
 {
-    char body[72];
-    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", from);
+    const char *body =
+        arena_printf(arena, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", from, filter);
+    if (body == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", stream, "the request does not fit");
     return get_message(bus, stream, body, arena, ret, ret_found, err);
 }
 
