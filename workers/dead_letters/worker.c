@@ -126,6 +126,7 @@ const struct worker_spec dead_letters_worker = {
     .requests = requests,
     .n_requests = ARRAY_LEN(requests),
     .needs = 1u << DEP_POSTGRES,
+    .bulk = true, /* a page of a replay is a thousand small writes */
     .open = open_context,
     .close = close_context,
     .tick = tick,
