@@ -265,7 +265,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->settlement = decide(l, b, item);
     }
     /* What has a mark is alone in its batch. */
-    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action == SETTLE_NAK);
+    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action);
     KILL_POINT("before-settle");
     settle_batch(l->lane, b, l->settled, n, l->arena);
     for (size_t i = 0; i < n; i++) {

@@ -7,7 +7,9 @@ Letters of 1 KiB with 5 codes. Times of requests are those of a client on the sa
 events go to a consumer that nobody runs, so they are published and settled by nobody. Everything shares the machine.
 """
 import argparse
+import contextlib
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -77,16 +79,40 @@ def timed_requests(client, letters):
         print(f"{name:24} median {statistics.median(took):7.1f} ms, worst {max(took):7.1f} ms", flush=True)
 
 
-def timed_plan(client, worker, action, letters, **body):
+class Spent:
+    """CPU time of the servers and the worker since it was made: what a busy machine does not change."""
+
+    def __init__(self, worker, nats, pg):
+        self.of = {"worker": lambda: [worker.pid], "nats-server": lambda: [nats.pid], "PostgreSQL": pg.backends}
+        self.before = {name: self.seconds(pids()) for name, pids in self.of.items()}
+
+    @staticmethod
+    def seconds(pids):
+        total = 0
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def per(self, letters):
+        spent = {name: (self.seconds(pids()) - self.before[name]) / letters * 1e6 for name, pids in self.of.items()}
+        return "CPU per letter: " + ", ".join(f"{name} {us:.0f} us" for name, us in spent.items())
+
+
+def timed_plan(client, servers_used, action, letters, **body):
+    worker = servers_used[0]
     began = time.monotonic()
     plan = client.ask(f"dlq.{action}", {"dryRun": True, **body})["plan"]
     print(f"{action + ', dry run':24} {(time.monotonic() - began):7.2f} s for {plan['total']} letters")
-    began = time.monotonic()
+    began, spent = time.monotonic(), Spent(*servers_used)
     client.ask(f"dlq.{action}", {"planId": plan["id"]})
-    eventually(lambda: client.ask("dlq.status", {"planId": plan["id"]})["plans"][0]["state"] == "done", 3600, "done")
+    while client.ask("dlq.status", {"planId": plan["id"]})["plans"][0]["state"] != "done":
+        time.sleep(0.5)
     took = time.monotonic() - began
     print(f"{action:24} {took:7.1f} s, {letters / took:.0f} letters/s, "
-          f"worker at most {worker.memory('VmHWM') / 2**20:.0f} MiB", flush=True)
+          f"worker at most {worker.memory('VmHWM') / 2**20:.0f} MiB; {spent.per(letters)}; "
+          f"AUDIT holds {client.admin.stream('AUDIT').state.bytes / 2**20:.0f} MiB", flush=True)
 
 
 def main():
@@ -112,8 +138,10 @@ def main():
         eventually(lambda: client.admin.settled("ANIME_DLQ", "dlq-index"), 3600, "indexed")
         print(f"indexed {args.letters} letters, {args.letters / (time.monotonic() - began):.0f} a second", flush=True)
         timed_requests(client, args.letters)
-        timed_plan(client, worker, "replay", args.letters, filter={})
-        timed_plan(client, worker, "discard", args.letters, filter={"state": "replayed"})
+        used = worker, nats, pg
+        timed_plan(client, used, "replay", args.letters, filter={})
+        timed_requests(client, args.letters)
+        timed_plan(client, used, "discard", args.letters, filter={"state": "replayed"})
     finally:
         for thing in (client and client.close, worker and worker.stop, nats.stop, pg.stop):
             if thing:

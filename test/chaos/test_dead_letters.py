@@ -1,39 +1,12 @@
 """Dead letters: replays under kill -9, outcomes, canaries and the sweeper; and each guard taken away, which must show."""
-import datetime
-import json
-
 import pytest
-from harness.catalogue import Catalogue, anime, event, new_id
-from harness.dead_letters import DeadLetters
+from harness.catalogue import event, new_id
 from harness.process import eventually
 from harness.settings import LONG
-from nats.errors import TimeoutError as NothingCame
+
+from chaos.letters import Rig
 
 LETTERS = 6000 if LONG else 700  # pages of a plan hold 256
-
-
-class Rig:
-    def __init__(self, db, streams, spawn):
-        self.db, self.streams, self.spawn = db, streams, spawn
-        self.dlq, self.catalogue = DeadLetters(streams), Catalogue(streams, db)
-
-    def worker(self, faults="", kill=""):
-        env = {**({"PLANTED_FAULTS": faults} if faults else {}), **({"PLANTED_KILL": kill} if kill else {})}
-        return self.spawn("dead-letters", env=env)
-
-    def anime_known(self):
-        worker = self.spawn("catalogue")
-        anime_id = new_id()
-        self.catalogue.enriched(anime_id, anime())
-        self.catalogue.settle()
-        return anime_id, worker
-
-    def letters(self, anime_id, n, consumer="catalog-updated"):
-        """n letters, each of an event that the writer takes."""
-        for i in range(1, n + 1):
-            update = event("AnimeUpdatedEvent", i, anime_id=anime_id, changed_fields=["year"], anime=anime(year=1900 + i % 100))
-            self.dlq.write(i, consumer=consumer, payload=update.SerializeToString())
-        self.dlq.indexed()
 
 
 @pytest.fixture
@@ -191,19 +164,6 @@ def late_index(rig, faults=""):
     assert over.get("failed") == 1, f"an outcome from half an index: {over}"
 
 
-def take(bus, user, stream, durable):
-    """One message pulled as that user, not acknowledged; None when nothing comes."""
-    async def go():
-        sub = await bus.js.pull_subscribe_bind(durable, stream, inbox_prefix=f"_INBOX_{user}.".encode())
-        try:
-            return (await sub.fetch(1, timeout=0.3))[0]
-        except NothingCame:
-            return None
-        finally:
-            await sub.unsubscribe()
-    return bus.wait(go())
-
-
 @pytest.mark.chaos(fault="slow: the index of dead letters", place="postgres",
                    checks="no outcome before the index holds the letter")
 def test_outcome_waits_for_the_index(rig):
@@ -217,42 +177,16 @@ def test_outcome_before_the_index_is_seen(rig):
         late_index(rig, "outcome-before-index")
 
 
-def exhausted(rig, deliveries=2):
-    """An event that its consumer was given too often, and nobody is there; returns its sequence."""
-    admin, dead = rig.dlq.bus, rig.streams.bus("catalogue")
-    config = admin.consumer("ANIME_EVENTS", "catalog-updated").config
-    config.max_deliver, config.ack_wait = deliveries, 0.2
-    admin.wait(admin.js.add_consumer("ANIME_EVENTS", config))
-    anime_id = new_id()
-    sent = rig.catalogue.updated(anime_id, ["year"], anime(year=1999), **{"Echora-Replay-Hop": "2"})
-    taken = 0
-
-    def over():
-        nonlocal taken
-        taken += take(dead, "catalogue", "ANIME_EVENTS", "catalog-updated") is not None
-        return admin.stream("ANIME_ADVISORY").state.messages
-    eventually(over, 20, "the server gave up")
-    assert taken == deliveries
-    return anime_id, sent.SerializeToString()
-
-
-def identity(rig, n=1):
-    """What the worker would have called its dead letter."""
-    info = json.loads(rig.dlq.bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)
-    created = datetime.datetime.fromisoformat(info["created"][:19] + "+00:00")
-    return f"ANIME_EVENTS:{int(created.timestamp())}:catalog-updated:{n}"
-
-
 def swept(rig, faults=""):
     """The sweeper, which was down at that moment, writes the letter that nobody wrote."""
-    anime_id, payload = exhausted(rig)
+    anime_id, payload = rig.exhausted()
     rig.worker(faults)
     eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
     assert rig.dlq.bus.stream("ANIME_DLQ").state.messages == 1, "read the advisory and wrote no letter"
     rig.dlq.indexed()
     (letter,) = rig.dlq.letters()
     assert letter["class"] == "crash" and letter["consumer"] == "catalog-updated" and letter["entity"] == anime_id
-    assert letter["hop"] == 2 and letter["deliveries"] == 2 and letter["id"] == identity(rig)
+    assert letter["hop"] == 2 and letter["deliveries"] == 2 and letter["id"] == rig.identity()
     assert rig.dlq.bus.messages("ANIME_DLQ")[0].data == payload
     return letter
 
@@ -276,9 +210,9 @@ def test_unswept_is_seen(rig):
 
 def both_write(rig, faults=""):
     """The worker had written its letter before it died: the sweeper's is the same one."""
-    anime_id, payload = exhausted(rig)
+    anime_id, payload = rig.exhausted()
     rig.dlq.as_user("deadletters").publish("anime.dlq.catalog-updated", payload, headers={
-        "Nats-Msg-Id": identity(rig), "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Seq": "1",
+        "Nats-Msg-Id": rig.identity(), "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Seq": "1",
         "Echora-Dlq-Consumer": "catalog-updated", "Echora-Dlq-Subject": "anime.updated"})
     rig.worker(faults)
     eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
@@ -302,7 +236,7 @@ def test_another_identity_is_seen(rig):
                    checks="the sweeper goes on")
 @pytest.mark.parametrize("gone", ["event", "stream"])
 def test_what_is_gone_holds_the_sweeper_up_no_longer(rig, gone):
-    exhausted(rig)
+    rig.exhausted()
     if gone == "event":
         rig.dlq.bus.purge("ANIME_EVENTS")
     else:

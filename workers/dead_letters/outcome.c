@@ -116,7 +116,8 @@ static int look_through(struct search *s, int64_t until_ms, struct err *err)
         struct stored_message message;
         bool found;
         arena_reset(s->dl->scratch);
-        if (stream_next(s->dl->bus, s->stream, s->at, s->dl->scratch, &message, &found, err) < 0)
+        if (stream_next(s->dl->bus, s->stream, s->at, ">", s->dl->scratch, &message, &found, err) <
+            0)
             return -1;
         if (!found)
             break;
