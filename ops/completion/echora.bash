@@ -63,11 +63,11 @@ _echora()
             ;;
         'pause')
             options='--reason --wait'
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper adapter adapter-dlq adapter-risk adapter-review'
             ;;
         'resume')
             options=''
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper adapter adapter-dlq adapter-risk adapter-review'
             ;;
         'reconcile')
             options='--kind --from --to --repair --rate'
