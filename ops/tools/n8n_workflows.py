@@ -46,10 +46,10 @@ class Workflow:
         for source, target in zip(names, names[1:]):
             self.connect(source, target)
 
-    def code(self, name, file, place):
+    def code(self, name, file, place, **more):
         text = (FOLDER / "code" / file).read_text(encoding="utf-8")
         text = text.replace("@TYPE@", self.event_type).replace("@SECRETS@", self.secrets)
-        return self.node(name, "code", 2, {"jsCode": text}, place)
+        return self.node(name, "code", 2, {"jsCode": text}, place, **more)
 
     def question(self, name, expression, place):
         condition = {"id": str(uuid.uuid5(NAMESPACE, f"{self.path}/{name}/condition")),
@@ -87,18 +87,28 @@ class Workflow:
         return self.question("Command API is on?", f"!!{API}", place)
 
     def entrance(self):
-        """What all have in common; returns the node whose true output leads on to the work."""
+        """What all have in common; returns the node whose true output leads on to the work.
+
+        n8n answers 200 with nothing when a workflow fails before its answer, and the sender would take that for success.
+        So a Code node that fails (no secret, no runner) leads to a 503, and only then fails the execution.
+        """
         webhook = self.node("Call from Echora", "webhook", 2,
                             {"httpMethod": "POST", "path": self.path, "responseMode": "responseNode",
                              "options": {"rawBody": True}}, (0, 0),
                             webhookId=str(uuid.uuid5(NAMESPACE, f"{self.path}/webhook")))
         genuine = self.question("Genuine?", "$json.status === 202", (2, 0))
-        seen = self.code("Acted on before?", "seen.js", (3, 0))
+        verify = self.code("Verify signature", "verify.js", (1, 0), onError="continueErrorOutput")
+        seen = self.code("Acted on before?", "seen.js", (3, 0), onError="continueErrorOutput")
         answer = self.answer("Answer 202", 202, "{ id: $json.id, repeat: $json.repeat }", (4, 0))
         act = self.question("Something to do?",
                             f"!$('{seen}').first().json.repeat && {CALL}.type !== 'webhook.test'", (5, 0))
-        self.chain(webhook, self.code("Verify signature", "verify.js", (1, 0)), genuine, seen, answer, act)
+        self.chain(webhook, verify, genuine, seen, answer, act)
         self.connect(genuine, self.answer("Refuse", "={{ $json.status }}", "{ refused: $json.refused }", (3, 1)), 1)
+        again = self.answer("Answer 503", 503, "{ failed: true }", (3, 2))
+        self.connect(verify, again, 1)
+        self.connect(seen, again, 1)
+        told = "={{ $json.error?.message ?? $json.error ?? 'the call could not be verified' }}"
+        self.connect(again, self.node("Fail", "stopAndError", 1, {"errorMessage": told}, (4, 2)))
         return act
 
     def remember(self, place, name="Remember id"):

@@ -109,7 +109,7 @@ BAD_SECRETS = [None, [], ["whsec_"], ["whsec_x"], ["whsec_" + "A" * 30], [make_c
 
 
 def test_without_a_good_secret_nothing_is_answered(workflow):
-    """An error, which n8n shows and answers with 500: the sender tries again. It names the variable and no secret."""
+    """An error, which the workflow answers with 503: the sender tries again. It names the variable and no secret."""
     event = {**make_cases.EVENT, "type": TYPES[workflow.name]}
     for answer in workflow.verify([case_of(event, secrets=secrets) for secrets in BAD_SECRETS]):
         assert set(answer) == {"error"} and workflow.variable in answer["error"]
@@ -154,12 +154,24 @@ def test_entrance_is_raw_and_answers_only_after_verifying(workflow):
                                      "options": {"rawBody": True}}
     answers = {node["name"]: node["parameters"]["options"]["responseCode"]
                for node in nodes(workflow, "respondToWebhook")}
-    assert answers == {"Answer 202": 202, "Refuse": "={{ $json.status }}"}
+    assert answers == {"Answer 202": 202, "Refuse": "={{ $json.status }}", "Answer 503": 503}
     before = reached(workflow, webhook["name"], lambda name: name not in ("Verify signature", "Genuine?"))
     assert before == {webhook["name"]}
     genuine, refused = workflow.document["connections"]["Genuine?"]["main"]
     assert reached(workflow, refused[0]["node"]) == {"Refuse"}
     assert "Answer 202" in reached(workflow, genuine[0]["node"]) and len(genuine) == len(refused) == 1
+
+
+def test_a_node_that_fails_before_the_answer_leads_to_503(workflow):
+    """Else n8n answers 200 by itself, and the event is lost."""
+    before = reached(workflow, "Call from Echora", lambda name: name != "Answer 202")
+    for node in nodes(workflow, "code"):
+        if node["name"] in before:
+            assert node["onError"] == "continueErrorOutput"
+            failed = workflow.document["connections"][node["name"]]["main"][1]
+            assert reached(workflow, failed[0]["node"]) == {"Answer 503", "Fail"}
+    assert {node["type"].rpartition(".")[2] for node in workflow.document["nodes"] if node["name"] in before} <= {
+        "webhook", "code", "if", "respondToWebhook", "stopAndError"}
 
 
 def test_nothing_calls_out_before_the_answer_or_past_the_switch(workflow):
