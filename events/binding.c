@@ -83,6 +83,7 @@ static void make_metrics(struct binding *b)
         [OUTCOME_REJECT] = "reject",
         [OUTCOME_EXHAUSTED] = "retry-exhausted",
         [OUTCOME_CRASH] = "crash",
+        [OUTCOME_LATER] = "later",
         [OUTCOME_FATAL] = "fatal",
     };
     const char *const labels[] = {b->stream, b->spec->durable};
@@ -113,7 +114,8 @@ void binding_init(struct binding *b, const struct consumer_spec *spec,
     b->max_ack_pending = consumer_max_ack_pending(spec);
     b->batch_max = spec->batch_max > 0 && spec->batch_max < fetch ? spec->batch_max : fetch;
     /* A batch in hand and one fetched ahead in each lane must leave the window open for others. */
-    const unsigned share = b->max_ack_pending / (2 * (unsigned)config->lanes + 1);
+    const unsigned lanes = spec->own_lane ? 1 : (unsigned)config->lanes;
+    const unsigned share = b->max_ack_pending / (2 * lanes + 1);
     if (b->batch_max > share)
         b->batch_max = share > 0 ? share : 1;
     atomic_store(&b->ack_wait_ms, consumer_ack_wait_ms(spec));

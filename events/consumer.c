@@ -61,9 +61,9 @@ static int loop_init(struct loop *l, struct lane *lane, struct intake *in, struc
     uint64_t seed;
 
     *l = (struct loop){.lane = lane, .in = in, .turn = in->first};
-    for (size_t i = 0; i < rt->spec->n_consumers; i++) {
-        if (rt->bindings[i].batch_max > l->capacity)
-            l->capacity = rt->bindings[i].batch_max;
+    for (size_t i = 0; i < in->n; i++) {
+        if (in->sources[i].binding->batch_max > l->capacity)
+            l->capacity = in->sources[i].binding->batch_max;
     }
     random_bytes(&seed, sizeof(seed));
     prng_seed(&l->prng, seed);
@@ -120,6 +120,11 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
         return;
     case SUSPECT_LATER:
         l->verdicts[i] = verdict_of_err(&err);
+        return;
+    }
+    if (b->spec->needs_header != NULL && event_header(e, b->spec->needs_header) == NULL) {
+        l->verdicts[i].kind = VERDICT_SKIP;
+        l->settled[i].not_for_us = true;
         return;
     }
     /* A reader of dead letters must also see those of failed replays, which name their consumer. */
@@ -210,7 +215,8 @@ static void log_outcome(const struct binding *b, const struct settled *item,
                         const struct span *span)
 {
     const struct err *err = &item->verdict->err;
-    const bool quiet = item->settlement.action == SETTLE_ACK || item->outcome == OUTCOME_HELD;
+    const bool quiet = item->settlement.action == SETTLE_ACK || item->outcome == OUTCOME_HELD ||
+                       item->outcome == OUTCOME_LATER;
     const enum log_level level = quiet                                   ? LOG_LEVEL_DEBUG
                                  : item->settlement.action == SETTLE_NAK ? LOG_LEVEL_INFO
                                                                          : LOG_LEVEL_WARN;
@@ -236,16 +242,29 @@ static void log_outcome(const struct binding *b, const struct settled *item,
 
 static struct settlement decide(struct loop *l, const struct binding *b, struct settled *item)
 {
+    const struct worker_config *config = l->lane->rt->config;
+    const struct retry_pace *pace = b->spec->pace != NULL ? b->spec->pace : &retry_pace_usual;
     const unsigned deliveries = item->held->delivery.deliveries;
-    const unsigned give_up_at =
-        (unsigned)l->lane->rt->config->give_up_at + suspect_no_tries(item->held);
-    const struct settlement s = verdict_decide(item->verdict, deliveries, give_up_at, &l->prng);
+    const unsigned give_up_at = (unsigned)config->give_up_at;
+    const unsigned tries = item->verdict->kind == VERDICT_FATAL
+                               ? deliveries
+                               : deliveries - suspect_no_tries(item->held);
+    const struct settlement s =
+        verdict_decide(item->verdict, tries, give_up_at, pace, config->retry_longest_ms, &l->prng);
 
     if (s.action != SETTLE_HOLD || !hold_is_own_trouble(b, item->held, &item->verdict->err))
         return s;
     struct verdict own = *item->verdict;
     own.err.class = ERR_RETRY;
-    return verdict_decide(&own, deliveries, give_up_at, &l->prng);
+    return verdict_decide(&own, tries, give_up_at, pace, config->retry_longest_ms, &l->prng);
+}
+
+/* The handler works on it beside others: no longer what nothing may be fetched for. */
+static void keep_going(struct loop *l, struct settled *item)
+{
+    intake_clear_suspect(l->in, item->held);
+    item->held->going_on = true;
+    item->held->not_before_ms = mono_ms() + item->settlement.delay_ms;
 }
 
 /* Ends every event of the batch but those that wait for a dependency. */
@@ -261,7 +280,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->held = l->held[i];
         item->event = &l->events[i];
         item->verdict = &l->verdicts[i];
-        item->held->letter_waits = false;
+        item->held->letter_waits = item->held->going_on = false;
         item->settlement = decide(l, b, item);
     }
     /* What has a mark is alone in its batch. */
@@ -281,6 +300,11 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         }
         if (item->settlement.action == SETTLE_HOLD) {
             hold_event(l->in, s, item);
+            l->held[kept++] = item->held;
+            continue;
+        }
+        if (item->settlement.action == SETTLE_LATER) {
+            keep_going(l, item);
             l->held[kept++] = item->held;
             continue;
         }
@@ -305,32 +329,45 @@ static void limit_handling(struct loop *l, size_t n)
     }
 }
 
+/* Whether the handler has come to an end with any of the first k. */
+static bool any_decided(const struct loop *l, size_t k)
+{
+    for (size_t i = 0; i < k; i++) {
+        if (l->verdicts[i].kind != VERDICT_LATER)
+            return true;
+    }
+    return false;
+}
+
 static void handle(struct loop *l, struct source *s, size_t n)
 {
-    struct runtime *rt = l->lane->rt;
+    struct isolation *isolation = l->lane->isolation;
     const bool suspect = l->held[0]->suspect;
     size_t k;
 
     if (FAULT("crash-mark-early"))
         (void)suspect_begin(l->lane, s->binding, l->held[0], &(struct err){0});
     if (l->held[0]->alone)
-        pthread_rwlock_wrlock(&rt->alone);
+        pthread_rwlock_wrlock(&isolation->alone);
     else
-        pthread_rwlock_rdlock(&rt->alone);
+        pthread_rwlock_rdlock(&isolation->alone);
     arena_reset(l->arena);
     n = prepare_all(l, s, n, &k);
     limit_handling(l, n);
     if (k > 0)
         call_handler(l, s->binding, k);
+    const bool decided = any_decided(l, k);
     settle_all(l, s, n);
-    pthread_rwlock_unlock(&rt->alone);
+    if (decided)
+        shut_handled(l->lane);
+    pthread_rwlock_unlock(&isolation->alone);
     pthread_mutex_lock(&l->lane->mutex);
     ramp_settled(&s->ramp, !suspect);
     pthread_mutex_unlock(&l->lane->mutex);
 }
 
 /* Handles one batch; false when there is none. Sources take turns. */
-static bool handle_next(struct loop *l, int64_t now)
+static bool handle_next(struct loop *l, int64_t now, bool going_on)
 {
     for (int alone = 0; alone <= 1; alone++) {
         for (size_t i = 0; i < l->in->n; i++) {
@@ -339,8 +376,8 @@ static bool handle_next(struct loop *l, int64_t now)
 
             if (now < s->handle_after_ms)
                 continue;
-            n = intake_take(l->in, s, alone != 0, now, l->held,
-                            alone != 0 ? 1 : s->binding->batch_max);
+            n = intake_take(l->in, s, alone != 0, going_on, now, l->held,
+                            alone != 0 || s->only_one ? 1 : s->binding->batch_max);
             if (n == 0)
                 continue;
             l->turn = (l->turn + i + 1) % l->in->n;
@@ -437,24 +474,46 @@ static void tick(struct loop *l, int64_t now)
         watch_trip(l->lane->rt->watch, &err);
 }
 
+/* Fetches and handles; false when there is nothing to do now. */
+static bool work(struct loop *l, int64_t now)
+{
+    bool trial;
+    const bool allowed = shut_allows(l->lane, now, &trial);
+
+    for (size_t i = 0; i < l->in->n; i++)
+        l->in->sources[i].only_one = trial;
+    if (allowed)
+        intake_pull(l->in, now);
+    return handle_next(l, now, !allowed);
+}
+
+static int64_t next_look_ms(const struct lane *lane, int64_t now)
+{
+    const struct shut *s = &lane->shut;
+    const bool soon = s->shut && s->until_ms > now && s->until_ms < now + WAIT_MAX_MS;
+
+    return soon ? s->until_ms : now + WAIT_MAX_MS;
+}
+
 static void loop_run(struct loop *l)
 {
     struct runtime *rt = l->lane->rt;
 
+    shut_start(l->lane);
     while (!runtime_stopping(rt)) {
         const int64_t now = mono_ms();
 
         health_beat(rt->health, l->lane->index);
         intake_review(l->in, now);
         tick(l, now);
+        lane_reload(l->lane);
         if (watch_allows(rt->watch) && !runtime_stopping(rt)) {
-            intake_pull(l->in, now);
-            if (handle_next(l, now))
+            if (work(l, now))
                 continue;
         } else if (!runtime_stopping(rt) && handle_letter(l)) {
             continue;
         }
-        lane_wait_until(l->lane, intake_next_ms(l->in, now, now + WAIT_MAX_MS));
+        lane_wait_until(l->lane, intake_next_ms(l->in, now, next_look_ms(l->lane, now)));
     }
 }
 
@@ -469,7 +528,8 @@ static int prepare_lane(struct lane *lane, struct intake *in, struct err *err)
         struct err e = ERR_INIT;
         size_t i = 0;
 
-        while (i < rt->spec->n_consumers && binding_check(rt, &rt->bindings[i], &e) == 0)
+        while (i < rt->spec->n_consumers && (!lane_serves(lane, &rt->bindings[i]) ||
+                                             binding_check(rt, &rt->bindings[i], &e) == 0))
             i++;
         if (i == rt->spec->n_consumers && intake_open(in, lane, &e) == 0)
             return 0;

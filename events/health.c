@@ -39,6 +39,8 @@ struct health {
     struct condition dependencies[DEP_MAX];
     struct condition serving;
     struct known_outage outages[DEP_MAX];
+    const char *shut_names[HEALTH_SHUT_MAX]; /* NULL = a free place */
+    struct known_outage shut[HEALTH_SHUT_MAX];
     const char *paused[HEALTH_PAUSED_MAX]; /* NULL = a free place */
     int64_t started_ms;
     _Atomic int64_t beats_ms[HEALTH_LOOPS_MAX]; /* last beat of each loop; 0 = none yet */
@@ -119,6 +121,9 @@ static unsigned put_ready(struct health *h, struct buf *out)
     first = true;
     for (int d = 0; d < DEP_MAX; d++) {
         put_outage(out, dependency_name((enum dependency)d), &h->outages[d], &first);
+    }
+    for (int i = 0; i < HEALTH_SHUT_MAX && h->shut_names[i]; i++) {
+        put_outage(out, h->shut_names[i], &h->shut[i], &first);
     }
     buf_puts(out, "],\"paused\":[");
     put_paused(h, out);
@@ -337,18 +342,37 @@ void health_set_dependency(struct health *h, enum dependency dep, bool ready, co
     }
 }
 
-void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage)
+/* Under the lock. */
+static void note_outage(struct known_outage *o, const struct outage *outage)
 {
-    if ((unsigned)dep >= DEP_MAX) {
-        return;
-    }
-    struct known_outage *o = &h->outages[dep];
-    pthread_mutex_lock(&h->lock);
     *o = (struct known_outage){0};
     if (outage) {
         o->cause = *outage->cause;
         o->outage = *outage;
         o->outage.cause = &o->cause;
+    }
+}
+
+void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage)
+{
+    if ((unsigned)dep >= DEP_MAX) {
+        return;
+    }
+    pthread_mutex_lock(&h->lock);
+    note_outage(&h->outages[dep], outage);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void health_set_shut(struct health *h, const char *consumer, const struct outage *outage)
+{
+    int i = 0;
+    pthread_mutex_lock(&h->lock);
+    while (i < HEALTH_SHUT_MAX && h->shut_names[i] && strcmp(h->shut_names[i], consumer) != 0) {
+        i++;
+    }
+    if (i < HEALTH_SHUT_MAX) {
+        h->shut_names[i] = consumer;
+        note_outage(&h->shut[i], outage);
     }
     pthread_mutex_unlock(&h->lock);
 }

@@ -25,6 +25,10 @@ struct outage {
 };
 /* Thread-safe. Copied; NULL = it is over. */
 void health_set_outage(struct health *h, enum dependency dep, const struct outage *outage);
+/* Thread-safe. A consumer's lane that its own handler has shut: told among the outages by readyz,
+ * which is ready all the same. The name must stay valid; NULL = it is over. */
+#define HEALTH_SHUT_MAX 8
+void health_set_shut(struct health *h, const char *consumer, const struct outage *outage);
 void health_set_serving(struct health *h, bool serving, const char *reason);
 /* A person has paused this consumer: told by readyz, which is ready all the same. The name must
  * stay valid; more than HEALTH_PAUSED_MAX are not told. */

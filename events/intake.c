@@ -135,7 +135,7 @@ static bool take_event(struct intake *in, natsMsg *msg, const struct delivery *d
     s->credit -= s->credit > 0;
     append(s, h);
     if (h->suspect) {
-        atomic_fetch_add(&in->lane->rt->suspects, 1);
+        atomic_fetch_add(&in->lane->isolation->suspects, 1);
         metric_add(s->binding->metrics.redelivered, 1);
     }
     progress_add(in->lane->rt->progress, &h->lease, natsMsg_GetReply(msg), now,
@@ -189,13 +189,15 @@ int intake_open(struct intake *in, struct lane *lane, struct err *err)
     char subject[BUS_INBOX_MAX + 2];
     natsStatus s;
 
-    *in = (struct intake){.lane = lane, .n = rt->spec->n_consumers};
-    in->sources = calloc(in->n, sizeof(*in->sources));
+    *in = (struct intake){.lane = lane};
+    in->sources = calloc(rt->spec->n_consumers, sizeof(*in->sources));
     if (in->sources == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "open intake", "out of memory");
-    for (size_t i = 0; i < in->n; i++) {
-        in->sources[i].binding = &rt->bindings[i];
-        ramp_init(&in->sources[i].ramp, rt->bindings[i].batch_max);
+    for (size_t i = 0; i < rt->spec->n_consumers; i++) {
+        if (!lane_serves(lane, &rt->bindings[i]))
+            continue;
+        in->sources[in->n].binding = &rt->bindings[i];
+        ramp_init(&in->sources[in->n++].ramp, rt->bindings[i].batch_max);
     }
     random_bytes(&in->first, sizeof(in->first));
     in->first %= in->n;
@@ -250,6 +252,8 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
 {
     unsigned ready = 0;
 
+    if (s->only_one && s->n > 0)
+        return 0;
     if (s->credit > 0 || now_ms < s->not_before_ms || now_ms < s->handle_after_ms ||
         s->n_suspects > 0 || is_paused(s) || s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
@@ -257,7 +261,7 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
         ready += h->not_before_ms <= now_ms;
     if (ready > 0 && (ramp_is_careful(&s->ramp) || ready >= s->ramp.size))
         return 0;
-    return s->ramp.size;
+    return s->only_one ? 1 : s->ramp.size;
 }
 
 static void send_pull(struct intake *in, size_t index, unsigned batch, uint64_t id)
@@ -284,7 +288,7 @@ static void send_pull(struct intake *in, size_t index, unsigned batch, uint64_t 
 
 void intake_pull(struct intake *in, int64_t now_ms)
 {
-    if (atomic_load(&in->lane->rt->suspects) > 0)
+    if (atomic_load(&in->lane->isolation->suspects) > 0)
         return;
     for (size_t i = 0; i < in->n; i++) {
         const size_t index = (in->first + i) % in->n;
@@ -305,7 +309,7 @@ void intake_pull(struct intake *in, int64_t now_ms)
     }
 }
 
-size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_ms,
+size_t intake_take(struct intake *in, struct source *s, bool alone, bool going_on, int64_t now_ms,
                    struct held *ret[], size_t max)
 {
     struct held **at = &s->head;
@@ -315,7 +319,7 @@ size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_
     while (*at != NULL && n < max) {
         struct held *h = *at;
 
-        if (h->alone != alone || h->not_before_ms > now_ms) {
+        if (h->alone != alone || h->not_before_ms > now_ms || (going_on && !h->going_on)) {
             at = &h->next;
             continue;
         }
@@ -402,7 +406,7 @@ void intake_clear_suspect(struct intake *in, struct held *h)
     if (!h->suspect)
         return;
     h->suspect = false;
-    if (atomic_fetch_sub(&in->lane->rt->suspects, 1) == 1)
+    if (atomic_fetch_sub(&in->lane->isolation->suspects, 1) == 1)
         runtime_wake(in->lane->rt);
 }
 

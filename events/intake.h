@@ -32,6 +32,7 @@ struct held {
     unsigned retried;      /* earlier handlings that ended with a retry, of those on record */
     bool parsed;           /* its headers could be read */
     bool letter_waits;     /* its dead letter could not be stored */
+    bool going_on;         /* its handler's work goes on (VERDICT_LATER) */
     unsigned holds;        /* times a dependency's trouble held it back */
     unsigned failed_alone; /* of these in a row: alone, and others were done with since the last */
     uint64_t done_then;    /* binding->done when it was held last */
@@ -51,7 +52,8 @@ struct source {
     int64_t handle_after_ms; /* a peer asked for a pause (Retry-After) */
     unsigned silent;         /* pulls without any answer, in a row */
     unsigned refused;
-    bool look; /* ask the server whether the consumer is there */
+    bool look;     /* ask the server whether the consumer is there */
+    bool only_one; /* the lane was shut: one event is tried */
     struct ramp ramp;
 };
 
@@ -78,8 +80,8 @@ void intake_review(struct intake *in, int64_t now_ms);
 /* Sends the pulls that are wanted. */
 void intake_pull(struct intake *in, int64_t now_ms);
 /* Takes up to max events that may share a batch, or up to max of those that may not (and whose time
- * has come). In the order of arrival. */
-size_t intake_take(struct intake *in, struct source *s, bool alone, int64_t now_ms,
+ * has come); going_on: only those whose handler's work goes on. In the order of arrival. */
+size_t intake_take(struct intake *in, struct source *s, bool alone, bool going_on, int64_t now_ms,
                    struct held *ret[], size_t max);
 /* When the next event has ended its pause, after now and at most latest. */
 int64_t intake_next_ms(struct intake *in, int64_t now_ms, int64_t latest_ms);

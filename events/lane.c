@@ -53,6 +53,16 @@ bool lane_pause(struct lane *lane, int64_t ms)
     return false;
 }
 
+const struct consumer_spec *lane_consumer(const struct lane *lane)
+{
+    return lane->only != NULL ? lane->only->spec : NULL;
+}
+
+bool lane_serves(const struct lane *lane, const struct binding *b)
+{
+    return lane->only != NULL ? lane->only == b : !b->spec->own_lane;
+}
+
 unsigned lane_index(const struct lane *lane)
 {
     return lane->index;
@@ -64,6 +74,17 @@ void lane_report(struct lane *lane, const char *reason)
         health_set_serving(lane->rt->health, reason == NULL, reason);
 }
 
+void isolation_init(struct isolation *i)
+{
+    pthread_rwlockattr_t attr;
+
+    /* Writers first: an event that waits to be alone must not wait for ever. */
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&i->alone, &attr);
+    pthread_rwlockattr_destroy(&attr);
+}
+
 void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsigned index)
 {
     pthread_condattr_t attr;
@@ -71,6 +92,8 @@ void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsig
     *lane = (struct lane){.rt = rt, .kind = kind, .index = index};
     lane->bus = kind == LANE_REQUESTS ? rt->request_bus : rt->bus;
     lane->acks = rt->ack_bus;
+    lane->isolation = &rt->isolation;
+    lane->reloads = atomic_load(&rt->reloads);
     pthread_mutex_init(&lane->mutex, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -150,6 +173,20 @@ int lane_open(struct lane *lane, struct err *err)
         health_beat(lane->rt->health, lane->index);
         lane_wait_until(lane, mono_ms() + OPEN_PAUSE_MS);
     }
+}
+
+void lane_reload(struct lane *lane)
+{
+    const struct worker_spec *spec = lane->rt->spec;
+    const unsigned asked = atomic_load(&lane->rt->reloads);
+    struct err err = ERR_INIT;
+
+    if (asked == lane->reloads)
+        return;
+    lane->reloads = asked;
+    if (spec->reload != NULL && spec->reload(lane->context, &err) < 0)
+        log_error("files not read again, what was read before stays", LF_I64("lane", lane->index),
+                  LF_STR("code", err.code), LF_STR("op", err.op), LF_STR("reason", err.text));
 }
 
 void lane_close(struct lane *lane)

@@ -414,6 +414,7 @@ void request_run(struct lane *lane)
         runtime_note_serving(lane->rt);
         while (!runtime_stopping(lane->rt)) {
             health_beat(lane->rt->health, lane->index);
+            lane_reload(lane);
             serve_all(desk);
             lane_wait_until(lane, mono_ms() + 1000);
         }

@@ -6,9 +6,9 @@
  * the watch, progress and this struct's constants.
  *
  * Locks, each for itself and never nested but as said: lane.mutex (what nats.c's callback hands
- * over, and waking), watch's and progress' own. alone: batches hold it shared, an event delivered
- * before holds it exclusively while its handler runs, so that an event that kills the process takes
- * nobody along. */
+ * over, and waking), watch's and progress' own. isolation.alone: batches hold it shared, an event
+ * delivered before holds it exclusively while its handler runs, so that an event that kills the
+ * process takes nobody along; but for lanes of their own, whose events may take long. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -34,6 +34,7 @@ enum outcome {
     OUTCOME_REJECT,
     OUTCOME_EXHAUSTED,
     OUTCOME_CRASH,
+    OUTCOME_LATER,
     OUTCOME_FATAL,
     OUTCOME_MAX,
 };
@@ -61,6 +62,23 @@ struct binding {
     struct consumer_metrics metrics;
 };
 
+/* Who an event delivered before is alone among: the shared lanes together, or a lane of its own. */
+struct isolation {
+    pthread_rwlock_t alone;
+    atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
+};
+
+/* A lane that its own handler has shut (shut.c). The lane's thread's alone. */
+struct shut {
+    bool shut, trial; /* trial: the pause is over, one event is handled */
+    bool again;       /* shut anew while the trial was handled */
+    int64_t until_ms; /* monotonic */
+    int64_t since_us; /* wall clock */
+    unsigned failures;
+    struct err cause;
+    struct metric *open, *opened;
+};
+
 enum lane_kind { LANE_CONSUME, LANE_REQUESTS, LANE_PROBE };
 
 struct lane {
@@ -68,7 +86,11 @@ struct lane {
     enum lane_kind kind;
     unsigned index;
     struct bus *bus;
-    struct bus *acks; /* where the lane settles its events */
+    struct bus *acks;     /* where the lane settles its events */
+    struct binding *only; /* of a lane of its own: the one consumer; NULL = all that share lanes */
+    struct isolation *isolation, own_isolation;
+    struct shut shut;
+    unsigned reloads; /* of rt->reloads, those done */
     struct pg *pg;
     void *context;
     bool opened;
@@ -96,8 +118,8 @@ struct runtime {
     struct control *control; /* NULL: a worker without consumers */
     struct lane *lanes;      /* config->lanes, then the request lane */
     size_t n_lanes;
-    pthread_rwlock_t alone;
-    atomic_int suspects; /* events delivered before, waiting or handled: nothing is fetched */
+    struct isolation isolation;      /* of the lanes that share consumers */
+    atomic_uint reloads;             /* SIGHUPs so far */
     _Atomic int64_t suspect_tell_ms; /* monotonic: when the log may complain again (suspect.c) */
     _Atomic int64_t suspect_rest_ms; /* until then WORKER_SUSPECTS is not asked */
     atomic_bool stopping;
@@ -116,6 +138,7 @@ void runtime_wake(struct runtime *rt);
 /* Serving as a whole: all lanes serve. */
 void runtime_note_serving(struct runtime *rt);
 
+void isolation_init(struct isolation *i);
 void lane_init(struct lane *lane, struct runtime *rt, enum lane_kind kind, unsigned index);
 void lane_deinit(struct lane *lane);
 void lane_wake(struct lane *lane);
@@ -125,6 +148,19 @@ void lane_wait_until(struct lane *lane, int64_t until_ms);
  */
 MUST_CHECK int lane_open(struct lane *lane, struct err *err);
 void lane_close(struct lane *lane);
+/* Has the worker read its files again when a SIGHUP has come since the last call. */
+void lane_reload(struct lane *lane);
+/* The consumers that this lane pulls: whether b is one of them. */
+bool lane_serves(const struct lane *lane, const struct binding *b);
+
+/* Of breakers, by dependency; a lane of its own that is shut counts by its consumer's name. */
+extern const struct metric_def breaker_open_def, breaker_opened_def, breaker_trips_def;
+
+/* shut.c. shut_allows: whether the lane may fetch; asks the worker's may_open when a pause is over
+ * (*ret_trial: then one event may). shut_handled: the handler has given real verdicts. */
+void shut_start(struct lane *lane);
+bool shut_allows(struct lane *lane, int64_t now_ms, bool *ret_trial);
+void shut_handled(struct lane *lane);
 
 /* Reads stream, consumer and whether it is paused from the server into the binding. ERR_FATAL
  * nats-10059, nats-10014 or bad-consumer when the worker can't be served by what is there. */
@@ -135,7 +171,6 @@ unsigned consumer_max_ack_pending(const struct consumer_spec *spec);
 unsigned consumer_max_deliver(const struct consumer_spec *spec);
 int64_t consumer_ack_wait_ms(const struct consumer_spec *spec);
 const char *consumer_subject(const struct consumer_spec *spec);
-const char *consumer_stream(const struct consumer_spec *spec);
 
 /* The loops of the lane threads; they return when stopping, after giving back what they hold. */
 void consumer_run(struct lane *lane);

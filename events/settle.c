@@ -49,6 +49,8 @@ static enum outcome outcome_of(const struct settled *item)
         return OUTCOME_FATAL;
     case VERDICT_CRASH:
         return OUTCOME_CRASH;
+    case VERDICT_LATER:
+        return OUTCOME_LATER;
     case VERDICT_UNCERTAIN:
     case VERDICT_RETRY:
     case VERDICT_UNSET:
@@ -257,6 +259,7 @@ void settle_batch(struct lane *lane, struct binding *b, struct settled items[], 
             letters++;
             break;
         case SETTLE_HOLD:
+        case SETTLE_LATER:
             break;
         }
     }

@@ -11,9 +11,13 @@
 #define PAUSE_LONGEST_MS ((int64_t)6 * 3600 * 1000)
 #define DRAIN_PAUSE_MS 1000
 
-/* Delays by delivery; after the last entry the last one stays. No server-side BackOff: it would
- * replace the ack wait by its first step and add itself to every delayed nak. */
-static const int64_t pace_ms[] = {1000, 5000, 30000, 120000};
+/* When a handler's unfinished work is looked at again, unless it says otherwise. */
+#define LATER_MS 100
+
+/* No server-side BackOff: it would replace the ack wait by its first step and add itself to every
+ * delayed nak. */
+static const int64_t usual_ms[] = {1000, 5000, 30000, 120000};
+const struct retry_pace retry_pace_usual = {.delays_ms = usual_ms, .n_delays = ARRAY_LEN(usual_ms)};
 
 struct verdict verdict_of_err(const struct err *err)
 {
@@ -43,20 +47,32 @@ const char *verdict_name(enum verdict_kind kind)
     static const char *const names[] = {
         [VERDICT_UNSET] = "unset", [VERDICT_DONE] = "done",           [VERDICT_SKIP] = "skip",
         [VERDICT_RETRY] = "retry", [VERDICT_UNCERTAIN] = "uncertain", [VERDICT_REJECT] = "reject",
-        [VERDICT_FATAL] = "fatal", [VERDICT_CRASH] = "crash",
+        [VERDICT_FATAL] = "fatal", [VERDICT_CRASH] = "crash",         [VERDICT_LATER] = "later",
     };
     return (unsigned)kind < ARRAY_LEN(names) ? names[kind] : "unset";
 }
 
-static int64_t retry_delay(const struct err *err, unsigned deliveries, struct prng *prng)
+static int64_t with_jitter(int64_t base, unsigned percent, struct prng *prng)
 {
-    unsigned step = deliveries > 0 ? deliveries - 1 : 0;
+    const int64_t spread = percent == 0 ? base : 2 * base * percent / 100;
+
+    return base - (percent == 0 ? base : spread / 2) +
+           (int64_t)prng_below(prng, (uint64_t)spread + 1);
+}
+
+static int64_t retry_delay(const struct err *err, unsigned tries, const struct retry_pace *pace,
+                           int64_t longest_ms, struct prng *prng)
+{
+    const unsigned step = tries > 0 ? tries - 1 : 0;
     if (FAULT("pace-ignored"))
         return 0;
-    int64_t base = pace_ms[step < ARRAY_LEN(pace_ms) ? step : ARRAY_LEN(pace_ms) - 1];
-    int64_t delay = 1 + (int64_t)prng_below(prng, (uint64_t)base);
+    const int64_t base = pace->delays_ms[step < pace->n_delays ? step : pace->n_delays - 1];
+    const int64_t most = base < longest_ms ? base : longest_ms;
+    const int64_t delay = with_jitter(most, pace->jitter_percent, prng);
 
-    return err->retry_after_ms > delay ? err->retry_after_ms : delay;
+    if (err->retry_after_ms > delay)
+        return err->retry_after_ms;
+    return delay > 0 ? delay : 1;
 }
 
 /* first_ms, then four times as long each time. */
@@ -91,7 +107,8 @@ int64_t verdict_drain_delay_ms(unsigned deliveries)
     return deliveries < 3 ? 0 : grown(DRAIN_PAUSE_MS, deliveries - 3, PAUSE_LONGEST_MS);
 }
 
-struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
+struct settlement verdict_decide(const struct verdict *v, unsigned tries, unsigned give_up_at,
+                                 const struct retry_pace *pace, int64_t longest_ms,
                                  struct prng *prng)
 {
     switch (v->kind) {
@@ -101,10 +118,13 @@ struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, u
     case VERDICT_REJECT:
         return (struct settlement){.action = SETTLE_DEAD_LETTER, .dead_letter_class = "reject"};
     case VERDICT_FATAL:
-        return (struct settlement){.action = SETTLE_EXIT,
-                                   .delay_ms = verdict_exit_delay_ms(deliveries)};
+        return (struct settlement){.action = SETTLE_EXIT, .delay_ms = verdict_exit_delay_ms(tries)};
     case VERDICT_CRASH:
         return (struct settlement){.action = SETTLE_DEAD_LETTER, .dead_letter_class = "crash"};
+    case VERDICT_LATER:
+        return (struct settlement){.action = SETTLE_LATER,
+                                   .delay_ms = v->err.retry_after_ms > 0 ? v->err.retry_after_ms
+                                                                         : LATER_MS};
     case VERDICT_UNSET:
     case VERDICT_RETRY:
     case VERDICT_UNCERTAIN:
@@ -114,9 +134,9 @@ struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, u
     if (v->kind == VERDICT_RETRY && v->err.class == ERR_UNAVAILABLE &&
         v->err.dependency != DEP_NONE)
         return (struct settlement){.action = SETTLE_HOLD, .delay_ms = v->err.retry_after_ms};
-    if (deliveries >= give_up_at)
+    if (tries >= (pace->give_up_at > 0 ? pace->give_up_at : give_up_at))
         return (struct settlement){.action = SETTLE_DEAD_LETTER,
                                    .dead_letter_class = "retry-exhausted"};
     return (struct settlement){.action = SETTLE_NAK,
-                               .delay_ms = retry_delay(&v->err, deliveries, prng)};
+                               .delay_ms = retry_delay(&v->err, tries, pace, longest_ms, prng)};
 }

@@ -39,6 +39,7 @@ enum verdict_kind {
     VERDICT_REJECT,
     VERDICT_FATAL,
     VERDICT_CRASH, /* the runtime's own: handled again and again without any of the others */
+    VERDICT_LATER, /* its work goes on: kept in hand, and the handler is asked again soon */
 };
 
 struct verdict {
@@ -55,6 +56,7 @@ enum settle_action {
     SETTLE_NAK,         /* with delay_ms */
     SETTLE_DEAD_LETTER, /* publish it, await the ack, then term; held when that fails */
     SETTLE_HOLD,        /* a dependency is in trouble: keep with progress until it is back */
+    SETTLE_LATER,       /* keep with progress, handle again after delay_ms */
     SETTLE_EXIT,        /* nak with delay_ms, leave the process */
 };
 struct settlement {
@@ -62,9 +64,19 @@ struct settlement {
     int64_t delay_ms;
     const char *dead_letter_class; /* "reject", "retry-exhausted" or "crash" */
 };
-/* deliveries counts from 1; give_up_at is 5 by default. Delays: 1 s, 5 s, 30 s, 2 min, full jitter,
- * or the error's retry_after_ms when that is longer. */
-struct settlement verdict_decide(const struct verdict *v, unsigned deliveries, unsigned give_up_at,
+/* How long a consumer waits between tries, and how often it tries. */
+struct retry_pace {
+    const int64_t *delays_ms; /* by try; after the last entry the last one stays */
+    unsigned n_delays;
+    unsigned jitter_percent; /* 20 = +-20 %; 0 = full jitter: anything up to the delay */
+    unsigned give_up_at;     /* tries; 0 = the option give-up-at */
+};
+/* 1 s, 5 s, 30 s, 2 min, full jitter. */
+extern const struct retry_pace retry_pace_usual;
+/* tries counts from 1: deliveries that count as one. give_up_at is 5 by default. A nak's delay is
+ * the pace's, at most longest_ms, or the error's retry_after_ms when that is longer. */
+struct settlement verdict_decide(const struct verdict *v, unsigned tries, unsigned give_up_at,
+                                 const struct retry_pace *pace, int64_t longest_ms,
                                  struct prng *prng);
 
 /* The server's, for every consumer that does not ask for another. */

@@ -59,13 +59,13 @@ struct watch {
 static const struct metric_def up_def = {"echora_dependency_up", METRIC_GAUGE,
                                          "1 when the dependency answered the last ping.",
                                          "dependency", NULL};
-static const struct metric_def open_def = {"echora_breaker_open", METRIC_GAUGE,
+const struct metric_def breaker_open_def = {"echora_breaker_open", METRIC_GAUGE,
                                            "1 while the circuit breaker stops fetching.",
                                            "dependency", NULL};
-static const struct metric_def opened_def = {
+const struct metric_def breaker_opened_def = {
     "echora_breaker_opened_timestamp_seconds", METRIC_GAUGE,
     "Since when the circuit breaker stops fetching; 0 while it does not.", "dependency", NULL};
-static const struct metric_def trips_def = {"echora_breaker_trips_total", METRIC_COUNTER,
+const struct metric_def breaker_trips_def = {"echora_breaker_trips_total", METRIC_COUNTER,
                                             "Times that a breaker opened, and for which error.",
                                             "dependency,code", NULL};
 static const struct metric_def reconnects_def = {"echora_nats_connects_total", METRIC_COUNTER,
@@ -143,8 +143,8 @@ static void make_metrics(struct watched *d, enum dependency dep)
     const char *const labels[] = {dependency_name(dep)};
 
     d->up_metric = metric_series(&up_def, labels);
-    d->open_metric = metric_series(&open_def, labels);
-    d->opened_metric = metric_series(&opened_def, labels);
+    d->open_metric = metric_series(&breaker_open_def, labels);
+    d->opened_metric = metric_series(&breaker_opened_def, labels);
 }
 
 /* Under the lock. */
@@ -153,7 +153,7 @@ static void trip(struct watched *d, int64_t now, const struct err *cause)
     breaker_trip(&d->breaker, now, cause);
     d->opened_us = wall_us();
     d->reminded_ms = now;
-    metric_add(metric_series(&trips_def,
+    metric_add(metric_series(&breaker_trips_def,
                              (const char *[]){dependency_name(d->breaker.dependency), cause->code}),
                1);
 }

@@ -161,23 +161,43 @@ static int open_bus(struct runtime *rt, const char *suffix, bool buffered, struc
     return bus_open(ret, &options, err);
 }
 
-static bool wants_lanes(const struct worker_spec *spec)
+static bool shares_lanes(const struct worker_spec *spec)
 {
-    return spec->n_consumers > 0 || spec->run != NULL;
+    bool shares = spec->run != NULL;
+
+    for (size_t i = 0; i < spec->n_consumers; i++)
+        shares |= !spec->consumers[i].own_lane;
+    return shares;
 }
 
 static int make_lanes(struct runtime *rt, struct err *err)
 {
     const struct worker_spec *spec = rt->spec;
-    const size_t n = wants_lanes(spec) ? (spec->run != NULL ? 1 : (size_t)rt->config->lanes) : 0;
-    const size_t all = n + (spec->n_requests > 0 ? 1 : 0);
+    const size_t shared =
+        shares_lanes(spec) ? (spec->run != NULL ? 1 : (size_t)rt->config->lanes) : 0;
+    const size_t all = shared + spec->n_consumers + 1;
+    size_t n = 0;
 
-    rt->lanes = calloc(all > 0 ? all : 1, sizeof(*rt->lanes));
+    rt->lanes = calloc(all, sizeof(*rt->lanes));
     if (rt->lanes == NULL)
         return err_set(err, ERR_FATAL, "no-memory", "start", "out of memory");
-    for (size_t i = 0; i < all; i++)
-        lane_init(&rt->lanes[i], rt, i < n ? LANE_CONSUME : LANE_REQUESTS, (unsigned)i);
-    rt->n_lanes = all;
+    for (; n < shared; n++)
+        lane_init(&rt->lanes[n], rt, LANE_CONSUME, (unsigned)n);
+    for (size_t i = 0; i < spec->n_consumers; i++) {
+        struct lane *lane = &rt->lanes[n];
+
+        if (!spec->consumers[i].own_lane)
+            continue;
+        lane_init(lane, rt, LANE_CONSUME, (unsigned)n++);
+        isolation_init(&lane->own_isolation);
+        lane->isolation = &lane->own_isolation;
+        lane->only = &rt->bindings[i];
+    }
+    if (spec->n_requests > 0) {
+        lane_init(&rt->lanes[n], rt, LANE_REQUESTS, (unsigned)n);
+        n++;
+    }
+    rt->n_lanes = n;
     return 0;
 }
 
@@ -224,6 +244,14 @@ static bool lanes_ended(const struct runtime *rt)
     return ended;
 }
 
+static void reload(struct runtime *rt)
+{
+    log_info(rt->spec->reload != NULL ? "asked to read files again"
+                                      : "SIGHUP: nothing is read again without a restart");
+    atomic_fetch_add(&rt->reloads, 1);
+    runtime_wake(rt);
+}
+
 /* Waits for the end. False: it must be forced. */
 static bool supervise(struct runtime *rt, int signal_fd)
 {
@@ -244,6 +272,10 @@ static bool supervise(struct runtime *rt, int signal_fd)
         if (fds[1].revents & POLLIN)
             (void)!read(rt->event_fd, &count, sizeof(count));
         if ((fds[0].revents & POLLIN) && read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+            if (info.ssi_signo == SIGHUP) {
+                reload(rt);
+                continue;
+            }
             if (asked)
                 return false;
             asked = true;
@@ -299,7 +331,6 @@ static void close_all(struct runtime *rt)
 static void runtime_init(struct runtime *rt, const struct worker_spec *spec,
                          const struct worker_config *config, void *options)
 {
-    pthread_rwlockattr_t attr;
     char host[64] = "?";
 
     *rt = (struct runtime){.spec = spec, .config = config, .options = options};
@@ -307,11 +338,7 @@ static void runtime_init(struct runtime *rt, const struct worker_spec *spec,
     snprintf(rt->instance, sizeof(rt->instance), "echora-%s/%s %s:%d", spec->name, ECHORA_VERSION,
              host, (int)getpid());
     pthread_mutex_init(&rt->fatal_mutex, NULL);
-    /* Writers first: an event that waits to be alone must not wait for ever. */
-    pthread_rwlockattr_init(&attr);
-    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&rt->alone, &attr);
-    pthread_rwlockattr_destroy(&attr);
+    isolation_init(&rt->isolation);
     rt->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
@@ -323,6 +350,7 @@ static int take_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC);
 }

@@ -30,6 +30,7 @@ struct worker_config {
     int64_t drain_timeout_ms;
     int64_t give_up_at; /* deliveries */
     int64_t hold_limit_ms;
+    int64_t retry_longest_ms;
 };
 
 struct lane; /* opaque: what the runtime gives a context */
@@ -45,6 +46,16 @@ unsigned lane_index(const struct lane *lane);
  * readyz shall say it; NULL = it works again. The text is copied. */
 void lane_report(struct lane *lane, const char *reason);
 
+/* The consumer of a lane of its own; NULL for every other lane. */
+const struct consumer_spec *lane_consumer(const struct lane *lane);
+/* For a handler with a lane of its own, whose peer is in trouble: nothing is fetched for that long,
+ * what is in hand waits; then one event is, and when its handling does not shut the lane again,
+ * work goes on. Other lanes don't notice. Told by log, metrics and readyz (ready all the same),
+ * with the cause. Verdicts are not touched. */
+void lane_shut(struct lane *lane, const struct err *cause, int64_t pause_ms);
+/* Nothing new may be begun; work that goes on may be ended. */
+bool lane_is_shut(const struct lane *lane);
+
 typedef void handle_fn(void *context, struct batch *batch);
 
 struct consumer_spec {
@@ -59,7 +70,16 @@ struct consumer_spec {
     bool raw;           /* never decoded, whoever a replay is for; payload and headers only */
     const char *filter; /* raw wildcard consumers only; else NULL = subject */
     const char *stream; /* raw wildcard consumers only */
+    /* Events without this header are none of the consumer's: acked, never looked at. NULL = all. */
+    const char *needs_header;
+    /* A thread and a context for this consumer alone, beside those of `lanes`: a slow or failing
+     * peer delays no other consumer. An event delivered before is alone in this lane only. */
+    bool own_lane;
+    const struct retry_pace *pace; /* NULL = retry_pace_usual */
 };
+
+/* The stream that the consumer reads. */
+const char *consumer_stream(const struct consumer_spec *spec);
 
 struct request {
     const struct subject_def *def;
@@ -104,6 +124,13 @@ struct worker_spec {
     /* Chores between batches (expiry, sweeps), about every second, in lane 0, while every
      * dependency is there. May be NULL. Only workers with consumers have it. */
     int (*tick)(void *context, struct err *err);
+    /* For lanes of their own: may events be fetched? Asked in the lane's thread before the first
+     * fetch, and when the pause of lane_shut is over. -1 keeps the lane shut for another
+     * err->retry_after_ms (5 s when 0); class ERR_NONE: and nobody is told. May be NULL. */
+    int (*may_open)(void *context, struct err *err);
+    /* SIGHUP: read files that may have changed, in the thread of each consumer and request lane,
+     * between batches. On -1 what was read before stays, and the log says why. May be NULL. */
+    int (*reload)(void *context, struct err *err);
     /* A worker without consumers (the relay) runs this in its lane until lane_stopping. Returns 0,
      * or -1: ERR_UNAVAILABLE = wait for the dependency and call again, ERR_FATAL = exit. */
     int (*run)(void *context, struct err *err);

@@ -102,6 +102,15 @@ const struct option worker_option_rows[] = {
      .placeholder = "TIME",
      .help = "Longest time that an event is kept in hand with progress reports, four times as long "
              "for each further delivery; then it goes back for 2 minutes."},
+    {.name = "retry-longest",
+     .kind = OPT_DURATION,
+     .offset = AT(retry_longest_ms),
+     .default_text = "24h",
+     .min = 1,
+     .max = 7LL * 86400 * 1000,
+     .placeholder = "TIME",
+     .help = "Longest pause between two tries of an event, where its consumer's table has longer "
+             "ones; a peer's Retry-After may be longer."},
 };
 const size_t n_worker_option_rows = ARRAY_LEN(worker_option_rows);
 

@@ -2,6 +2,7 @@
 #include "ops/cli/fleet.h"
 
 #include "outbox/relay_worker.h"
+#include "workers/adapter/worker.h"
 #include "workers/catalogue/worker.h"
 #include "workers/dead_letters/worker.h"
 #include "workers/qdrant/worker.h"
@@ -11,6 +12,7 @@ static const struct fleet_worker fleet[] = {
     {"echora-relay", &relay_worker},
     {"echora-qdrant-sync", &qdrant_worker},
     {"echora-dead-letters", &dead_letters_worker},
+    {"echora-adapter", &adapter_worker},
 };
 
 size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS])

@@ -35,3 +35,8 @@ extern const struct verb verb_streams_apply;
 extern const struct verb verb_streams_check;
 extern const struct verb verb_streams_plan;
 extern const struct verb verb_validate;
+extern const struct verb verb_webhook_deliveries;
+extern const struct verb verb_webhook_enable;
+extern const struct verb verb_webhook_replay;
+extern const struct verb verb_webhook_routes;
+extern const struct verb verb_webhook_test;

@@ -4,8 +4,8 @@ _echora()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local words='' options='' names='' files='' takes_files='' verb='' first='' i v
-    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
-    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --replicas --replicas --replicas --dir --lock-timeout --workers '
+    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
+    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers '
     local common='--nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --json --color'
     [[ $cur == '=' ]] && cur=''
     [[ $prev == '=' ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
@@ -63,11 +63,11 @@ _echora()
             ;;
         'pause')
             options='--reason --wait'
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper adapter adapter-dlq adapter-risk adapter-review'
             ;;
         'resume')
             options=''
-            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper'
+            names=' catalogue catalog-enriched catalog-updated catalog-episode-aired catalog-character-updated catalog-episode-updated qdrant qdrant-anime-created qdrant-anime-synced qdrant-anime-deleted qdrant-character-synced qdrant-episode-synced dead-letters dlq-index dlq-audit dlq-sweeper adapter adapter-dlq adapter-risk adapter-review'
             ;;
         'reconcile')
             options='--kind --from --to --repair --rate'
@@ -88,6 +88,21 @@ _echora()
             options='--consumer --class --code --fingerprint --entity --from --to --since --state --parked --all --dry-run --stop --watch --actor --wait'
             ;;
         'dlq status')
+            options=''
+            ;;
+        'webhook routes')
+            options=''
+            ;;
+        'webhook deliveries')
+            options='--class --id --limit'
+            ;;
+        'webhook test')
+            options=''
+            ;;
+        'webhook replay')
+            options='--failed'
+            ;;
+        'webhook enable')
             options=''
             ;;
         'streams plan')
@@ -141,6 +156,7 @@ _echora()
         'dlq replay'' --state') words='open replayed discarded all' ;;
         'dlq discard'' --class') words='any reject retry-exhausted crash expired' ;;
         'dlq discard'' --state') words='open replayed discarded all' ;;
+        'webhook deliveries'' --class') words='any delivered refused auth misconfigured trouble gone' ;;
         *' --nats-password-file') files=1 ;;
         *' --pg-password-file') files=1 ;;
         *' --qdrant-api-key-file') files=1 ;;

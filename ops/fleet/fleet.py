@@ -4,6 +4,7 @@ Below the folder: settings.json (ports, which servers are ours), secrets/ (0700,
 file), pg/ nats/ qdrant/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
 never changes a running fleet). Started again, everything keeps its port and password.
 """
+import base64
 import filecmp
 import hashlib
 import json
@@ -35,9 +36,11 @@ WORKERS = {
     "relay": ("outbox/echora-relay", "relay", "echora_relay"),
     "qdrant-sync": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
+    "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),  # only where it has a receiver
 }
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
-         "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104}
+         "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104,
+         "adapter": 9105}
 # Server → the variable that names one that runs elsewhere.
 URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "qdrant": "ECHORA_QDRANT_URL"}
 
@@ -72,6 +75,10 @@ class State:
         self.secrets = Path(os.environ.get("ECHORA_SECRETS") or self.settings.get("secrets")
                             or self.folder / "secrets")
 
+    def workers(self):
+        """Those that run here: the event adapter once ECHORA_WEBHOOK_URL has named a receiver; empty takes it away."""
+        return [n for n in WORKERS if n != "adapter" or self.settings.get("webhook_url")]
+
     # Settings ------------------------------------------------------------------------------------
 
     def save(self):
@@ -97,6 +104,8 @@ class State:
             system.own(folder)
         (self.folder / "secrets").chmod(0o700)
         self.settings["secrets"] = str(self.secrets)
+        if "ECHORA_WEBHOOK_URL" in os.environ:
+            self.settings["webhook_url"] = os.environ["ECHORA_WEBHOOK_URL"]
         printed, external = self.env_urls(), self.external()
         ports = self.settings.setdefault("ports", {})
         running = bool(self.supervisor_pid())
@@ -191,11 +200,14 @@ class State:
                                    "--listen", f"127.0.0.1:{self.port('qdrant')}",
                                    "--data", str(self.folder / "qdrant")],
                                   "priority=30\nautostart=true\nstopwaitsecs=15")
-        for name, (path, user, role) in WORKERS.items():
+        for name in self.workers():
+            path, user, role = WORKERS[name]
             env = self.environment(user, role)
             env["ECHORA_LISTEN"] = f"127.0.0.1:{self.port(name)}"
             if name == "qdrant-sync":
                 env["ECHORA_QDRANT_URL"] = self.settings["qdrant_url"]
+            if name == "adapter":
+                env.update(self.webhook_environment())
             pairs = ",".join(f'{k}="{v}"' for k, v in env.items()).replace("%", "%%")
             programs[name] = ([str(self.folder / "bin" / Path(path).name)],
                               f"priority=50\nautostart=false\nstopwaitsecs=15\nenvironment={pairs}")
@@ -214,6 +226,15 @@ class State:
                      f"stdout_logfile={logs}/{name}.log", "stdout_logfile_maxbytes=20MB",
                      "stdout_logfile_backups=3", ""]
         return "\n".join(text)
+
+    def webhook_environment(self):
+        """A receiver on this machine may be called, and by plain HTTP; the signing secret is made once."""
+        url, file = self.settings["webhook_url"], self.secrets / "webhook"
+        if not file.exists():
+            system.write_private(file, "whsec_" + base64.b64encode(os.urandom(32)).decode() + "\n")
+        return {"ECHORA_BASE_URL": url, "ECHORA_SECRET_FILES": str(file),
+                "ECHORA_ALLOW_HTTP": "true" if url.startswith("http:") else "false",
+                "ECHORA_ALLOW_NETWORKS": "127.0.0.0/8,::1"}
 
     def socket(self):
         """The control socket; a path that is too long for one goes below /tmp."""
@@ -351,14 +372,14 @@ class State:
 
     def start_workers(self, step):
         running = self.processes()
-        waiting = [n for n in WORKERS if running.get(n, {}).get("state") not in ("RUNNING", "STARTING")]
+        waiting = [n for n in self.workers() if running.get(n, {}).get("state") not in ("RUNNING", "STARTING")]
         if waiting:
             step(f"starting {', '.join(waiting)}")
             self.control("start", *waiting)
-        for name in WORKERS:
+        for name in self.workers():
             step(f"waiting for {name}")
             self.wait(lambda: http(f"http://127.0.0.1:{self.port(name)}/readyz")[0] == 200, 30, name)
-        return ", ".join(WORKERS) + " ready"
+        return ", ".join(self.workers()) + " ready"
 
     def wait_indexed(self, ids, timeout=60):
         """Until Qdrant holds a point for each of these anime. Returns a sentence."""
@@ -396,12 +417,12 @@ class State:
 
     def listeners(self):
         """Where the workers tell their health, as `echora status` and `echora doctor` take it."""
-        return ",".join(f"{name}=127.0.0.1:{self.port(name)}" for name in WORKERS)
+        return ",".join(f"{name}=127.0.0.1:{self.port(name)}" for name in self.workers())
 
     def health(self):
         """Worker → "ready", or "not ready: " and the reasons that its /readyz gives."""
         out = {}
-        for name in WORKERS:
+        for name in self.workers():
             code, text = http(f"http://127.0.0.1:{self.port(name)}/readyz")
             out[name] = "ready" if code == 200 else f"not ready: {reasons(code, text)}"
         return out
@@ -411,7 +432,7 @@ class State:
         out = {"NATS": self.settings.get("nats_url"), "Qdrant": self.settings.get("qdrant_url"),
                "PostgreSQL": f"{pg.get('host')}:{pg.get('port')}/{pg.get('database')}"}
         if self.settings.get("ports"):
-            out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in WORKERS)
+            out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in self.workers())
         out["state"] = self.settings.get("shown", str(self.folder))
         return out
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import system
 
-ROLES = ("echora_owner", "echora_catalogue", "echora_relay", "echora_deadletters", "echora_reader")
+ROLES = ("echora_owner", "echora_catalogue", "echora_relay", "echora_deadletters", "echora_adapter", "echora_reader")
 SUPERUSER = "postgres"
 
 SETTINGS = """\

@@ -44,13 +44,13 @@ MANAGE = ("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.
           "$JS.API.CONSUMER.DURABLE.CREATE.*.*", "$JS.API.CONSUMER.DELETE.*.*")
 
 VIEWER = ("dlq.list", "dlq.show", "dlq.status", "contracts.validate", *CATALOG_READ)
-OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
+OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "webhook.test", "webhook.replay", "webhook.enable", "catalog.anime.delete", "catalog.anime.restore",
             "catalog.review.list", "catalog.review.get", "catalog.review.decide", "catalog.reconcile",
             "catalog.revisions.list",
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
-    "ingestion": {"publish": ("anime.enriched",), "people": True},
+    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "people": True},
     "update": {"publish": ANIME_EVENTS[1:], "people": True},
     "catalogue": {
         "publish": (*dead_letters(CATALOG_DURABLES), "hint.outbox"),
@@ -79,7 +79,9 @@ USERS = {
         "publish": dead_letters(("adapter-risk", "adapter-review", "adapter-dlq"), parked_only=True),
         "consumers": [("ANIME_EVENTS", "adapter-risk"), ("INGESTION_EVENTS", "adapter-review"),
                       ("ANIME_DLQ", "adapter-dlq")],
+        "serves": ("webhook.test", "webhook.replay", "webhook.enable"),
         "info": ("ANIME_EVENTS", "INGESTION_EVENTS", "ANIME_DLQ"),
+        "get": ("ANIME_EVENTS", "INGESTION_EVENTS", "ANIME_DLQ"),
     },
     "deadletters": {
         "publish": ("anime.dlq.>", *ANIME_EVENTS, "ingestion.review.ready", "audit.dlq",

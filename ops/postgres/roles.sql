@@ -3,7 +3,7 @@
 -- In production the same roles come from your own provisioning, with client certificates or a vault.
 SELECT format('CREATE ROLE %I LOGIN', name)
 FROM (VALUES ('echora_owner'), ('echora_catalogue'), ('echora_relay'), ('echora_deadletters'),
-             ('echora_reader')) AS wanted(name)
+             ('echora_adapter'), ('echora_reader')) AS wanted(name)
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
@@ -12,17 +12,20 @@ ALTER ROLE echora_catalogue NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PA
 ALTER ROLE echora_relay     NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'echora_relay_password';
 ALTER ROLE echora_deadletters NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION
       PASSWORD :'echora_deadletters_password';
+ALTER ROLE echora_adapter   NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'echora_adapter_password';
 ALTER ROLE echora_reader    NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :'echora_reader_password';
 
 ALTER ROLE echora_owner     SET search_path = catalog;
 ALTER ROLE echora_catalogue SET search_path = catalog;
 ALTER ROLE echora_relay     SET search_path = catalog;
 ALTER ROLE echora_deadletters SET search_path = ops;
+ALTER ROLE echora_adapter   SET search_path = adapter;
 ALTER ROLE echora_reader    SET search_path = catalog;
 
 -- A worker that dies inside a transaction must not hold its locks, nor a person's forgotten psql.
 ALTER ROLE echora_catalogue SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE echora_deadletters SET idle_in_transaction_session_timeout = '60s';
+ALTER ROLE echora_adapter   SET idle_in_transaction_session_timeout = '60s';
 ALTER ROLE echora_reader    SET idle_in_transaction_session_timeout = '10min';
 ALTER ROLE echora_reader    SET default_transaction_read_only = on;
 -- The writer's statements are look-ups by key for a few hundred values. It prepares them while the tables may
@@ -43,3 +46,5 @@ ALTER ROLE echora_deadletters SET enable_seqscan = off;
 ALTER ROLE echora_deadletters SET enable_hashjoin = off;
 ALTER ROLE echora_deadletters SET enable_mergejoin = off;
 ALTER ROLE echora_deadletters SET jit = off;
+-- The log of attempts tells what was tried; no event depends on it, so its commits need not wait for the disk.
+ALTER ROLE echora_adapter SET synchronous_commit = off;

@@ -8,6 +8,7 @@ Test:     folder   a temporary folder for this test's logs and files
           qdrant   the Qdrant front without collections
           spawn    spawn("catalogue", env={…}) starts a worker against db, streams and qdrant
           echora   runs the CLI: echora("publish", "anime.enriched", input=…)
+          receiver a strict receiver of webhooks, adapter the event adapter in front of it
           proxy    proxy(server) stands between its clients and a server (harness/proxy.py)
 """
 import os
@@ -20,8 +21,10 @@ import pytest
 from ops.fleet import system
 
 from . import fleet, servers
+from .adapter import Adapter
 from .bus import Bus
 from .proxy import Proxy
+from .receiver import Receiver
 from .settings import QDRANT_FRONT
 
 
@@ -163,6 +166,23 @@ def spawn(request, folder):
     for worker in workers:
         if worker.alive():
             worker.stop()
+
+
+@pytest.fixture
+def receiver():
+    """A strict receiver of webhooks; what was wrong with any call fails the test at its end."""
+    one = Receiver()
+    yield one
+    one.stop()
+    assert one.faults == []
+
+
+@pytest.fixture
+def adapter(receiver, spawn, streams, db, folder):
+    """The event adapter's events and what became of them; `adapter.start(receiver.url)` starts it."""
+    one = Adapter(spawn, streams, db, folder)
+    one.write_secrets(*receiver.secrets)
+    return one
 
 
 @pytest.fixture

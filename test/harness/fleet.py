@@ -16,6 +16,7 @@ WORKERS = {
     "relay": ("outbox/echora-relay", "relay", "echora_relay"),
     "qdrant": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
+    "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),
     "scripted": ("test/worker/echora-scripted", "catalogue", "echora_catalogue"),
 }
 

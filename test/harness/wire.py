@@ -38,6 +38,9 @@ ENVELOPES = {
     "CharacterUpdatedEvent": [(1, "event_id", "string", 0), (2, "timestamp", "google.protobuf.Timestamp", 0),
                               (3, "character_id", "string", 0), (4, "changed_fields", "string", 1),
                               (5, "character", "Character", 0), (7, "source", "string", 0)],
+    "IngestionReviewReadyEvent": [(1, "event_id", "string", 0), (2, "timestamp", "google.protobuf.Timestamp", 0),
+                                  (3, "run_id", "int64", 0), (4, "entry_count", "int32", 0),
+                                  (5, "review_ref", "string", 0)],
 }
 # Reading the catalogue: the numbers that the contract fixes for requests.
 READS = {

@@ -17,7 +17,7 @@ static struct settlement decide(enum err_class class, enum dependency dep, unsig
     err.class = class;
     err.dependency = dep;
     v = verdict_of_err(&err);
-    return verdict_decide(&v, deliveries, GIVE_UP, &prng);
+    return verdict_decide(&v, deliveries, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng);
 }
 
 static void test_errors_become_actions(void)
@@ -63,12 +63,19 @@ static void test_kinds_without_error(void)
     const struct verdict done = {.kind = VERDICT_DONE}, skip = {.kind = VERDICT_SKIP};
     const struct verdict unset = {.kind = VERDICT_UNSET}, crash = {.kind = VERDICT_CRASH};
 
-    CHECK_EQ_INT(verdict_decide(&done, 9, GIVE_UP, &prng).action, SETTLE_ACK);
-    CHECK_EQ_INT(verdict_decide(&skip, 1, GIVE_UP, &prng).action, SETTLE_ACK);
-    CHECK_EQ_INT(verdict_decide(&crash, 10, GIVE_UP, &prng).action, SETTLE_DEAD_LETTER);
-    CHECK_STR(verdict_decide(&crash, 10, GIVE_UP, &prng).dead_letter_class, "crash");
-    CHECK_EQ_INT(verdict_decide(&unset, 1, GIVE_UP, &prng).action, SETTLE_NAK);
-    CHECK_EQ_INT(verdict_decide(&unset, 5, GIVE_UP, &prng).action, SETTLE_DEAD_LETTER);
+    CHECK_EQ_INT(verdict_decide(&done, 9, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).action,
+                 SETTLE_ACK);
+    CHECK_EQ_INT(verdict_decide(&skip, 1, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).action,
+                 SETTLE_ACK);
+    CHECK_EQ_INT(verdict_decide(&crash, 10, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).action,
+                 SETTLE_DEAD_LETTER);
+    CHECK_STR(
+        verdict_decide(&crash, 10, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).dead_letter_class,
+        "crash");
+    CHECK_EQ_INT(verdict_decide(&unset, 1, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).action,
+                 SETTLE_NAK);
+    CHECK_EQ_INT(verdict_decide(&unset, 5, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).action,
+                 SETTLE_DEAD_LETTER);
 }
 
 /* Full jitter: between 1 ms and the step, and the whole range is used. */
@@ -84,7 +91,8 @@ static void test_pace(void)
             struct prng prng;
 
             prng_seed(&prng, seed);
-            const int64_t delay = verdict_decide(&v, d, 99, &prng).delay_ms;
+            const int64_t delay =
+                verdict_decide(&v, d, 99, &retry_pace_usual, INT64_MAX, &prng).delay_ms;
             least = delay < least ? delay : least;
             most = delay > most ? delay : most;
         }
@@ -100,13 +108,15 @@ static void test_retry_after_is_honoured(void)
     struct prng prng;
 
     prng_seed(&prng, 1);
-    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &prng).delay_ms, 77000);
+    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).delay_ms,
+                 77000);
     v.err.retry_after_ms = 1; /* shorter than our own pace: ours stays */
-    CHECK(verdict_decide(&v, 4, GIVE_UP, &prng).delay_ms > 1);
+    CHECK(verdict_decide(&v, 4, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).delay_ms > 1);
     v.err.class = ERR_UNAVAILABLE;
     v.err.dependency = DEP_QDRANT;
     v.err.retry_after_ms = 3000;
-    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &prng).delay_ms, 3000);
+    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).delay_ms,
+                 3000);
 }
 
 /* Deliveries that a trouble of so many minutes spends, when each lasts `first` minutes at first and

@@ -1,0 +1,1 @@
+SELECT enabled, reason FROM adapter.route WHERE route = $1
