@@ -94,7 +94,9 @@ USERS = {
     "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ", CONTROL), "api": STATE, "people": True},
     "operator": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": STATE, "people": True},
     "publisher": {"publish": (*ANIME_EVENTS, "contracts.validate"), "people": True},
-    "admin": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": (*STATE, *MANAGE), "people": True},
+    # A dead letter may be removed with plain tools; nothing else may be, for the relay counts what it published.
+    "admin": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "people": True,
+              "api": (*STATE, *MANAGE, "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ")},
 }
 
 

@@ -138,7 +138,7 @@ def test_a_worker_that_waits_says_for_what(chain, qdrant):
     assert (outage["dependency"], outage["code"], outage["since"]) == ("qdrant", "http-connect", shown.group(1))
     assert outage["for_ms"] > 0
     mends = [c["mend"] for c in echora("doctor", "--json", "--workers", address, ok=False).json]
-    assert "mend qdrant first (it waits for it)" in mends
+    assert "first mend what it waits for: qdrant" in mends
 
 
 def test_get_search_status_reconcile_doctor(chain):
