@@ -12,7 +12,7 @@ RULES = ROOT / "ops/prometheus/echora.rules.yml"
 def promtool(*argv):
     """(whether it is content, what it says)"""
     assert PROMTOOL.exists(), "no promtool: ops/install --tests"
-    done = subprocess.run([str(PROMTOOL), *map(str, argv)], capture_output=True, text=True, timeout=120,
+    done = subprocess.run([str(PROMTOOL), *map(str, argv)], capture_output=True, text=True, timeout=300,
                           stdin=subprocess.DEVNULL)
     return done.returncode == 0, done.stdout + done.stderr
 
