@@ -3,8 +3,10 @@ import json
 import re
 
 import pytest
-from harness.promql import RULES, alerts, field, promtool, reference, unknown
+from harness.promql import RULES, alerts, field, promtool, reference, rule_alone, unknown
 from harness.settings import ROOT
+
+from ops.fleet.fleet import PORTS, WORKERS
 
 W = 'job="echora",worker="relay",instance="a"'
 Q = 'job="echora",worker="qdrant-sync",instance="a"'
@@ -143,9 +145,11 @@ def case(name, at, series, labels):
                                   "exp_samples": [] if labels is None else [{"labels": shown, "value": 1}]}]}
 
 
-def run(tmp_path, *tests, rules=RULES, every="1m"):
+def run(tmp_path, rule, *tests, every="1m"):
+    """promtool's tests of a rule alone, for the whole file takes as much time for each of its rules."""
+    (tmp_path / "rules.yml").write_text(rule)
     file = tmp_path / "test.yml"  # JSON is YAML
-    file.write_text(json.dumps({"rule_files": [str(rules)], "evaluation_interval": every, "tests": tests}))
+    file.write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": every, "tests": tests}))
     return promtool("test", "rules", file)
 
 
@@ -153,6 +157,14 @@ def test_promtool_takes_rules_and_example():
     for what, file in (("rules", RULES), ("config", ROOT / "ops/prometheus/prometheus.yml")):
         good, said = promtool("check", what, file)
         assert good and "SUCCESS" in said, said
+
+
+def test_every_worker_of_the_fleet_is_scraped():
+    """With the port that it usually has, and missed when no target has its name."""
+    example = (ROOT / "ops/prometheus/prometheus.yml").read_text()
+    scraped = re.findall(r"- targets: \['127.0.0.1:(\d+)'\]\n +labels: \{worker: ([a-z-]+)\}", example)
+    assert {worker: int(port) for port, worker in scraped} == {worker: PORTS[worker] for worker in WORKERS}
+    assert set(re.findall(r'worker="([a-z-]+)"', field(alerts()["EchoraWorkerUnknown"], "expr"))) == set(WORKERS)
 
 
 def test_each_alert_has_its_cases():
@@ -166,7 +178,7 @@ def test_it_fires_and_keeps_silent(name, tmp_path):
     tests = [case(name, at, bad, labels), *(case(name, at, series, None) for series in good)]
     if name in ARMS:
         tests.append(case(name, *ARMS[name]))
-    content, said = run(tmp_path, *tests, every=step(name))
+    content, said = run(tmp_path, rule_alone(name), *tests, every=step(name))
     assert content, said
 
 
@@ -189,9 +201,10 @@ def test_a_wrong_rule_is_seen(tmp_path):
     """The checks turn red: a threshold out of reach, a metric that is not there, no PromQL."""
     text = RULES.read_text()
     at, bad, labels, *_ = CASES["EchoraStreamFull"]
+    test = case("EchoraStreamFull", at, bad, labels)
+    assert run(tmp_path, rule_alone("EchoraStreamFull", text), test)[0]
+    assert not run(tmp_path, rule_alone("EchoraStreamFull", text.replace("> 0.95", "> 95")), test)[0]
     wrong = tmp_path / "wrong.yml"
-    wrong.write_text(text.replace("> 0.95", "> 95"))
-    assert wrong.read_text() != text and not run(tmp_path, case("EchoraStreamFull", at, bad, labels), rules=wrong)[0]
     wrong.write_text(text.replace("changes(process", "changed(process"))
     assert not promtool("check", "rules", wrong)[0]
     assert unknown('sum by (outbox) (echora_relay_aktive{worker="relay"})', reference()) == \

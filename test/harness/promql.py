@@ -12,7 +12,7 @@ RULES = ROOT / "ops/prometheus/echora.rules.yml"
 def promtool(*argv):
     """(whether it is content, what it says)"""
     assert PROMTOOL.exists(), "no promtool: ops/install --tests"
-    done = subprocess.run([str(PROMTOOL), *map(str, argv)], capture_output=True, text=True, timeout=120,
+    done = subprocess.run([str(PROMTOOL), *map(str, argv)], capture_output=True, text=True, timeout=300,
                           stdin=subprocess.DEVNULL)
     return done.returncode == 0, done.stdout + done.stderr
 
@@ -20,7 +20,7 @@ def promtool(*argv):
 def alerts(text=None):
     """Name of each alert rule → its part of the rules file, as text."""
     parts = re.split(r"^ +- alert: (\w+)\n", RULES.read_text() if text is None else text, flags=re.M)
-    bodies = [re.sub(r"^ *#.*\n", "", body, flags=re.M) for body in parts[2::2]]
+    bodies = [re.sub(r"^ *#.*\n", "", re.split(r"^  - name:", body, flags=re.M)[0], flags=re.M) for body in parts[2::2]]
     return dict(zip(parts[1::2], bodies, strict=True))
 
 
@@ -33,6 +33,11 @@ def field(rule, name):
         return " ".join(found.group(2).split())
     text = found.group(3)
     return text[1:-1].replace("''", "'") if text.startswith("'") else text
+
+
+def rule_alone(name, text=None):
+    """A rules file with this alert only."""
+    return f"groups:\n  - name: alone\n    rules:\n      - alert: {name}\n{alerts(text)[name]}"
 
 
 def rules_file(expressions):

@@ -30,7 +30,7 @@ def test_consumers_and_streams(streams, db, spawn, echora):
     streams.server.stop()
     eventually(lambda: math.isnan(worker.metric("echora_consumer_pending", **CONSUMER))
                and math.isnan(worker.metric("echora_stream_full_ratio", stream="ANIME_EVENTS")), 30, "nothing is known")
-    assert worker.metric("echora_ready") == 0
+    eventually(lambda: worker.metric("echora_ready") == 0, 10, "not ready")
     streams.server.start()
     eventually(lambda: worker.metric("echora_consumer_pending", **CONSUMER) == 0, 30, "known again")
 
