@@ -186,6 +186,27 @@ def test_without_postgresql_the_stream_answers(dlq, db, pg_server, spawn):
     assert dlq.list(limit=1)["source"] == "index"
 
 
+def test_answers_are_what_their_schemas_say(dlq, db, spawn):
+    """With every member that an answer of this worker can have; the harness holds each against its schema."""
+    spawn("dead-letters")
+    dlq.write(1, payload=b"\xff", entity="an entity", hop=1, headers={"Echora-Replay-Id": "a plan"})
+    dlq.write(2, subject="nobody.knows", parked=True)
+    dlq.indexed()
+    page = dlq.list(limit=1, filter={"parked": True})
+    assert page["letters"] and page["nextCursor"] == "2" and page["source"] == "index"
+    assert set(dlq.list(filter={"toSequence": 1})["letters"][0]) == {
+        "id", "sequence", "stream", "streamSequence", "consumer", "subject", "class", "code", "reason", "fingerprint", "entity",
+        "deliveries", "hop", "size", "state", "worker", "replayId", "firstSeen", "failedAt"}
+    assert dlq.list(groupBy="fingerprint")["groups"]
+    assert set(dlq.ask("dlq.show", sequence=1)) == {"letter", "headers", "schema", "raw", "source"}
+    dry = dlq.ask("dlq.discard", filter={}, dryRun=True, rate=5, canary=True, maxFailurePercent=3, waitSeconds=7, actor="maria")
+    assert dry["sample"] and set(dry["plan"]) == {"id", "action", "state", "actor", "rate", "canary", "maxFailurePercent",
+                                                  "total", "waiting", "createdAt"}
+    assert dlq.finished(dlq.replay("replay", filter={"parked": True})["id"])["failed"] == 1
+    status = dlq.ask("dlq.status")
+    assert len(status["plans"]) == 2 and status["letters"] == "2" and status["parked"] == "1"
+
+
 def test_protobuf_is_answered_in_kind(dlq, db, spawn):
     spawn("dead-letters")
     reply = dlq.as_user("viewer").request("dlq.status", b"", headers={"Content-Type": "application/protobuf"})

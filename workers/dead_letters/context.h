@@ -14,6 +14,7 @@ struct dead_letters_config {
     int64_t reconcile_interval_ms;
 };
 
+struct gauges;
 struct reconcile;
 
 struct dead_letters {
@@ -23,6 +24,7 @@ struct dead_letters {
     struct arena *scratch; /* reset by whoever uses it, per message or page */
     int64_t next_forget_ms;
     struct reconcile *reconcile;
+    struct gauges *gauges;
 };
 
 static inline int dlq_no_memory(struct err *err)

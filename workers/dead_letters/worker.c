@@ -7,6 +7,7 @@
 
 #include "events/base/clock.h"
 #include "workers/dead_letters/audit.h"
+#include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/index.h"
 #include "workers/dead_letters/reconcile.h"
 #include "workers/dead_letters/requests.h"
@@ -33,7 +34,8 @@ static void close_context(void *context)
 {
     struct dead_letters *dl = context;
     arena_free(dl->scratch);
-    free(dl->reconcile);
+    reconcile_free(dl->reconcile);
+    gauges_free(dl->gauges);
     free(dl);
 }
 
@@ -46,8 +48,9 @@ static int open_context(struct lane *lane, void **ret_context, struct err *err)
                                 .pg = lane_pg(lane),
                                 .bus = lane_bus(lane),
                                 .scratch = arena_new(SCRATCH_MAX),
-                                .reconcile = reconcile_new()};
-    if (dl->scratch == NULL || dl->reconcile == NULL) {
+                                .reconcile = reconcile_new(),
+                                .gauges = gauges_new()};
+    if (dl->scratch == NULL || dl->reconcile == NULL || dl->gauges == NULL) {
         close_context(dl);
         return err_set(err, ERR_RETRY, "no-memory", "open worker", "out of memory");
     }
@@ -79,7 +82,7 @@ static int tick(void *context, struct err *err)
     struct dead_letters *dl = context;
     if (index_follow_stream(dl, err) < 0 || forget_old(dl, err) < 0)
         return -1;
-    if (runner_tick(dl, err) < 0)
+    if (gauges_tick(dl, err) < 0 || runner_tick(dl, err) < 0)
         return -1;
     return reconcile_tick(dl, err);
 }

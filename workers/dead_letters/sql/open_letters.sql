@@ -1,0 +1,3 @@
+-- Open letters by consumer, class and code, the most first.
+SELECT consumer, class, code, sum(letters)::bigint FROM ops.letter_count WHERE state = 'open'
+ GROUP BY consumer, class, code ORDER BY 4 DESC, consumer, class, code LIMIT 200;
