@@ -202,9 +202,28 @@ def test_answers_are_what_their_schemas_say(dlq, db, spawn):
     dry = dlq.ask("dlq.discard", filter={}, dryRun=True, rate=5, canary=True, maxFailurePercent=3, waitSeconds=7, actor="maria")
     assert dry["sample"] and set(dry["plan"]) == {"id", "action", "state", "actor", "rate", "canary", "maxFailurePercent",
                                                   "total", "waiting", "createdAt"}
-    assert dlq.finished(dlq.replay("replay", filter={"parked": True})["id"])["failed"] == 1
+    assert dlq.finished(dlq.replay("replay", filter={"fromSequence": 2, "parked": True})["id"])["failed"] == 1
     status = dlq.ask("dlq.status")
     assert len(status["plans"]) == 2 and status["letters"] == "2" and status["parked"] == "1"
+
+
+def test_metrics(dlq, db, spawn):
+    worker = spawn("dead-letters")
+    for n in range(1, 8):
+        dlq.write(n, code="ab"[n % 2])
+    dlq.indexed()
+    assert dlq.finished(dlq.replay("discard", filter={"toSequence": 2})["id"])["discarded"] == 2
+
+    def letters(code):
+        return worker.metric("echora_dlq_letters", consumer="catalog-updated", code=code, **{"class": "reject"})
+    eventually(lambda: (letters("a"), letters("b")) == (2, 3), 15, "open letters by code")
+    assert worker.metric("echora_dlq_oldest_open_seconds") > 3600
+    assert worker.metric("echora_dlq_replays_total", outcome="discarded") == 2
+    assert worker.metric("echora_dlq_plans_running") == 0
+    dlq.replay(filter={}, rate=1)
+    eventually(lambda: worker.metric("echora_dlq_plans_running") == 1, 15, "a plan runs")
+    eventually(lambda: worker.metric("echora_dlq_replays_without_outcome") > 0, 15, "published")
+    eventually(lambda: letters("a") < 2, 15, "no longer open")
 
 
 def test_protobuf_is_answered_in_kind(dlq, db, spawn):
