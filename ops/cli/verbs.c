@@ -36,6 +36,7 @@ const struct verb *const cli_verbs[] = {
     &verb_migrate,
     &verb_doctor,
     &verb_contracts_asyncapi,
+    &verb_contracts_schema,
     &verb_reference_options,
     &verb_reference_metrics,
     &verb_reference_codes,

@@ -5,6 +5,7 @@
 #include "ops/cli/cli.h"
 
 extern const struct verb verb_contracts_asyncapi;
+extern const struct verb verb_contracts_schema;
 extern const struct verb verb_decode;
 extern const struct verb verb_delete;
 extern const struct verb verb_dlq_discard;

@@ -120,6 +120,10 @@ _echora()
         'contracts asyncapi')
             options=''
             ;;
+        'contracts schema')
+            options=''
+            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed'
+            ;;
         'reference options')
             options=''
             ;;

@@ -128,11 +128,11 @@ LETTERS = {
                red=7 * 86400, about="Letters leave ANIME_DLQ after 30 days.", w=4),
         number("Plans", {"{{state}}": "max by (state) (echora_replay_plans)"},
                about="Running, and stopped by their canary within the last day.", w=6),
-        number("Crash letters", {"{{code}}": 'max by (code) (echora_dead_letters_open{class="crash"})'}, red=1,
+        number("Crash letters", {"{{consumer}}": 'max by (consumer) (echora_dead_letters_open{class="crash"})'}, red=1,
                about="Events that brought their worker down.", w=6),
     ],
     "Open letters": [
-        graph("By class and code", {"{{class}} {{code}}": "max by (class, code) (echora_dead_letters_open) > 0"},
+        graph("By class and code", {"{{consumer}} {{class}} {{code}}": "max by (consumer, class, code) (echora_dead_letters_open) > 0"},
               stack=True, w=16),
         graph("ANIME_DLQ, how full", full("ANIME_DLQ"),
               "percentunit", about="Full, it stops the consumers whose letters have no place."),

@@ -45,6 +45,45 @@ def test_ids_that_are_not_fixed_are_seen(rig):
         killed(rig, "replay-published", "replay-id-not-fixed")
 
 
+@pytest.mark.chaos(fault="two dead-letter workers, one killed while it applies a plan", place="dead-letters",
+                   checks="the other goes on, each event once, each outcome once")
+@pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
+def test_two_workers_and_one_is_killed(rig, point):
+    anime_id, _ = rig.anime_known()
+    other = rig.worker()
+    first = rig.worker(kill=f"{point}:2")
+    rig.letters(anime_id, LETTERS)
+    plan = rig.dlq.replay(filter={}, rate=20)["id"]  # so slow that both have their turns
+    eventually(lambda: not first.alive(), 60, "killed")
+    assert rig.dlq.plan(plan)["state"] == "running"
+    rig.dlq.replay(planId=plan, rate=100000)
+    over = rig.dlq.finished(plan, timeout=60 + LETTERS / 20)
+    ids = [headers["Nats-Msg-Id"] for headers, _ in rig.dlq.replayed()]
+    assert len(ids) == len(set(ids)) == LETTERS and over["done"] == LETTERS, over
+    assert other.metric("echora_dlq_replays_total", outcome="sent") > 0
+    assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
+
+
+@pytest.mark.chaos(fault="a replay while its consumer has work of its own", place="catalogue", checks="each event once, nothing lost")
+def test_replayed_while_its_consumer_is_busy(rig):
+    anime_id, _ = rig.anime_known()
+    rig.worker()
+    rig.letters(anime_id, 200)
+    plan = rig.dlq.replay(filter={}, rate=100)["id"]
+    others = 0
+    while others < 200 or rig.dlq.plan(plan)["state"] == "running":
+        rig.update()
+        others += 1
+    over = rig.dlq.finished(plan, timeout=60)
+    rig.catalogue.settle()
+    ids = [headers["Nats-Msg-Id"] for headers, _ in rig.dlq.replayed()]
+    assert len(ids) == len(set(ids)) == over["done"] == 200
+    assert rig.db.one("SELECT count(*) FROM catalog.inbox") == 1 + 200 + others
+    sequences = [s for s, _, headers, _ in rig.dlq.bus.read("ANIME_EVENTS") if "Echora-Replay-Id" in headers]
+    assert sequences[-1] - sequences[0] > 200, "other events stand between those of the replay"
+    assert rig.dlq.bus.stream("ANIME_DLQ").state.messages == 200
+
+
 def reused_id(rig, faults=""):
     """Somebody's event has the id of our replay: the broker keeps that one and drops ours."""
     anime_id, _ = rig.anime_known()

@@ -74,15 +74,15 @@ def test_dead_letters_and_plans(db, streams, spawn):
         return worker.metric("echora_dead_letters", state=state)
     eventually(lambda: letters("open") == 4, 40, "counted")
     assert letters("parked") == 1 and letters("replayed") == 0
-    assert worker.metric("echora_dead_letters_open", **{"class": "reject", "code": "bad-uuid"}) == 3
-    assert worker.metric("echora_dead_letters_open", **{"class": "retry-exhausted", "code": "pg-23503"}) == 1
+    assert worker.metric("echora_dead_letters_open", consumer="catalog-updated", **{"class": "reject", "code": "bad-uuid"}) == 3
+    assert worker.metric("echora_dead_letters_open", consumer="catalog-updated", **{"class": "retry-exhausted", "code": "pg-23503"}) == 1
     assert worker.metric("echora_dead_letters_oldest_timestamp_seconds") == 1767229260  # 2026-01-01T01:01:00Z
     dlq.finished(dlq.replay("discard", filter={"code": "pg-23503"})["id"])
     plan = dlq.replay(filter={"code": "bad-uuid"}, canary=True, waitSeconds=1)["id"]  # nobody takes it
     eventually(lambda: dlq.plan(plan)["state"] == "stopped", 20, "stopped")
     eventually(lambda: worker.metric("echora_replay_plans", state="canary") == 1, 40, "told")
     assert worker.metric("echora_replay_plans", state="running") == 0 and letters("discarded") == 1
-    assert worker.metric("echora_dead_letters_open", **{"class": "retry-exhausted", "code": "pg-23503"}) == 0
+    assert worker.metric("echora_dead_letters_open", consumer="catalog-updated", **{"class": "retry-exhausted", "code": "pg-23503"}) == 0
 
 
 def test_drift_and_owed_vectors(db, streams, qdrant, spawn, echora):

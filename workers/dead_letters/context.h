@@ -14,6 +14,7 @@ struct dead_letters_config {
     int64_t reconcile_interval_ms;
 };
 
+struct gauges;
 struct reconcile;
 
 struct dead_letters {
@@ -21,8 +22,9 @@ struct dead_letters {
     struct pg *pg;
     struct bus *bus;
     struct arena *scratch; /* reset by whoever uses it, per message or page */
-    int64_t next_forget_ms, next_gauges_ms;
+    int64_t next_forget_ms;
     struct reconcile *reconcile;
+    struct gauges *gauges;
 };
 
 static inline int dlq_no_memory(struct err *err)

@@ -39,6 +39,12 @@ struct reconcile *reconcile_new(void)
     return calloc(1, sizeof(struct reconcile));
 }
 
+struct reconcile *reconcile_free(struct reconcile *r)
+{
+    free(r);
+    return NULL;
+}
+
 static void jsonp(json_t **j)
 {
     json_decref(*j);

@@ -9,5 +9,6 @@
 
 /* NULL: out of memory. */
 struct reconcile *reconcile_new(void);
+struct reconcile *reconcile_free(struct reconcile *r); /* takes NULL */
 /* Looks when it is time. */
 MUST_CHECK int reconcile_tick(struct dead_letters *dl, struct err *err);

@@ -7,6 +7,7 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/log.h"
+#include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/outcome.h"
 #include "workers/dead_letters/pace.h"
 #include "workers/dead_letters/plan.h"
@@ -158,29 +159,29 @@ static int settle_items(struct dead_letters *dl, const struct running *plan,
 }
 
 /* Inside the transaction. *ret_more: the plan may go on at once. */
-static int run_page(struct dead_letters *dl, struct running *plan, bool *ret_more, struct err *err)
+static int run_page(struct dead_letters *dl, struct running *plan, struct replay_page *page,
+                    bool *ret_more, struct err *err)
 {
-    struct replay_page page = {.plan_id = plan->id_text, .arena = dl->scratch};
     const struct pg_param id = pg_uuid(plan->id);
     const char *stop;
     int64_t n;
     if (quota(dl, plan, &n, &stop, err) < 0)
         return -1;
     if (stop != NULL)
-        return plan_end(dl, plan->id, "stopped", stop, page.arena, err);
-    if (next_items(dl, plan, n > 0 ? n : 1, &page, err) < 0)
+        return plan_end(dl, plan->id, "stopped", stop, page->arena, err);
+    if (next_items(dl, plan, n > 0 ? n : 1, page, err) < 0)
         return -1;
-    if (page.n == 0)
-        return plan_end(dl, plan->id, "done", "", page.arena, err);
+    if (page->n == 0)
+        return plan_end(dl, plan->id, "done", "", page->arena, err);
     if (n == 0)
         return 0;
     if (plan->discard)
-        discard_page(&page);
-    else if (republish_page(dl, &page, err) < 0)
+        discard_page(page);
+    else if (republish_page(dl, page, err) < 0)
         return -1;
-    if (audit_letters(dl, plan->id_text, plan->discard ? "discard" : "replay", page.items, page.n,
-                      page.arena, err) < 0 ||
-        settle_items(dl, plan, &page, err) < 0 || audit_apply(dl, page.items, page.n, err) < 0)
+    if (audit_letters(dl, plan->id_text, plan->discard ? "discard" : "replay", page->items, page->n,
+                      page->arena, err) < 0 ||
+        settle_items(dl, plan, page, err) < 0 || audit_apply(dl, page->items, page->n, err) < 0)
         return -1;
     *ret_more = true;
     return pg_query(dl->pg, &sql_plan_slice, &id, 1, NULL, err);
@@ -206,15 +207,18 @@ static int stop_for(struct dead_letters *dl, const struct running *plan, const s
 
 static int work_on(struct dead_letters *dl, struct running *plan, bool *ret_more, struct err *err)
 {
+    struct replay_page page = {.plan_id = plan->id_text, .arena = dl->scratch};
     struct err trouble = ERR_INIT;
     *ret_more = false;
     arena_reset(dl->scratch);
     if (pg_begin(dl->pg, err) < 0)
         return -1;
     const int taken = take(dl, plan, &trouble);
-    if (taken == 1 && run_page(dl, plan, ret_more, &trouble) == 0) {
+    if (taken == 1 && run_page(dl, plan, &page, ret_more, &trouble) == 0) {
         if (pg_commit(dl->pg, err) < 0)
             return -1;
+        if (*ret_more)
+            gauges_count(page.items, page.n);
         KILL_POINT("replay-recorded");
         return 0;
     }

@@ -34,7 +34,8 @@ static void close_context(void *context)
 {
     struct dead_letters *dl = context;
     arena_free(dl->scratch);
-    free(dl->reconcile);
+    reconcile_free(dl->reconcile);
+    gauges_free(dl->gauges);
     free(dl);
 }
 
@@ -47,8 +48,9 @@ static int open_context(struct lane *lane, void **ret_context, struct err *err)
                                 .pg = lane_pg(lane),
                                 .bus = lane_bus(lane),
                                 .scratch = arena_new(SCRATCH_MAX),
-                                .reconcile = reconcile_new()};
-    if (dl->scratch == NULL || dl->reconcile == NULL) {
+                                .reconcile = reconcile_new(),
+                                .gauges = gauges_new()};
+    if (dl->scratch == NULL || dl->reconcile == NULL || dl->gauges == NULL) {
         close_context(dl);
         return err_set(err, ERR_RETRY, "no-memory", "open worker", "out of memory");
     }
