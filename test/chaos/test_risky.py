@@ -295,11 +295,11 @@ def history(start, seed, steps, fault=""):
 @pytest.mark.chaos(fault="random updates and decisions in random order of time", place="catalogue", checks="a model")
 def test_histories_of_decisions(start):
     for seed in range(SEED, SEED + (10 if LONG else 1)):
-        history(start, seed, 150 if LONG else 60)
+        history(start, seed, 150 if LONG else 40)
 
 
 @pytest.mark.chaos(fault="a guard of risky updates taken away", place="catalogue", checks="a model")
 @pytest.mark.parametrize("fault", ["approval-unordered", "supersede-forgotten"])
 def test_histories_without_a_guard(start, fault):
     with pytest.raises(AssertionError, match="differs|assert"):
-        history(start, SEED, 60, fault)
+        history(start, SEED, 40, fault)
