@@ -18,12 +18,10 @@
 #include <stdarg.h>
 
 #include "events/base/clock.h"
-#include "ops/cli/chain.h"
+#include "ops/cli/follow.h"
 #include "ops/cli/output.h"
 #include "ops/cli/text.h"
 #include "ops/cli/verbs.h"
-
-#define SEARCHED 2000
 
 struct follow_options {
     int64_t wait_ms;
@@ -34,29 +32,8 @@ static const struct option options[] = {
      "Look again until it is at its end, at most this long."},
 };
 
-enum state { DONE, WAITING, FAILED, UNKNOWN };
-
-struct station {
-    const char *name;
-    enum state state;
-    int64_t at_us;
-    char trace_id[33];
-    char text[400];
-};
-#define MAX_STATIONS 10
-
-struct path {
-    struct station stations[MAX_STATIONS];
-    size_t n;
-    struct chain_entity entity;
-    struct chain_review review;
-    struct uuid event;
-    bool has_event, by_entity, pg_away, nats_away;
-};
-
-__attribute__((format(printf, 6, 7))) static void reach(struct path *p, const char *name,
-                                                        enum state state, int64_t at_us,
-                                                        const char *trace_id, const char *fmt, ...)
+void reach(struct path *p, const char *name, enum follow_state state, int64_t at_us,
+           const char *trace_id, const char *fmt, ...)
 {
     struct station *s = &p->stations[p->n];
     va_list args;
@@ -71,8 +48,7 @@ __attribute__((format(printf, 6, 7))) static void reach(struct path *p, const ch
     va_end(args);
 }
 
-/* Takes an error of a server that is away as the station's state; passes other errors on. */
-static int away(struct path *p, const char *name, const struct err *err)
+int reach_away(struct path *p, const char *name, const struct err *err)
 {
     const char *server = err->dependency == DEP_NATS     ? "NATS"
                          : err->dependency == DEP_QDRANT ? "Qdrant"
@@ -109,8 +85,8 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
                   handled->sequence);
         return 0;
     }
-    if (chain_search(cli, "ANIME_EVENTS", p->event, SEARCHED, &m, err) < 0 ||
-        chain_search(cli, "ANIME_DLQ", p->event, SEARCHED, &dead, err) < 0)
+    if (chain_search(cli, "ANIME_EVENTS", p->event, FOLLOW_SEARCHED, &m, err) < 0 ||
+        chain_search(cli, "ANIME_DLQ", p->event, FOLLOW_SEARCHED, &dead, err) < 0)
         return -1;
     take_event(p, dead.found ? &dead : &m);
     if (m.found)
@@ -125,25 +101,12 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
     return 0;
 }
 
-static void see_parked(struct path *p, const struct chain_handled *handled)
-{
-    const struct chain_review *r = &p->review;
-
-    if (handled->revision)
-        reach(p, "written", DONE, handled->handled_us, "",
-              "parked: %s [%s]; its other fields are revision %" PRId64, r->fields, r->reasons,
-              handled->revision);
-    else
-        reach(p, "written", DONE, handled->handled_us, "", "parked: %s [%s]", r->fields,
-              r->reasons);
-}
-
 static void see_written(struct path *p, const struct chain_handled *handled)
 {
     const struct chain_entity *e = &p->entity;
 
     if (handled->found && p->review.found && strcmp(handled->outcome, "parked") == 0)
-        see_parked(p, handled);
+        follow_parked(p, handled);
     else if (handled->found && strcmp(handled->outcome, "applied") == 0)
         reach(p, "written", DONE, handled->handled_us, "", "%s \"%s\" revision %" PRId64 "%s",
               e->kind, e->title, handled->revision, e->deleted ? ", now deleted" : "");
@@ -158,86 +121,6 @@ static void see_written(struct path *p, const struct chain_handled *handled)
     else if (e->found)
         reach(p, "written", DONE, 0, "", "%s \"%s\" revision %" PRId64 "%s", e->kind, e->title,
               e->revision, e->deleted ? ", deleted" : "");
-}
-
-static int see_flagged(struct cli *cli, struct path *p, struct err *err)
-{
-    struct chain_message m = {0};
-
-    if (p->nats_away) {
-        reach(p, "flagged", UNKNOWN, 0, "", "NATS does not answer");
-        return 0;
-    }
-    if (chain_search(cli, "ANIME_EVENTS", p->review.review, SEARCHED, &m, err) < 0)
-        return -1;
-    if (m.found)
-        reach(p, "flagged", DONE, m.stored_us, m.trace_id, "copy for people, ANIME_EVENTS %" PRIu64,
-              m.sequence);
-    else if (p->review.has_row && strcmp(p->review.state, "pending") == 0)
-        reach(p, "flagged", WAITING, 0, "",
-              "not among the newest %d messages of ANIME_EVENTS: waits for the relay, or is older",
-              SEARCHED);
-    else
-        reach(p, "flagged", DONE, 0, "", "the copy is no longer among the newest messages");
-    return 0;
-}
-
-static int see_webhook(struct cli *cli, struct path *p, struct err *err)
-{
-    struct chain_delivery d;
-    char answer[96] = "no answer";
-
-    if (chain_delivery(cli, &p->review, &d, err) < 0)
-        return -1;
-    if (!d.has_adapter || (!d.found && strcmp(p->review.state, "pending") != 0))
-        return 0;
-    if (d.status)
-        (void)snprintf(answer, sizeof(answer), "%" PRId64, d.status);
-    else if (*d.error)
-        (void)snprintf(answer, sizeof(answer), "%s", d.error);
-    if (!d.found)
-        reach(p, "webhook", WAITING, 0, "", "no attempt yet");
-    else
-        reach(p, "webhook",
-              strcmp(d.class, "delivered") == 0 ? DONE
-              : d.goes_on                       ? WAITING
-                                                : FAILED,
-              d.started_us, "", "%s, attempt %" PRId64 ": %s (%s)", d.route, d.attempt, answer,
-              d.class);
-    return 0;
-}
-
-static void see_decision(struct path *p)
-{
-    const struct chain_review *r = &p->review;
-    char id[UUID_TEXT], by[UUID_TEXT], late[256] = "";
-
-    uuid_format(r->review, id);
-    uuid_format(r->superseded_by, by);
-    if (*r->superseded)
-        (void)snprintf(late, sizeof(late), "; newer values stand in %s", r->superseded);
-    if (strcmp(r->state, "pending") == 0)
-        reach(p, "decision", WAITING, 0, "", "waits for a person: echora review show %s%s", id,
-              late);
-    else if (strcmp(r->state, "superseded") == 0)
-        reach(p, "decision", DONE, r->decided_us, "", "superseded by event %s", by);
-    else if (strcmp(r->state, "expired") == 0)
-        reach(p, "decision", DONE, r->decided_us, "", "expired: nobody decided");
-    else
-        reach(p, "decision", DONE, r->decided_us, "", "%s by %s, revision %" PRId64 "%s", r->state,
-              r->reviewed_by, r->revision, late);
-}
-
-static int see_review(struct cli *cli, struct path *p, struct err *err)
-{
-    if (!p->review.found)
-        return 0;
-    if (see_flagged(cli, p, err) < 0 && away(p, "flagged", err) < 0)
-        return -1;
-    if (see_webhook(cli, p, err) < 0)
-        return -1;
-    see_decision(p);
-    return 0;
 }
 
 static int see_relayed(struct cli *cli, struct path *p, struct err *err)
@@ -291,16 +174,6 @@ static int see_indexed(struct cli *cli, struct path *p, struct err *err)
     return 0;
 }
 
-/* A review's, reminder's or decision's id stands for the update; the update may have one, too. */
-static int take_review(struct cli *cli, struct path *p, struct err *err)
-{
-    if (chain_review(cli, p->event, &p->review, err) < 0)
-        return -1;
-    if (p->review.found)
-        p->event = p->review.update;
-    return 0;
-}
-
 /* Entity, event and what became of it, from PostgreSQL. */
 static int see_records(struct cli *cli, struct uuid id, struct path *p,
                        struct chain_handled *handled, struct chain_waiting *waiting,
@@ -322,7 +195,7 @@ static int see_records(struct cli *cli, struct uuid id, struct path *p,
         p->event = waiting->event;
     }
     if (p->has_event &&
-        (take_review(cli, p, err) < 0 || chain_handled(cli, p->event, handled, err) < 0))
+        (follow_take_review(cli, p, err) < 0 || chain_handled(cli, p->event, handled, err) < 0))
         return -1;
     if (p->entity.found)
         return 0;
@@ -360,28 +233,28 @@ static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err
         p->pg_away = true;
     }
     if (p->has_event && see_received(cli, p, &handled, err) < 0) {
-        if (away(p, "received", err) < 0)
+        if (reach_away(p, "received", err) < 0)
             return -1;
         p->nats_away = true;
     }
     if (p->pg_away)
-        return away(p, "written", &pg_err);
+        return reach_away(p, "written", &pg_err);
     see_written(p, &handled);
-    if (see_review(cli, p, err) < 0)
+    if (follow_review(cli, p, err) < 0)
         return -1;
     see_waiting(p, &waiting);
     if (!p->entity.found)
         return 0;
-    if (see_relayed(cli, p, err) < 0 && away(p, "relayed", err) < 0)
+    if (see_relayed(cli, p, err) < 0 && reach_away(p, "relayed", err) < 0)
         return -1;
     if (see_indexed(cli, p, err) < 0)
-        return away(p, "indexed", err);
+        return reach_away(p, "indexed", err);
     return 0;
 }
 
-static enum state end_of(const struct path *p)
+static enum follow_state end_of(const struct path *p)
 {
-    enum state state = p->n ? DONE : FAILED;
+    enum follow_state state = p->n ? DONE : FAILED;
 
     for (size_t i = 0; i < p->n; i++)
         if (p->stations[i].state != DONE)
@@ -478,7 +351,7 @@ static int run(struct cli *cli, struct err *err)
         return err_set(err, ERR_REJECT, "not-found", "follow",
                        "nobody knows this id: no entity, no handled event, and not among the "
                        "newest %d messages",
-                       SEARCHED);
+                       FOLLOW_SEARCHED);
     show(cli, &path);
     if (!all_seen(&path))
         return CLI_UNREACHABLE;

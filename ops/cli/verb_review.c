@@ -1,7 +1,5 @@
-/* review list, show, approve, reject: risky updates, by request to the catalogue. */
+/* review list and show: risky updates, by request to the catalogue. */
 // SPDX-License-Identifier: Apache-2.0
-#include <inttypes.h>
-
 #include "contracts/field.h"
 #include "contracts/gen/catalog_requests.pb-c.h"
 #include "contracts/json.h"
@@ -18,8 +16,6 @@ typedef Echora__Catalog__V1__CatalogReviewListRequest ListRequest;
 typedef Echora__Catalog__V1__CatalogReviewListReply ListReply;
 typedef Echora__Catalog__V1__CatalogReviewGetRequest GetRequest;
 typedef Echora__Catalog__V1__CatalogReviewGetReply GetReply;
-typedef Echora__Catalog__V1__CatalogReviewDecideRequest DecideRequest;
-typedef Echora__Catalog__V1__CatalogReviewDecideReply DecideReply;
 
 #define CALL_TIMEOUT_MS 30000
 #define VALUE_MAX (16u << 20)
@@ -56,10 +52,21 @@ static int64_t micros(const Google__Protobuf__Timestamp *t)
     return t ? t->seconds * 1000000 + t->nanos / 1000 : 0;
 }
 
-static void print_list(char *const items[], size_t n, const char *between)
+/* What publishers wrote may hold escape sequences of a terminal. */
+static const char *plain(const struct cli *cli, const char *from)
+{
+    char *copy = arena_strdup(cli->arena, view_of(from));
+
+    for (char *c = copy; c && *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    return copy ? copy : "";
+}
+
+static void print_list(const struct cli *cli, char *const items[], size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        printf("%s%s", i ? between : "", items[i]);
+        printf("%s%s", i ? ", " : "", plain(cli, items[i]));
 }
 
 static void print_line(const struct cli *cli, const Review *r)
@@ -67,9 +74,9 @@ static void print_line(const struct cli *cli, const Review *r)
     char age[AGE_TEXT];
 
     age_text((double)(wall_us() - micros(r->created_at)) / 1e6, age);
-    printf("%-36s  %-8s  %-10s  %-28.28s  ", r->review_id, age, r->state, r->title);
+    printf("%-36s  %-8s  %-10s  %-28.28s  ", r->review_id, age, r->state, plain(cli, r->title));
     printf("%s", paint(cli->color, PAINT_DIM));
-    print_list(r->risk_reasons, r->n_risk_reasons, ", ");
+    print_list(cli, r->risk_reasons, r->n_risk_reasons);
     printf("%s\n", paint_end(cli->color));
 }
 
@@ -190,10 +197,11 @@ static void print_step(const struct cli *cli, const Step *s)
         printf(" by event %s", s->event_id);
     if (s->n_fields) {
         printf(": ");
-        print_list(s->fields, s->n_fields, ", ");
+        print_list(cli, s->fields, s->n_fields);
     }
     if (*s->note)
-        printf(" %s(%s)%s", paint(cli->color, PAINT_DIM), s->note, paint_end(cli->color));
+        printf(" %s(%s)%s", paint(cli->color, PAINT_DIM), plain(cli, s->note),
+               paint_end(cli->color));
     printf("\n");
 }
 
@@ -205,14 +213,14 @@ static int print_review(const struct cli *cli, const Review *r, struct err *err)
     age_text((double)(wall_us() - micros(r->created_at)) / 1e6, age);
     age_text((double)(micros(r->expires_at) - wall_us()) / 1e6, left);
     printf("review    %s\nupdate    %s%s%s\nanime     %s  \"%s\"\n", r->review_id, r->event_id,
-           *r->source ? " from " : "", r->source, r->anime_id, r->title);
+           *r->source ? " from " : "", plain(cli, r->source), r->anime_id, plain(cli, r->title));
     printf("state     %s%s%s, parked %s ago",
            paint(cli->color, pending ? PAINT_YELLOW : PAINT_NONE), r->state, paint_end(cli->color),
            age);
     if (pending)
         printf(", expires in %s", left);
     printf("\nreasons   ");
-    print_list(r->risk_reasons, r->n_risk_reasons, ", ");
+    print_list(cli, r->risk_reasons, r->n_risk_reasons);
     printf("\n");
     if (print_fields(cli, r, err) < 0)
         return -1;
@@ -262,106 +270,4 @@ const struct verb verb_review_show = {
     .min_args = 1,
     .max_args = 1,
     .run = run_show,
-};
-
-struct decide_options {
-    const char *reason, *actor, *decision_id;
-};
-
-static const struct option decide_options[] = {
-    {"reason", OPT_STRING, offsetof(struct decide_options, reason), "", 0, 0, NULL, "TEXT",
-     "Why, for the history and the audit."},
-    {"actor", OPT_STRING, offsetof(struct decide_options, actor), "", 0, 0, NULL, "NAME",
-     "Who decides; the login name by default."},
-    {"decision-id", OPT_STRING, offsetof(struct decide_options, decision_id), "", 0, 0, NULL, "ID",
-     "UUID of this decision, for who asks again; made from the others by default."},
-};
-
-static void print_decision(const DecideReply *r)
-{
-    bool approved = strcmp(r->state, "approved") == 0;
-
-    printf("%s %s%s", r->review_id, r->state, r->already_decided ? " already" : "");
-    if (*r->reviewed_by)
-        printf(" by %s", r->reviewed_by);
-    printf(", the anime stands at revision %" PRId64 "\n", r->revision);
-    if (approved) {
-        printf("applied: ");
-        print_list(r->applied_fields, r->n_applied_fields, ", ");
-        printf("\n");
-    }
-    if (r->n_superseded_fields) {
-        printf("newer values stand (event %s): ", r->superseded_by);
-        print_list(r->superseded_fields, r->n_superseded_fields, ", ");
-        printf("\n");
-    }
-}
-
-static int decide(struct cli *cli, const char *decision, const char *wanted, struct err *err)
-{
-    const struct decide_options *o = cli->options;
-    DecideRequest request = ECHORA__CATALOG__V1__CATALOG_REVIEW_DECIDE_REQUEST__INIT;
-    ProtobufCMessage *message = NULL;
-    struct bus *bus;
-
-    if (check_id(cli, err) < 0 || cli_bus(cli, &bus, err) < 0)
-        return -1;
-    request.review_id = cli->args[0];
-    request.decision = text(decision);
-    request.reason = text(o->reason);
-    request.reviewed_by = text(*o->actor ? o->actor : login_name());
-    request.decision_id = text(o->decision_id);
-    if (bus_call(bus, "catalog.review.decide", &request.base,
-                 &echora__catalog__v1__catalog_review_decide_reply__descriptor, CALL_TIMEOUT_MS,
-                 cli->arena, &message, err) < 0)
-        return -1;
-    const DecideReply *reply = (const DecideReply *)(void *)message;
-    if (cli->config.json) {
-        if (dlq_print_json(cli, message, err) < 0)
-            return -1;
-    } else {
-        print_decision(reply);
-    }
-    return strcmp(reply->state, wanted) == 0 ? CLI_OK : CLI_FAILED;
-}
-
-static int run_approve(struct cli *cli, struct err *err)
-{
-    return decide(cli, "approve", "approved", err);
-}
-
-static int run_reject(struct cli *cli, struct err *err)
-{
-    return decide(cli, "reject", "rejected", err);
-}
-
-const struct verb verb_review_approve = {
-    .name = "review approve",
-    .args = "ID",
-    .summary = "applies a risky update, as of its own time",
-    .details =
-        "Newer values that came meanwhile stand, and are told. Exit code 0 when it is approved,\n"
-        "by you or by somebody before you; 1 when it was rejected, superseded or has expired.",
-    .example =
-        "echora review approve 0190a8a0-0000-7000-8000-000000000001 --reason \"seen on the site\"",
-    .min_args = 1,
-    .max_args = 1,
-    .options = decide_options,
-    .n_options = ARRAY_LEN(decide_options),
-    .options_size = sizeof(struct decide_options),
-    .run = run_approve,
-};
-const struct verb verb_review_reject = {
-    .name = "review reject",
-    .args = "ID",
-    .summary = "discards a risky update",
-    .details = "Its safe fields were applied when it came, and stay. Exit code as of approve.",
-    .example =
-        "echora review reject 0190a8a0-0000-7000-8000-000000000001 --reason \"wrong season\"",
-    .min_args = 1,
-    .max_args = 1,
-    .options = decide_options,
-    .n_options = ARRAY_LEN(decide_options),
-    .options_size = sizeof(struct decide_options),
-    .run = run_reject,
 };

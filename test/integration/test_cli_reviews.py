@@ -47,7 +47,7 @@ def test_list_show_approve_reject(chain):
     reviews.enriched(anime_id, anime(title="Newer"), at=40)
     reviews.settle()
     late = echora("review", "approve", third, ok=False)
-    assert late.code == 1 and "superseded already" in late.out and "newer values stand" in late.out
+    assert late.code == 1 and "superseded already" in late.out and "came later: its values stand in title" in late.out
     for argv, code in ((("show", "x"), 2), (("show", new_id()), 1), (("list", "--state", "odd"), 2), (("approve",), 2)):
         assert echora("review", *argv, ok=False).code == code
     pages = echora("review", "list", "--state", "all", "--limit", "2")

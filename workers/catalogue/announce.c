@@ -110,12 +110,14 @@ int announce_row(struct arena *arena, enum announcement_kind say, enum entity_ki
  */
 static struct uuid event_id_of(const struct announcement *a)
 {
-    uint8_t name[2 * sizeof(struct uuid) + 1];
+    uint8_t name[2 * sizeof(struct uuid) + 2];
     const struct op *op = a->op;
     memcpy(name, op->decision ? op->decision->id.b : op->clock.event.b, 16);
     memcpy(name + 16, a->entity->id.b, 16);
     name[32] = (uint8_t)a->entity->kind;
-    return uuid_v5(uuid_echora, (struct view){(const char *)name, sizeof(name)});
+    name[33] = 'd'; /* whatever id a person's program has chosen for the decision */
+    return uuid_v5(uuid_echora,
+                   (struct view){(const char *)name, sizeof(name) - (op->decision ? 0 : 1)});
 }
 
 int announce_review(struct arena *arena, const struct parked *p, struct uuid anime,

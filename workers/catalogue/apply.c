@@ -180,6 +180,8 @@ static enum found find_episode(struct work *w, struct op *op, struct thing *t, s
 /* What a person agreed to was a change of a living anime that bore this id. */
 static enum found check_approvable(struct op *op, const struct entity *e)
 {
+    if (FAULT("approval-of-the-gone"))
+        return FOUND;
     if (uuid_cmp(op->main.id, e->id) != 0) {
         char id[UUID_TEXT];
         uuid_format(e->id, id);
@@ -325,7 +327,7 @@ static int merge_main(struct work *w, struct op *op, uint64_t mask, bool made, s
     if (op->main.message)
         merge_fields(&e->f, op->main.message, mask, op->clock, &merged);
     e->dirty |= merged.moved;
-    e->clock_moved |= merged.moved;
+    e->reviews_due |= merged.moved;
     if (!merged.changed)
         return 0;
     if (e->kind == KIND_ANIME) {
@@ -430,6 +432,7 @@ static enum found park(struct work *w, struct op *op, uint64_t fields, const str
     if (n_bytes > OUTBOX_PAYLOAD_MAX)
         return too_large(op, n_bytes);
     op->outcome = OUTCOME_PARKED;
+    p->anime->reviews_due = true;
     return work_add(w, &w->parked, p) ? FOUND : FOUND_NO_MEMORY;
 }
 
@@ -461,7 +464,8 @@ static enum found judge(struct work *w, struct op *op, struct work_mark mark, ui
     if (!flagged && !parked)
         return FOUND;
     *mask &= ~parked;
-    if (parked & kind_bit(KIND_ANIME, "sources") && forget_refs(w, mark) < 0)
+    if (parked & kind_bit(KIND_ANIME, "sources") && !FAULT("parked-sources-known") &&
+        forget_refs(w, mark) < 0)
         return FOUND_NO_MEMORY;
     return park(w, op, parked, &risk);
 }

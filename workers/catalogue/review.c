@@ -117,6 +117,21 @@ static int settle_one(struct work *w, struct op *op, struct err *err)
     return work_add(w, &w->rows, row) ? 0 : no_memory(err);
 }
 
+/* Of parked updates with one id the first. */
+static void leave_out_equal(struct work *w)
+{
+    struct parked **p = (struct parked **)w->parked.p;
+    size_t kept = 0;
+    for (size_t i = 0; i < w->parked.n; i++) {
+        size_t k = 0;
+        while (k < kept && uuid_cmp(p[k]->review_id, p[i]->review_id) != 0)
+            k++;
+        if (k == kept)
+            p[kept++] = p[i];
+    }
+    w->parked.n = kept;
+}
+
 /* An update that was parked before, whatever became of it, comes as another event of the same id,
  * or after the inbox forgot it: its review stands, and its copy was on the bus. */
 static int leave_out_known(struct work *w, struct err *err)
@@ -126,6 +141,7 @@ static int leave_out_known(struct work *w, struct err *err)
     CLEANUP(pg_array_deinit) struct pg_array ids;
     CLEANUP(pg_clearp) PGresult *r = NULL;
     pg_array_init(&ids, PG_UUIDS, 1 << 20);
+    leave_out_equal(w);
     for (size_t i = 0; i < w->parked.n; i++)
         pg_array_uuid(&ids, ((const struct parked *)w->parked.p[i])->review_id);
     struct pg_param param = pg_array_param(&ids);
@@ -156,7 +172,7 @@ static int pending_of(struct work *w, struct pg_array *ids, PGresult **ret, stru
     for (size_t i = 0; i < w->entities.n; i++) {
         const struct entity *e = w->entities.p[i];
         /* Nothing can have waited for one that is made now, but what this transaction parks. */
-        if (e->kind == KIND_ANIME && e->clock_moved && (e->in_db || w->parked.n > 0))
+        if (e->kind == KIND_ANIME && e->reviews_due && (e->in_db || w->parked.n > 0))
             pg_array_uuid(ids, e->id);
     }
     if (ids->n == 0)

@@ -7,7 +7,8 @@
  *
  * Who wins. Whoever decides or supersedes holds the lock of the anime's row, then that of the
  * review's; the second one finds what the first has left. A field of a pending review is superseded
- * in the transaction that moves the field's clock past the review's. */
+ * in the transaction that moves the field's clock past the review's, or parks an update that is old
+ * already: what is open is newer than what stands. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "contracts/wire.h"
+#include "events/base/fault.h"
 #include "events/log.h"
 #include "events/metrics.h"
 #include "workers/catalogue/announce.h"
@@ -76,17 +77,26 @@ static int copy_of(const PGresult *r, int row, struct arena *arena, struct uuid 
 static int remind(struct writer *w, const PGresult *r, struct err *err)
 {
     int n = PQntuples(r);
+    size_t good = 0;
     struct outbox_row *rows = arena_array(w->arena, (size_t)n, sizeof(*rows));
     if (n && !rows)
         return no_memory(err);
     for (int row = 0; row < n; row++) {
-        struct uuid review = pg_get_uuid(r, row, 0), reminder = id_of(review, "reminder");
+        struct uuid review = pg_get_uuid(r, row, 0);
+        struct uuid reminder = FAULT("reminder-unnamed") ? review : id_of(review, "reminder");
         struct pg_param params[] = {pg_uuid(review), pg_uuid(reminder)};
-        if (copy_of(r, row, w->arena, reminder, &rows[row], err) < 0 ||
-            pg_query(w->pg, &sql_note_reminder, params, 2, NULL, err) < 0)
+        if (copy_of(r, row, w->arena, reminder, &rows[good], err) == 0) {
+            good++;
+        } else if (err->class == ERR_REJECT) { /* not what we stored: the others go on */
+            log_err(LOG_LEVEL_ERROR, "a stored review can't be announced again", err);
+            *err = ERR_INIT;
+        } else {
+            return -1;
+        }
+        if (pg_query(w->pg, &sql_note_reminder, params, 2, NULL, err) < 0)
             return -1;
     }
-    return n == 0 || outbox_append(w->outbox, w->pg, rows, (size_t)n, err) == 0 ? n : -1;
+    return good == 0 || outbox_append(w->outbox, w->pg, rows, good, err) == 0 ? n : -1;
 }
 
 static int expire(struct writer *w, const PGresult *r, struct err *err)

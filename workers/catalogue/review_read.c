@@ -70,11 +70,8 @@ int review_update(const struct review *review, struct arena *arena,
 {
     ProtobufCMessage *message;
     if (wire_decode(&echora__events__v1__anime_updated_event__descriptor, review->payload,
-                    DECODE_MAX, arena, &message, err) < 0) {
-        if (err->class == ERR_REJECT)
-            err->class = ERR_FATAL; /* it is what we stored */
+                    DECODE_MAX, arena, &message, err) < 0)
         return err_wrap(err, "stored review");
-    }
     *ret = (Echora__Events__V1__AnimeUpdatedEvent *)message;
     return 0;
 }

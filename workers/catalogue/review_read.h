@@ -27,7 +27,7 @@ MUST_CHECK int review_find(struct catalogue *c, struct uuid id, struct uuid deci
 /* From columns in the order of list_reviews.sql. Code no-memory. */
 MUST_CHECK int review_row(const PGresult *r, int row, struct arena *arena, struct review *ret,
                           struct err *err);
-/* The parked update as it was published. Code internal when it does not decode. */
+/* The parked update as it was published. Code decode when it is not what was stored. */
 MUST_CHECK int review_update(const struct review *review, struct arena *arena,
                              Echora__Events__V1__AnimeUpdatedEvent **ret, struct err *err);
 

@@ -19,7 +19,7 @@ struct entity {
     struct fields f;
     bool in_db;
     bool dirty;       /* its row is to be written */
-    bool clock_moved; /* of a field of its own: reviews of it may be superseded */
+    bool reviews_due; /* a field's clock moved, or an update was parked: some may be superseded */
     int64_t revision;
     struct announcement *said; /* the newest about it */
     /* anime */

@@ -354,7 +354,8 @@ void writer_handle(struct writer *w, struct batch *batch)
     size_t n = 0;
     for (size_t i = 0; i < batch->n; i++) {
         const struct event *event = &batch->events[i];
-        if (event_header(event, "Echora-Review")) { /* our own flagged copy */
+        /* Our own flagged copy. */
+        if (event_header(event, "Echora-Review") && !FAULT("copy-handled")) {
             batch->verdicts[i].kind = VERDICT_SKIP;
             continue;
         }
