@@ -141,7 +141,8 @@ def triage():
 def risky_update():
     w = Workflow("risky-update", "Echora: approval of risky updates", "update.review-requested")
     data = f"{CALL}.data"
-    what = f"Echora: an update of anime ${{{data}.anime_id}} waits for a decision: ${{{data}.risk_reason}}; " \
+    what = f"Echora: an update of anime ${{{data}.anime_id}} waits for a decision: " \
+        f"${{[].concat({data}.risk_reason).join(', ')}}; " \
         f"fields: ${{[].concat({data}.changed_fields).join(', ')}}. "
     on = w.api_is_on((6, 0))
     update = f"{API} + '/updates/' + encodeURIComponent({data}.event_id)"
