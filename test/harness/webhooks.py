@@ -83,7 +83,8 @@ def command_of(language, folder):
         return [sys.executable, "-B", EXAMPLES / "receive.py"]
     if language == "node":
         return [program("node"), EXAMPLES / "receive.mjs"]
-    subprocess.run([program("go"), "build", "-o", folder / "receive", "."], cwd=EXAMPLES / "go", check=True, timeout=600)
+    build = [program("go"), "build", "-o", folder / "receive", "."]
+    subprocess.run(build, cwd=EXAMPLES / "go", check=True, timeout=600)
     return [folder / "receive"]
 
 
@@ -110,8 +111,8 @@ def receiving(language, folder, secrets):
             return post(port, [], b"")
 
     with open(out, "wb") as log:
-        child = subprocess.Popen([*map(str, command_of(language, folder)), str(port)], stdin=subprocess.DEVNULL, stdout=log,
-                                 stderr=subprocess.DEVNULL,
+        child = subprocess.Popen([*map(str, command_of(language, folder)), str(port)], stdin=subprocess.DEVNULL,
+                                 stdout=log, stderr=subprocess.DEVNULL,
                                  env={**os.environ, "ECHORA_WEBHOOK_SECRETS": " ".join(secrets)})
     try:
         eventually(lambda: child.poll() is not None or listens(), 30, "the receiver listens")
