@@ -89,8 +89,8 @@ class Workflow:
     def entrance(self):
         """What all have in common; returns the node whose true output leads on to the work.
 
-        n8n answers 200 with nothing when a workflow fails before its answer, and the sender would take that for success.
-        So a Code node that fails (no secret, no runner) leads to a 503, and only then fails the execution.
+        n8n answers 200 with nothing when a workflow fails before its answer, and the sender would take that for
+        success. So a Code node that fails (no secret, no runner) leads to a 503, and only then fails the execution.
         """
         webhook = self.node("Call from Echora", "webhook", 2,
                             {"httpMethod": "POST", "path": self.path, "responseMode": "responseNode",
@@ -141,7 +141,8 @@ def triage():
 def risky_update():
     w = Workflow("risky-update", "Echora: approval of risky updates", "update.review-requested")
     data = f"{CALL}.data"
-    what = f"Echora: an update of anime ${{{data}.anime_id}} waits for a decision: ${{{data}.risk_reason}}; " \
+    what = f"Echora: an update of anime ${{{data}.anime_id}} waits for a decision: " \
+        f"${{[].concat({data}.risk_reason).join(', ')}}; " \
         f"fields: ${{[].concat({data}.changed_fields).join(', ')}}. "
     on = w.api_is_on((6, 0))
     update = f"{API} + '/updates/' + encodeURIComponent({data}.event_id)"

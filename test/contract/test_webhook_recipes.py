@@ -1,8 +1,6 @@
 """The receivers of contracts/examples/webhooks, as they stand: one table of calls for all languages, and real HTTP."""
 import base64
-import http.client
 import json
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +10,6 @@ import pytest
 from harness import webhooks
 from harness.process import eventually
 from harness.webhooks import EXAMPLES, RECIPES, make_cases
-from ops.fleet import system
 
 CASES = make_cases.table()
 ANSWERS = [case["answer"] for case in CASES]
@@ -101,50 +98,13 @@ def test_bad_secret_is_told_and_not_used(language, tmp_path):
 
 @pytest.fixture(params=RECIPES)
 def receiver(request, tmp_path):
-    """A receiver that runs, as (its port, the events that it acted on)."""
-    port = system.free_port()
-    commands = {"python": lambda: [sys.executable, "-B", EXAMPLES / "receive.py"],
-                "node": lambda: [webhooks.program("node"), EXAMPLES / "receive.mjs"], "go": lambda: build_go(tmp_path)}
-    argv = [*map(str, commands[request.param]()), str(port)]
-    out = tmp_path / "out"
-    with open(out, "wb") as log:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.DEVNULL,
-                                 env={**os.environ, "ECHORA_WEBHOOK_SECRETS": f"{make_cases.SECRET} {make_cases.OLD}"})
-    try:
-        eventually(lambda: child.poll() is not None or answers_at(port), 30, "the receiver listens")
-        yield port, lambda: [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    finally:
-        child.kill()
-        child.wait(10)
-
-
-def build_go(folder):
-    path = folder / "receive"
-    subprocess.run([webhooks.program("go"), "build", "-o", path, "."], cwd=EXAMPLES / "go", check=True, timeout=600)
-    return [path]
-
-
-def post(port, headers, body):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.putrequest("POST", "/")
-        for name, value in [*headers, ["content-length", str(len(body))]]:
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def answers_at(port):
-    try:
-        return post(port, [], b"")
-    except OSError:
-        return None
+    with webhooks.receiving(request.param, tmp_path, [make_cases.SECRET, make_cases.OLD]) as one:
+        yield one
 
 
 def test_receiver_over_http(receiver):
     port, acted = receiver
+    post = webhooks.post
     body = json.dumps({**make_cases.EVENT, "note": "進撃"}, ensure_ascii=False).encode()
     good = make_cases.call(body, timestamp=int(time.time()))
     assert [post(port, good, body) for _ in range(3)] == [202, 202, 202]

@@ -3,14 +3,21 @@
 Each takes cases as make_cases.py writes them and gives one answer per case: "accepted", or why not.
 """
 import base64
+import contextlib
+import http.client
 import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from ops.fleet import system
+
+from .process import eventually
 from .settings import ROOT, STATE
 
 EXAMPLES = ROOT / "contracts/examples/webhooks"
@@ -70,6 +77,51 @@ RECIPES = {"python": (EXAMPLES / "receive.py", recipe_of_python), "node": (EXAMP
            "go": (EXAMPLES / "go/receive.go", recipe_of_go)}
 
 
+def command_of(language, folder):
+    """What starts the recipe as a server; its port is the last argument."""
+    if language == "python":
+        return [sys.executable, "-B", EXAMPLES / "receive.py"]
+    if language == "node":
+        return [program("node"), EXAMPLES / "receive.mjs"]
+    build = [program("go"), "build", "-o", folder / "receive", "."]
+    subprocess.run(build, cwd=EXAMPLES / "go", check=True, timeout=600)
+    return [folder / "receive"]
+
+
+def post(port, headers, body):
+    """The status that a receiver on loopback answers; headers may come twice."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.putrequest("POST", "/")
+        for name, value in [*headers, ["content-length", str(len(body))]]:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def receiving(language, folder, secrets):
+    """A recipe that runs as a server: its port, and a function that gives the events it has acted on."""
+    port, out = system.free_port(), folder / "events"
+
+    def listens():
+        with contextlib.suppress(OSError):
+            return post(port, [], b"")
+
+    with open(out, "wb") as log:
+        child = subprocess.Popen([*map(str, command_of(language, folder)), str(port)], stdin=subprocess.DEVNULL,
+                                 stdout=log, stderr=subprocess.DEVNULL,
+                                 env={**os.environ, "ECHORA_WEBHOOK_SECRETS": " ".join(secrets)})
+    try:
+        eventually(lambda: child.poll() is not None or listens(), 30, "the receiver listens")
+        yield port, lambda: [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    finally:
+        child.kill()
+        child.wait(10)
+
+
 def library_of_python(calls):
     from standardwebhooks.webhooks import Webhook, WebhookVerificationError
     out = []
@@ -121,3 +173,8 @@ class Workflow:
 
     def verify(self, cases):
         return self.run([{**case, "node": "Verify signature"} for case in cases])
+
+
+def data_members(text):
+    """Members of an event's `data` that a workflow's JSON reads."""
+    return re.findall(r"json\.data\.([a-z_]+)", text)

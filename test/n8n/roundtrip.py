@@ -28,13 +28,16 @@ from harness.settings import ROOT
 from harness.webhooks import make_cases
 from ops.fleet import system
 
-ROUTES = {"dlq-triage": ("dead-letter.created", {"event_id": None, "subject": "anime.enriched", "error_type": "pg-23503",
-                                                 "entity_id": "an-1", "source_service": "catalogue", "attempt_count": 5,
-                                                 "dlq_seq": 42, "fingerprint": "0f1e2d3c4b5a6978"}),
-          "risky-update": ("update.review-requested", {"event_id": "11111111-2222-7333-8444-555555555555",
-                                                       "anime_id": "an-2", "changed_fields": ["title", "type"],
-                                                       "risk_reason": "title-changed"}),
-          "review-ready": ("ingestion.review-ready", {"run_id": 7, "entry_count": 12, "review_ref": "reviews/7.jsonl"})}
+# Path → type and data of its events.
+ROUTES = {
+    "dlq-triage": ("dead-letter.created", {
+        "event_id": None, "subject": "anime.enriched", "error_type": "pg-23503", "entity_id": "an-1",
+        "source_service": "catalog-enriched", "attempt_count": 5, "dlq_seq": 42, "fingerprint": "0f1e2d3c4b5a6978"}),
+    "risky-update": ("update.review-requested", {
+        "event_id": "11111111-2222-7333-8444-555555555555", "anime_id": "an-2", "changed_fields": ["title", "type"],
+        "risk_reason": ["title-changed"]}),
+    "review-ready": ("ingestion.review-ready", {"run_id": 7, "entry_count": 12, "review_ref": "artifact:sha256/00"})}
+WORKFLOWS = {"dlq": "dlq-triage", "risk": "risky-update", "review": "review-ready"}  # by the adapter's routes
 SECRETS = {route: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode() for route in ROUTES}
 OLD = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 REVIEWER = ("reviewer", secrets.token_hex(8))
@@ -42,7 +45,7 @@ PATIENCE = 300  # seconds: n8n starts slowly where much else runs
 
 
 class StandIn(ThreadingHTTPServer):
-    """Answers like the Command API, an issuer of tokens and a chat; keeps (method, path, headers, JSON) of all calls."""
+    """Answers like the Command API, an issuer of tokens and a chat; keeps (method, path, headers, JSON) of each."""
 
     def __init__(self):
         self.calls, self.failing = [], set()
@@ -69,7 +72,8 @@ class Answer(BaseHTTPRequestHandler):
         elif path == "/dlq/replay":
             status, answer = 202, {"plan_id": "p"}
         elif path.startswith("/updates/"):
-            answer = {"anime_id": "an-2", "state": "open", "current": {"title": "Old <b>"}, "proposed": {"title": "New & newer"}}
+            answer = {"anime_id": "an-2", "state": "open", "current": {"title": "Old <b>"},
+                      "proposed": {"title": "New & newer"}}
         elif path.startswith("/workflow/runs/"):
             answer = {"run_id": 7, "phase": "review", "state": "held"}
         text = json.dumps(answer).encode()
@@ -94,26 +98,28 @@ class N8n:
         self.program = Path(os.environ["ECHORA_N8N"]) / "node_modules/n8n/bin/n8n"
         self.environment = {
             "PATH": os.environ["PATH"], "HOME": str(folder), "N8N_USER_FOLDER": str(folder), "DB_TYPE": "sqlite",
-            "N8N_LISTEN_ADDRESS": "127.0.0.1", "N8N_PORT": str(self.port), "WEBHOOK_URL": f"http://127.0.0.1:{self.port}/",
+            "N8N_LISTEN_ADDRESS": "127.0.0.1", "N8N_PORT": str(self.port),
+            "WEBHOOK_URL": f"http://127.0.0.1:{self.port}/",
             "N8N_ENCRYPTION_KEY": secrets.token_hex(16), "N8N_DIAGNOSTICS_ENABLED": "false",
             "N8N_VERSION_NOTIFICATIONS_ENABLED": "false", "N8N_TEMPLATES_ENABLED": "false",
-            "N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS": "true", "N8N_RUNNERS_ENABLED": "true",
+            "N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS": "true", "N8N_RUNNERS_ENABLED": os.environ["ECHORA_N8N_RUNNERS"],
             "N8N_RUNNERS_BROKER_PORT": str(system.free_port()), "N8N_EXPRESSION_ENGINE": "legacy",
             "NODE_FUNCTION_ALLOW_BUILTIN": "crypto", "N8N_BLOCK_ENV_ACCESS_IN_NODE": "false",
-            "ECHORA_ALERT_URL": f"{stand_in.url}/alert", "ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE": f"{SECRETS['dlq-triage']} {OLD}",
+            "ECHORA_ALERT_URL": f"{stand_in.url}/alert",
+            "ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE": f"{SECRETS['dlq-triage']} {OLD}",
             "ECHORA_WEBHOOK_SECRETS_RISKY_UPDATE": SECRETS["risky-update"],
             "ECHORA_WEBHOOK_SECRETS_REVIEW_READY": SECRETS["review-ready"]}
 
     def command(self, *argv):
         with open(self.folder / "commands.log", "ab") as log:
-            done = subprocess.run(["node", self.program, *argv], env=self.environment, stdin=subprocess.DEVNULL, stdout=log,
-                                  stderr=log, timeout=PATIENCE)
+            done = subprocess.run(["node", self.program, *argv], env=self.environment, stdin=subprocess.DEVNULL,
+                                  stdout=log, stderr=log, timeout=PATIENCE)
         assert done.returncode == 0, (self.folder / "commands.log").read_text()[-3000:]
 
     def load(self):
         """Imports workflows and credentials as ops/n8n/README.md says, and switches the workflows on."""
-        oauth = {"grantType": "clientCredentials", "accessTokenUrl": f"{self.stand_in.url}/oauth2/token", "clientId": "n8n",
-                 "clientSecret": "of the stand-in", "authentication": "header", "authUrl": "", "ignoreSSLIssues": False}
+        oauth = {"grantType": "clientCredentials", "accessTokenUrl": f"{self.stand_in.url}/oauth2/token",
+                 "clientId": "n8n", "clientSecret": "of the stand-in", "authentication": "header", "authUrl": ""}
         rows = [{"id": name[0], "name": name[1], "type": "oAuth2Api", "data": {**oauth, "scope": scope}}
                 for name, scope in ((("echoraCommandRead", "Echora Command API, read"), "workflow.read"),
                                     (("echoraCommandAppr", "Echora Command API, approve"), "workflow.approve"))]
@@ -125,12 +131,12 @@ class N8n:
         workflows.mkdir()
         for route in ROUTES:
             shutil.copy(ROOT / f"ops/n8n/{route}.json", workflows)
+        self.command("import:workflow", "--separate", f"--input={workflows}")
+        if os.environ["ECHORA_N8N_VERSION"].startswith("1."):
+            self.command("update:workflow", "--all", "--active=true")
+            return
         for route in ROUTES:
-            self.command("import:workflow", f"--input={workflows}/{route}.json")
-        publish = not os.environ["ECHORA_N8N_VERSION"].startswith("1.")
-        for route in ROUTES:
-            self.command(*(("publish:workflow", f"--id=echora-{route}") if publish else
-                           ("update:workflow", f"--id=echora-{route}", "--active=true")))
+            self.command("publish:workflow", f"--id=echora-{route}")
 
     def start(self, **environment):
         with open(self.folder / "n8n.log", "ab") as log:
@@ -194,13 +200,17 @@ def n8n(stand_in):
         yield one
     finally:
         one.stop(signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
+        if os.environ.get("ECHORA_TEST_KEEP"):
+            print(f"\nkept: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def event_of(route, **more):
     kind, data = ROUTES[route]
     webhook_id = str(uuid.uuid4())
-    return {"type": kind, "timestamp": "2026-01-01T00:00:00Z", "id": webhook_id, "data": {"event_id": webhook_id, **data}, **more}
+    return {"type": kind, "timestamp": "2026-01-01T00:00:00Z", "id": webhook_id,
+            "data": {"event_id": webhook_id, **data}, **more}
 
 
 def signed(route, event, **more):
@@ -293,6 +303,32 @@ def test_concurrent_calls_and_their_repeats(n8n, stand_in):
     wait(lambda: set(n8n.executions(route)) <= {"success"}, "the executions have ended")
 
 
+def test_the_adapter_tells_n8n(n8n, stand_in, adapter, echora):
+    """From the stream to n8n's list of executions, by the real adapter with a secret for each route."""
+    files = {route: adapter.folder / f"secret-{route}" for route in WORKFLOWS}
+    for route, name in WORKFLOWS.items():
+        files[route].write_text(SECRETS[name] + "\n")
+        files[route].chmod(0o644)
+    before = len(stand_in.calls)
+    done = {name: len(n8n.executions(name)) for name in ROUTES}
+    adapter.start(f"http://127.0.0.1:{n8n.port}", call_timeout="60s", retry_longest="5s",
+                  **{f"{route}_secret_files": file for route, file in files.items()})
+    letter, risky, review = adapter.dead_letter(code="pg-23503"), adapter.risky(), adapter.review()
+    adapter.settled(*WORKFLOWS, timeout=PATIENCE)
+    assert {row["webhook_id"]: (row["route"], row["status"]) for row in adapter.attempts()} == \
+        {letter: ("dlq", 202), risky: ("risk", 202), review: ("review", 202)}
+    told = "\n".join(wait(lambda: len(alerts(stand_in, before)) == 3 and alerts(stand_in, before), "three alerts"))
+    assert "dead letter 1 on anime.updated: pg-23503" in told and f"echora review get {risky}" in told
+    assert "3 entries of ingestion run 7" in told
+    assert echora("webhook", "test", "dlq", "--json").json["status"] == 202
+    assert echora("webhook", "replay", "dlq", letter).code == 0
+    wait(lambda: len(n8n.executions("dlq-triage")) == done["dlq-triage"] + 3, "the executions")
+    wait(lambda: all(set(n8n.executions(name)) <= {"success"} for name in ROUTES), "they have ended")
+    assert len(alerts(stand_in, before)) == 3  # neither the test nor the repeat was acted on
+    assert {name: len(n8n.executions(name)) - done[name] for name in ROUTES} == \
+        {"dlq-triage": 3, "risky-update": 1, "review-ready": 1}
+
+
 def test_command_api_is_called_with_a_key_of_the_event(n8n, stand_in):
     """Restarted with the switch on: known ids are still known, and each command carries its key and a token."""
     route = "dlq-triage"
@@ -367,6 +403,11 @@ def test_missing_secret_is_an_error_that_n8n_shows(n8n):
     with open(n8n.folder / "n8n.log", "ab") as log:
         n8n.child = subprocess.Popen(["node", n8n.program, "start"], env=n8n.environment, stdin=subprocess.DEVNULL,
                                      stdout=log, stderr=log, start_new_session=True)
-    status = wait(lambda: next((s for s in [send(n8n, route, event_of(route))[0]] if s not in (None, 404)), None), "n8n")
-    assert status == 503
+    answers = []
+
+    def served():
+        answers.append(send(n8n, route, event_of(route)))
+        return answers[-1][1] == {"failed": True}
+    wait(served, "n8n serves")
+    assert answers[-1][0] == 503 and {status for status, _ in answers} <= {None, 404, 503}
     wait(lambda: n8n.executions(route).count("error") > errors, "the failed execution")
