@@ -92,16 +92,17 @@ MUST_CHECK int bus_call(struct bus *bus, const char *subject, const ProtobufCMes
                         const ProtobufCMessageDescriptor *reply_type, int64_t timeout_ms,
                         struct arena *arena, ProtobufCMessage **ret_reply, struct err *err);
 
-/* nats.c's connection, for the consumer loop, the request lane and pipeline.c only; NULL until it has
- * been made once. */
+/* nats.c's connection, for the consumer loop, the request lane and pipeline.c only; NULL until it
+ * has been made once. */
 void *bus_native(struct bus *bus);
 /* Rises with every connection made: requests in flight before it are lost. */
 unsigned bus_generation(const struct bus *bus);
 /* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block nor
  * call bus_set_hook. One hook; NULL takes it away, and it is not running any more on return. */
 void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx);
-/* False, with the reason, once the connection is closed for good: credentials refused twice in a row
- * (nats-auth), or an error of the server after which nats.c does not go on (nats-closed). */
+/* False, with the reason, once the connection is closed for good (credentials refused twice in a
+ * row: nats-auth; an error of the server after which nats.c does not go on: nats-closed) or of no
+ * use (it may not acknowledge: nats-permission). */
 bool bus_alive(const struct bus *bus, struct err *ret_reason);
 /* A new subject below the connection's own inbox prefix. */
 #define BUS_INBOX_MAX 128

@@ -75,7 +75,8 @@ def reachable(path):
     return True
 
 
-reserved = collections.deque(maxlen=64)  # of the ports found last: long enough for their servers to start
+# Of the ports found last: a server that was killed comes back to its own.
+reserved = collections.deque(maxlen=512)
 
 
 def free_port(preferred=0):
