@@ -21,7 +21,10 @@ from .settings import PATIENCE, ROOT
 
 FOLDER = ROOT / "ops/runbooks"
 ELSEWHERE = ("systemd", "compose")  # kinds of blocks that need an installation that is not here
-NUMBERS, NUMBER, NAME = ("SEQ", "EVENT_SEQ", "BATCH"), r"\b\d+\b", r"[\w-]+"
+# What a word of the README's table looks like in what a command prints.
+LOOKS = {**dict.fromkeys(("SEQ", "EVENT_SEQ", "BATCH"), r"\b\d+\b"),
+         **dict.fromkeys(("PLAN", "ANIME", "OTHER"), r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+         "FINGERPRINT": r"[0-9a-f]{16}", "SUBJECT": r"[\w.]+", "CONSUMER": r"[\w-]+"}
 PROGRAMS = ("echora", "nats", "psql", "curl", "ops/", "supervisorctl", "systemctl", "docker", "kill")
 
 
@@ -167,7 +170,7 @@ class Story:
             elif piece.isspace():
                 parts.append(r"\s+")
             elif piece in words():
-                parts.append(rf"(?P<{piece}>{NUMBER if piece in NUMBERS else NAME})")
+                parts.append(rf"(?P<{piece}>{LOOKS[piece]})")
             else:
                 parts.append(re.escape(piece))
         return re.compile("".join(parts))

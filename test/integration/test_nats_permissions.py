@@ -91,7 +91,7 @@ PUBLISH = {
     "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
     "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},
-    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE,
+    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE | {"$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"},
 }
 # Those that answer requests may write to anybody's inbox.
 ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
