@@ -50,6 +50,7 @@ static const struct stream_def anime_dlq = {
     .max_age_s = DAYS(30),
     .duplicate_window_s = DAYS(7),
     .max_msgs = 1000000,
+    .max_per_subject = 250000, /* one consumer's storm leaves room for the letters of others */
     .max_bytes = MIB(2048),
     .max_msg_size = -1,
     .allow_direct = true,

@@ -97,19 +97,22 @@ class Fleet:
         except AssertionError as e:
             raise AssertionError("\n".join([str(e), *wrong])) from None
 
-    def ends(self, calm):
+    def ends(self, calm, more=(), undecodable=()):
         """At rest, as the events say and with no dead letter but the bad ones; the same memory and descriptors as in
-        the span `calm` of the meter. Returns (events, dead letters)."""
+        the span `calm` of the meter, if any. Beside the publishers' events: `more`, as the oracle takes them, and
+        (subject, payload) of what nobody can decode. Returns (events, dead letters)."""
         self.load.stop(300)
         self.progress.rest(300)
         eventually(lambda: all(w.is_ready() for w in self.workers.values()), 30, "all are ready")
         quiet = self.meter.now()
         time.sleep(3)  # a span of samples
         inputs, dead = self.load.inputs()
+        inputs += [*more, *((subject, payload, {}) for subject, payload in undecodable)]
+        dead += [(payload, "decode") for _, payload in undecodable]
         letters = self.bus.stream("ANIME_DLQ").state.messages
         assert letters == len(dead), f"{letters} dead letters instead of {len(dead)}"
         Oracle(self.db, self.bus, self.front).check(inputs, dead)
-        grown = [line for name in self.workers
+        grown = [line for name in self.workers if calm
                  for line in (*growth(name, self.meter.between(name, *calm), self.meter.between(name, calm[1], quiet)),
                               *growth(name, self.meter.between(name, *calm), self.meter.between(name, quiet, quiet + 9)))]
         assert not grown, grown
