@@ -44,7 +44,7 @@ class Client:
         self.admin = Bus(server, "admin")
 
     def ask(self, subject, body):
-        reply = self.bus.request(subject, json.dumps(body).encode(), timeout=60)
+        reply = self.bus.request(subject, json.dumps(body).encode(), timeout=600)
         assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
         return json.loads(reply.data)
 
@@ -124,7 +124,16 @@ def timed_plan(client, servers_used, action, letters, **body):
     print(f"{action + ', dry run':24} {(time.monotonic() - began):7.2f} s for {plan['total']} letters")
     began, spent = time.monotonic(), Spent(*servers_used)
     client.ask(f"dlq.{action}", {"planId": plan["id"]})
-    client.until(lambda: client.ask("dlq.status", {"planId": plan["id"]})["plans"][0]["state"] == "done")
+    told = began
+
+    def over():
+        nonlocal told
+        now = client.ask("dlq.status", {"planId": plan["id"]})["plans"][0]
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            print(f"{action + ' so far':24} {told - began:7.1f} s, {int(now.get('waiting', 0))} waiting", flush=True)
+        return now["state"] == "done"
+    client.until(over)
     took = time.monotonic() - began
     print(f"{action:24} {took:7.1f} s, {letters / took:.0f} letters/s, "
           f"worker at most {worker.memory('VmHWM') / 2**20:.0f} MiB; {spent.per(letters)}; "
