@@ -115,8 +115,8 @@ class Workflow:
         return self.code(name, "remember.js", place)
 
     def document(self):
-        return [{"id": f"echora-{self.path}", "name": self.name, "active": False, "nodes": self.nodes,
-                 "connections": self.connections, "settings": {"executionOrder": "v1"}, "pinData": {}}]
+        return {"id": f"echora-{self.path}", "name": self.name, "active": False, "nodes": self.nodes,
+                "connections": self.connections, "settings": {"executionOrder": "v1"}, "pinData": {}}
 
 
 def triage():

@@ -165,7 +165,7 @@ class Workflow:
         text = (ROOT / f"ops/n8n/{name}.json").read_text(encoding="utf-8")
         self.path = folder / f"{name}.json"
         self.path.write_text(change(text) if change else text, encoding="utf-8")
-        self.document = json.loads(text)[0]
+        self.document = json.loads(text)
 
     def run(self, lines):
         driver = [program("node"), DRIVERS / "workflow.mjs", self.path, self.variable]

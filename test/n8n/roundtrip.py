@@ -127,11 +127,7 @@ class N8n:
                      "data": {"user": REVIEWER[0], "password": REVIEWER[1]}})
         (self.folder / "credentials.json").write_text(json.dumps(rows))
         self.command("import:credentials", f"--input={self.folder}/credentials.json")
-        workflows = self.folder / "workflows"
-        workflows.mkdir()
-        for route in ROUTES:
-            shutil.copy(ROOT / f"ops/n8n/{route}.json", workflows)
-        self.command("import:workflow", "--separate", f"--input={workflows}")
+        self.command("import:workflow", "--separate", f"--input={ROOT}/ops/n8n")
         if os.environ["ECHORA_N8N_VERSION"].startswith("1."):
             self.command("update:workflow", "--all", "--active=true")
             return

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import vm from 'node:vm';
 
 const [, , path, variable] = process.argv;
-const [workflow] = JSON.parse(readFileSync(path, 'utf8'));
+const workflow = JSON.parse(readFileSync(path, 'utf8'));
 const load = createRequire(import.meta.url);
 const scripts = {};
 for (const node of workflow.nodes.filter((one) => one.type === 'n8n-nodes-base.code')) {
