@@ -135,6 +135,7 @@ def catalogue_stopped(fleet, story):
 
 @situation
 def full_stream(fleet, story):
+    known(fleet)
     info = fleet.bus().wait(fleet.bus().js.stream_info("ANIME_EVENTS"))
     fleet.bus().wait(fleet.bus().js.update_stream(info.config.evolve(max_bytes=info.state.bytes)))
     story.run_all()
@@ -329,7 +330,7 @@ def restored_postgresql(fleet, story):
     dump(fleet)
     fleet.control("start", "catalogue", "relay", "dead-letters")
     fleet.wait_sound()
-    fleet.publish("anime.updated", {"animeId": ident, "changedFields": ["title"], "anime": {"title": "Newer"}}, wait="indexed")
+    fleet.publish("anime.enriched", anime(ident, "Newer"), wait="indexed")
     fleet.control("stop", "catalogue", "relay", "dead-letters")
     restore(fleet)
     fleet.control("start", "catalogue", "dead-letters")
