@@ -10,12 +10,15 @@ What a page says about its commands (README.md there tells people the same):
     # exit 1                       its exit code, when it is not 0
     ```sh systemd                  commands for that kind of installation alone: not run here, but counted
 """
+import json
 import os
 import re
 import select
 import subprocess
 import time
 from dataclasses import dataclass, field
+
+from ops.fleet.fleet import PORTS
 
 from .settings import PATIENCE, ROOT
 
@@ -145,6 +148,8 @@ class Story:
     def __init__(self, blocks, state, folder):
         self.blocks = list(blocks)
         self.state, self.values = state, {}
+        taken = json.loads((state / "settings.json").read_text())["ports"]
+        self.ports = {well_known: taken[name] for name, well_known in PORTS.items()}  # another fleet may have those
         self.shell = Shell(state, folder)
 
     def run(self, n=1):
@@ -159,6 +164,7 @@ class Story:
     def fill(self, text):
         for word, value in self.values.items():
             text = re.sub(rf"\b{word}\b", str(value), text)
+        text = re.sub(r"\blocalhost:(\d+)\b", lambda m: f"localhost:{self.ports[int(m[1])]}", text)
         return text.replace(".echora/", f"{self.state}/")
 
     def pattern(self, text):
