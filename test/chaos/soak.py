@@ -32,6 +32,7 @@ from chaos import plot  # noqa: E402
 from chaos.rig import Load, Meter, Progress, attempt, growth  # noqa: E402
 from harness import fleet, servers  # noqa: E402
 from harness.bus import Bus  # noqa: E402
+from harness.process import eventually  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from oracle import Oracle, Wrong  # noqa: E402
 from ops.fleet import system  # noqa: E402
@@ -235,6 +236,8 @@ class Table:
 
 def run(rig, args, table, faults, meter, say):
     """Load and faults for so long, then rest."""
+    rig.load.order("more", 2 * args.anime)
+    eventually(lambda: rig.load.sent()["stored"] >= args.anime, 120, "publishers publish")
     rig.load.order("rate", args.rate)
     end = time.monotonic() + args.minutes * 60
     next_fault = next_row = time.monotonic() + min(10, args.minutes * 6)
