@@ -6,6 +6,7 @@ usage: soak.py [--minutes N] [--rate N] [--seed N] [--anime N] [--nats current|d
   --pace   seconds from fault to fault, on average
   --out    where soak.csv (a row for each look), soak.svg (the same as a picture) and soak.json (figures) go; default
            build-logs
+  --planted  what is taken away from the workers of the build `faults` (ECHORA_BUILD), to see the soak fail
   --data   a folder on the disk to use; default: one of the system's for temporary files
 
 Two processes of each worker: `steady` ones are only paused and lose their servers and connections, `mortal` ones are
@@ -31,6 +32,7 @@ from chaos import plot  # noqa: E402
 from chaos.rig import Load, Meter, Progress, attempt, growth  # noqa: E402
 from harness import fleet, servers  # noqa: E402
 from harness.bus import Bus  # noqa: E402
+from harness.process import eventually  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from oracle import Oracle, Wrong  # noqa: E402
 from ops.fleet import system  # noqa: E402
@@ -43,8 +45,8 @@ ROLES = ("steady", "mortal")
 class Rig:
     """Servers, eight workers behind proxies, and the publisher."""
 
-    def __init__(self, folder, which, seed, anime):
-        self.folder = folder
+    def __init__(self, folder, which, seed, anime, planted=""):
+        self.folder, self.planted = folder, planted
         self.nats, self.pg = servers.Nats(folder, which), servers.Postgres(folder)
         self.front = servers.Qdrant(folder)
         self.servers = {"nats": self.nats, "postgres": self.pg, "front": self.front}
@@ -70,7 +72,8 @@ class Rig:
     def worker(self, kind, name):
         proxies = {server: Proxy(self.servers[server].port) for server in NEEDS[kind]}
         self.links |= {f"{name} to {server}": proxy for server, proxy in proxies.items()}
-        env = {"ECHORA_NATS_URL": f"nats://127.0.0.1:{proxies['nats'].port}", "ECHORA_LOG_LEVEL": "info"}
+        env = {"ECHORA_NATS_URL": f"nats://127.0.0.1:{proxies['nats'].port}", "ECHORA_LOG_LEVEL": "info",
+               **({"PLANTED_FAULTS": self.planted} if self.planted else {})}
         if "postgres" in proxies:
             env["ECHORA_PG_URL"] = (f"postgresql://{fleet.WORKERS[kind][2]}@127.0.0.1:{proxies['postgres'].port}"
                                     f"/{self.db.name}")
@@ -233,6 +236,8 @@ class Table:
 
 def run(rig, args, table, faults, meter, say):
     """Load and faults for so long, then rest."""
+    rig.load.order("more", 2 * args.anime)
+    eventually(lambda: rig.load.sent()["stored"] >= args.anime, 120, "publishers publish")
     rig.load.order("rate", args.rate)
     end = time.monotonic() + args.minutes * 60
     next_fault = next_row = time.monotonic() + min(10, args.minutes * 6)
@@ -289,7 +294,7 @@ def soak(folder, args, say=print):
     """Runs it; returns (figures, what is wrong)."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    rig = Rig(folder, args.nats, args.seed, args.anime)
+    rig = Rig(folder, args.nats, args.seed, args.anime, args.planted)
     try:
         faults = Faults(rig, args.seed)
         meter = Meter(rig.workers, interval=max(0.1, min(1, args.minutes / 10)))
@@ -320,6 +325,7 @@ def arguments(argv=None):
     parser.add_argument("--nats", default="current", choices=("current", "debian"))
     parser.add_argument("--out", default=str(ROOT / "build-logs"))
     parser.add_argument("--data")
+    parser.add_argument("--planted", default="")
     return parser.parse_args(argv)
 
 

@@ -10,7 +10,7 @@ from harness.settings import LONG
 
 from chaos.fleet_under_load import KINDS, Fleet, say
 
-SPELL = 12 if LONG else 0.5  # seconds; 48 of them
+SPELL = 12 if LONG else 0.3  # seconds; 48 of them
 PATHS = {"nats": KINDS, "postgres": ("catalogue", "relay", "dead-letters"), "qdrant": ("qdrant",)}
 
 
