@@ -76,9 +76,9 @@ void bus_hint(struct bus *bus, const char *subject);
  * of the reply are looked at only for Nats-Service-Error-Code, which becomes err. */
 MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                            struct arena *arena, struct bytes *ret_reply, struct err *err);
-/* Pipelined requests: all are sent, then each answer is given to take as it comes, from this thread;
- * the text lives for the call. errs[i] is take's error (returned -1) or why there was no answer;
- * errors in an answer are take's to see. -1 when the connection failed altogether. */
+/* Pipelined requests: all are sent, then each answer is given to take as it comes, from this
+ * thread; the text lives for the call. errs[i] is take's error (returned -1) or why there was no
+ * answer; errors in an answer are take's to see. -1 when the connection failed altogether. */
 typedef int bus_reply_fn(void *ctx, size_t i, struct view reply, struct err *err);
 MUST_CHECK int bus_request_many(struct bus *bus, const struct bus_message requests[], size_t n,
                                 bus_reply_fn *take, void *ctx, struct err errs[], struct err *err);

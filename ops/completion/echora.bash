@@ -4,8 +4,8 @@ _echora()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local words='' options='' names='' files='' takes_files='' verb='' first='' i v
-    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'review list' 'review show' 'review approve' 'review reject' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
-    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --state --anime --reason --since --limit --cursor --reason --actor --decision-id --reason --actor --decision-id --replicas --replicas --replicas --dir --lock-timeout --workers '
+    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'review list' 'review show' 'review approve' 'review reject' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'contracts schema' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
+    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --state --anime --reason --since --limit --cursor --reason --actor --decision-id --reason --actor --decision-id --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers '
     local common='--nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --json --color'
     [[ $cur == '=' ]] && cur=''
     [[ $prev == '=' ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
@@ -102,6 +102,21 @@ _echora()
         'review reject')
             options='--reason --actor --decision-id'
             ;;
+        'webhook routes')
+            options=''
+            ;;
+        'webhook deliveries')
+            options='--class --id --limit'
+            ;;
+        'webhook test')
+            options=''
+            ;;
+        'webhook replay')
+            options='--failed'
+            ;;
+        'webhook enable')
+            options=''
+            ;;
         'streams plan')
             options='--replicas'
             ;;
@@ -122,7 +137,7 @@ _echora()
             ;;
         'contracts schema')
             options=''
-            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed'
+            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed audit.catalog'
             ;;
         'reference options')
             options=''
@@ -158,6 +173,7 @@ _echora()
         'dlq discard'' --class') words='any reject retry-exhausted crash expired' ;;
         'dlq discard'' --state') words='open replayed discarded all' ;;
         'review list'' --state') words='pending approved rejected superseded expired all' ;;
+        'webhook deliveries'' --class') words='any delivered refused auth misconfigured trouble gone' ;;
         *' --nats-password-file') files=1 ;;
         *' --pg-password-file') files=1 ;;
         *' --qdrant-api-key-file') files=1 ;;
