@@ -76,9 +76,9 @@ void bus_hint(struct bus *bus, const char *subject);
  * of the reply are looked at only for Nats-Service-Error-Code, which becomes err. */
 MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                            struct arena *arena, struct bytes *ret_reply, struct err *err);
-/* Pipelined requests: all are sent, then each answer is given to take as it comes, from this thread;
- * the text lives for the call. errs[i] is take's error (returned -1) or why there was no answer;
- * errors in an answer are take's to see. -1 when the connection failed altogether. */
+/* Pipelined requests: all are sent, then each answer is given to take as it comes, from this
+ * thread; the text lives for the call. errs[i] is take's error (returned -1) or why there was no
+ * answer; errors in an answer are take's to see. -1 when the connection failed altogether. */
 typedef int bus_reply_fn(void *ctx, size_t i, struct view reply, struct err *err);
 MUST_CHECK int bus_request_many(struct bus *bus, const struct bus_message requests[], size_t n,
                                 bus_reply_fn *take, void *ctx, struct err errs[], struct err *err);
@@ -101,16 +101,16 @@ MUST_CHECK int bus_call(struct bus *bus, const char *subject, const ProtobufCMes
                         const ProtobufCMessageDescriptor *reply_type, int64_t timeout_ms,
                         struct arena *arena, ProtobufCMessage **ret_reply, struct err *err);
 
-/* nats.c's connection, for the consumer loop, the request lane and pipeline.c only; NULL until it has
- * been made once. */
+/* nats.c's connection, for the consumer loop, the request lane and pipeline.c only; NULL until it
+ * has been made once. */
 void *bus_native(struct bus *bus);
 /* Rises with every connection made: requests in flight before it are lost. */
 unsigned bus_generation(const struct bus *bus);
 /* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block nor
  * call bus_set_hook. One hook; NULL takes it away, and it is not running any more on return. */
 void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx);
-/* False, with the reason, once the connection is closed for good: credentials refused twice in a row
- * (nats-auth), or an error of the server after which nats.c does not go on (nats-closed). */
+/* False, with the reason, once the connection is closed for good: credentials refused twice in a
+ * row (nats-auth), or an error of the server after which nats.c does not go on (nats-closed). */
 bool bus_alive(const struct bus *bus, struct err *ret_reason);
 /* A new subject below the connection's own inbox prefix. */
 #define BUS_INBOX_MAX 128
