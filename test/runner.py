@@ -38,10 +38,9 @@ THREADED = ("test_events_are_handled or test_backlog_is_handled or test_bad_even
             "test_one_trace or test_span_of or test_progress_keeps or test_dependency_trouble or "
             "test_handler_trouble or test_drain_finishes or test_second_signal or test_request or test_lanes_share or "
             "test_nats_away or test_rows_become or test_two_relays or test_shared_stream or test_lock_session or "
-            "test_slots_are_emptied or test_a_mended_writer_takes_it or test_metrics")
+            "test_slots_are_emptied")
 # One short run of each worker.
-ONCE = ("test_events_are_handled or test_request_in_protobuf or test_rows_become or test_points_equal or "
-        "test_a_mended_writer_takes_it")
+ONCE = "test_events_are_handled or test_request_in_protobuf or test_rows_become or test_points_equal"
 BUILDS = {
     "gcc": ("build", ["--werror"], {}),
     "clang": ("build-clang", ["--werror"], {"CC": "clang"}),

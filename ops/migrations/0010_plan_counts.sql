@@ -7,9 +7,18 @@ ALTER TABLE ops.replay_plan
     ADD COLUMN failed    bigint NOT NULL DEFAULT 0,
     ADD COLUMN discarded bigint NOT NULL DEFAULT 0,
     ADD COLUMN skipped   bigint NOT NULL DEFAULT 0,
-    ADD COLUMN gone      bigint NOT NULL DEFAULT 0;
+    ADD COLUMN gone      bigint NOT NULL DEFAULT 0,
+    ADD COLUMN turned_to bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN ops.replay_plan.sent IS
     'letters of this outcome, as the columns behind it; those that had no turn yet are total without all of them';
+
+COMMENT ON COLUMN ops.replay_plan.turned_to IS 'letters up to this sequence had their turn';
+
+-- Turns are taken in order, so the primary key finds the next ones: an index of those that wait would have to step over the
+-- entries of all that had their turn.
+DROP INDEX ops.replay_item_waiting;
+-- The oldest open letter. By any other index the search steps over all letters that were replayed.
+CREATE INDEX letter_open ON ops.letter (dlq_seq) WHERE state = 'open' AND NOT parked;
 
 UPDATE ops.replay_plan AS p
    SET sent = c.sent, enqueued = c.enqueued, done = c.done, failed = c.failed, discarded = c.discarded,

@@ -26,7 +26,7 @@ struct running {
     struct uuid id;
     char id_text[UUID_TEXT];
     bool discard, canary;
-    int64_t rate, max_failure, wait_s, since_ms;
+    int64_t rate, max_failure, wait_s, since_ms, turned_to;
 };
 
 /* 1: taken, 0: somebody else works on it, or it does not run. */
@@ -44,6 +44,7 @@ static int take(struct dead_letters *dl, struct running *plan, struct err *err)
     plan->max_failure = pg_get_i64(rows, 0, 3);
     plan->wait_s = pg_get_i64(rows, 0, 4);
     plan->since_ms = pg_get_i64(rows, 0, 5);
+    plan->turned_to = pg_get_i64(rows, 0, 6);
     return 1;
 }
 
@@ -97,7 +98,8 @@ static int next_items(struct dead_letters *dl, const struct running *plan, int64
                       struct replay_page *page, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *rows = NULL;
-    const struct pg_param params[] = {pg_uuid(plan->id), pg_i32((int32_t)most)};
+    const struct pg_param params[] = {pg_uuid(plan->id), pg_i32((int32_t)most),
+                                      pg_i64(plan->turned_to)};
     if (pg_query(dl->pg, &sql_next_items, params, ARRAY_LEN(params), &rows, err) < 0)
         return -1;
     const int n = PQntuples(rows);
@@ -162,7 +164,6 @@ static int settle_items(struct dead_letters *dl, const struct running *plan,
 static int run_page(struct dead_letters *dl, struct running *plan, struct replay_page *page,
                     bool *ret_more, struct err *err)
 {
-    const struct pg_param id = pg_uuid(plan->id);
     const char *stop;
     int64_t n;
     if (quota(dl, plan, &n, &stop, err) < 0)
@@ -184,7 +185,9 @@ static int run_page(struct dead_letters *dl, struct running *plan, struct replay
         settle_items(dl, plan, page, err) < 0 || audit_apply(dl, page->items, page->n, err) < 0)
         return -1;
     *ret_more = true;
-    return pg_query(dl->pg, &sql_plan_slice, &id, 1, NULL, err);
+    const struct pg_param slice[] = {pg_uuid(plan->id),
+                                     pg_i64((int64_t)page->items[page->n - 1]->sequence)};
+    return pg_query(dl->pg, &sql_plan_slice, slice, ARRAY_LEN(slice), NULL, err);
 }
 
 /* What a person must look at before the plan goes on; else it is tried again. */
