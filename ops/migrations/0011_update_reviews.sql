@@ -37,7 +37,7 @@ CREATE TABLE catalog.review_step (
 CREATE INDEX review_step_review ON catalog.review_step (review_id, id);
 COMMENT ON COLUMN catalog.review_step.step IS 'superseded, reminded, approved, rejected or expired';
 
-GRANT SELECT, INSERT ON catalog.review_step TO echora_catalogue;
+GRANT SELECT, INSERT (review_id, step, actor, event_id, fields, note) ON catalog.review_step TO echora_catalogue;
 
 -- A review as requests read it; lists as text (field names hold no comma, reasons no record separator).
 CREATE VIEW catalog.review AS

@@ -95,7 +95,8 @@ LOOKED_UP = ("anime_type anime_status anime_rating anime_season source_material_
              "anime_document character_document episode_document review")
 WRITER = {f"catalog.{t}": verbs for names, verbs in
           ((ENTITIES, "SELECT INSERT UPDATE"), (PARTS, "SELECT INSERT UPDATE DELETE"), (LOOKED_UP, "SELECT"),
-           ("update_review", "SELECT INSERT UPDATE"), ("review_step", "SELECT INSERT"), ("outbox", "INSERT")) for t in names.split()}
+           ("update_review", "SELECT INSERT UPDATE"), ("review_step", "SELECT INSERT"), ("outbox", "INSERT"))
+          for t in names.split()}
 RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELETE UPDATE",
          "catalog.outbox_lane": "SELECT INSERT UPDATE",
          **{f"catalog.outbox_slot_{n}": "SELECT TRUNCATE" for n in range(6)}}
@@ -107,6 +108,8 @@ ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters"
          "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},
+           ("echora_catalogue", "catalog.review_step", "INSERT"):
+           {"review_id", "step", "actor", "event_id", "fields", "note"},
            ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"},
            ("echora_adapter", "adapter.delivery", "INSERT"):
            {"webhook_id", "route", "attempt", "trigger", "stream", "stream_seq", "started_at", "ms", "status", "error",

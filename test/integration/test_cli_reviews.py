@@ -42,6 +42,12 @@ def test_list_show_approve_reject(chain):
     second, _ = reviews.park(anime_id, at=20, title="Other")
     echora("review", "reject", second, "--reason", "no")
     assert "rejected by" in echora("review", "show", second).out and "(no)" in echora("review", "show", second).out
+    # A publisher's text does nothing to the terminal.
+    odd, _ = reviews.park(anime_id, at=25, headers={"Echora-Risk": "odd"}, title="\x1b[31mred")
+    reviews.approve(odd)
+    hidden, _ = reviews.park(anime_id, at=26, title="Plain")
+    assert "?[31mred" in (shown := echora("review", "show", hidden).out) and "\x1b" not in shown
+    reviews.reject(hidden)
     # What is overtaken can't be approved, and says so.
     third, _ = reviews.park(anime_id, at=30, title="Other")
     reviews.enriched(anime_id, anime(title="Newer"), at=40)

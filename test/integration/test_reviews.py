@@ -270,6 +270,20 @@ def test_reject_then_replay_of_the_original(reviews):
     assert reviews.db.one("SELECT count(*) FROM catalog.outbox") == before
 
 
+def test_one_id_twice_in_a_batch_is_parked_once(streams, db, spawn):
+    """Of two days, so that the inbox takes them for two."""
+    reviews = Reviews(streams, db)
+    anime_id = new_id()
+    reviews.enriched(anime_id, anime(title="Right"))
+    e = reviews.updated(anime_id, ["title"], of(title="Wrong"), at=10)
+    e.timestamp.seconds += 86400
+    reviews.publish("anime.updated", e)
+    spawn("catalogue")
+    reviews.settle()
+    (review, state), = db.all("SELECT review_id::text, state FROM catalog.update_review")
+    assert state == "pending" and reviews.copies(review) == 1 and reviews.value(anime_id) == "Right"
+
+
 def test_a_newer_value_supersedes(reviews):
     anime_id = reviews.living(episode_count=12)
     review, _ = reviews.park(anime_id, title="Wrong", episode_count=11)
