@@ -141,7 +141,7 @@ class N8n:
         # Its health says "ready" before its webhooks are there.
         for route in ROUTES:
             wait(lambda: self.post(route, {}, b"{}")[0] == 401, f"n8n serves {route}",
-                 lambda: (self.folder / "n8n.log").read_text()[-3000:])
+                 lambda: (self.folder / "n8n.log").read_text()[-3000:], PATIENCE)
 
     def stop(self, number=signal.SIGTERM):
         if self.child and self.child.poll() is None:
@@ -169,7 +169,7 @@ class N8n:
                                                  (f"echora-{route}",))]
 
 
-def wait(condition, what, told=lambda: "", seconds=PATIENCE):
+def wait(condition, what, told=lambda: "", seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
