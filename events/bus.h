@@ -100,8 +100,9 @@ unsigned bus_generation(const struct bus *bus);
 /* Called from nats.c's threads after connect, reconnect, disconnect and close; must not block nor
  * call bus_set_hook. One hook; NULL takes it away, and it is not running any more on return. */
 void bus_set_hook(struct bus *bus, void (*hook)(void *ctx), void *ctx);
-/* False, with the reason, once the connection is closed for good: credentials refused twice in a
- * row (nats-auth), or an error of the server after which nats.c does not go on (nats-closed). */
+/* False, with the reason, once the connection is closed for good (credentials refused twice in a
+ * row: nats-auth; an error of the server after which nats.c does not go on: nats-closed) or of no
+ * use (it may not acknowledge: nats-permission). */
 bool bus_alive(const struct bus *bus, struct err *ret_reason);
 /* A new subject below the connection's own inbox prefix. */
 #define BUS_INBOX_MAX 128

@@ -51,9 +51,11 @@ static void on_disconnected(natsConnection *nc, void *closure)
     call_hook(closure);
 }
 
-/* Once; what is written here is read only after `dead`. */
+/* What is written here is read only after `dead`. */
 static void end_for_good(struct bus *bus, natsStatus s, const char *text)
 {
+    if (atomic_load(&bus->dead))
+        return;
     bus->dead_status = s;
     snprintf(bus->dead_text, sizeof(bus->dead_text), "%s",
              text != NULL && *text != '\0' ? text : natsStatus_GetText(s));
@@ -83,6 +85,9 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus statu
     const char *text = NULL;
 
     natsConnection_GetLastError(nc, &text);
+    /* Without it every event comes again and again: not a thing to go on with. */
+    if (status == NATS_NOT_PERMITTED && text != NULL && strstr(text, "\"$JS.ACK.") != NULL)
+        end_for_good(bus, status, text);
     if (bus->fail_refused && status == NATS_NOT_PERMITTED) {
         pthread_mutex_lock(&bus->refusal_mutex);
         snprintf(bus->refusal, sizeof(bus->refusal), "%s", text != NULL ? text : "");
@@ -290,6 +295,9 @@ bool bus_alive(const struct bus *bus, struct err *ret_reason)
         return true;
     if (bus->dead_status == NATS_CONNECTION_AUTH_FAILED)
         nats_err_status(ret_reason, NATS_CONNECTION_AUTH_FAILED, "connect to NATS");
+    else if (bus->dead_status == NATS_NOT_PERMITTED)
+        err_set_dep(ret_reason, ERR_FATAL, DEP_NATS, "nats-permission", "acknowledge",
+                    "%s: see ops/nats/users.py", bus->dead_text);
     else
         err_set_dep(ret_reason, ERR_FATAL, DEP_NATS, "nats-closed", "connect to NATS",
                     "the connection was closed for good: %s", bus->dead_text);

@@ -20,9 +20,9 @@ struct bus {
     atomic_uint generation;
     atomic_bool closed;  /* nats.c has called back for the last time */
     atomic_bool closing; /* by us */
-    atomic_bool dead;    /* closed by nats.c for good, or refused for its credentials */
+    atomic_bool dead;    /* see bus_alive */
     natsStatus dead_status;
-    char dead_text[128];
+    char dead_text[256];
     pthread_mutex_t hook_mutex;
     void (*hook)(void *ctx);
     void *hook_ctx;

@@ -60,14 +60,14 @@ static const struct metric_def up_def = {"echora_dependency_up", METRIC_GAUGE,
                                          "1 when the dependency answered the last ping.",
                                          "dependency", NULL};
 const struct metric_def breaker_open_def = {"echora_breaker_open", METRIC_GAUGE,
-                                           "1 while the circuit breaker stops fetching.",
-                                           "dependency", NULL};
+                                            "1 while the circuit breaker stops fetching.",
+                                            "dependency", NULL};
 const struct metric_def breaker_opened_def = {
     "echora_breaker_opened_timestamp_seconds", METRIC_GAUGE,
     "Since when the circuit breaker stops fetching; 0 while it does not.", "dependency", NULL};
 const struct metric_def breaker_trips_def = {"echora_breaker_trips_total", METRIC_COUNTER,
-                                            "Times that a breaker opened, and for which error.",
-                                            "dependency,code", NULL};
+                                             "Times that a breaker opened, and for which error.",
+                                             "dependency,code", NULL};
 static const struct metric_def reconnects_def = {"echora_nats_connects_total", METRIC_COUNTER,
                                                  "Connections made to nats-server.", "", NULL};
 

@@ -8,10 +8,8 @@
 #include "workers/qdrant/worker.h"
 
 static const struct fleet_worker fleet[] = {
-    {"echora-catalogue", &catalogue_worker},
-    {"echora-relay", &relay_worker},
-    {"echora-qdrant-sync", &qdrant_worker},
-    {"echora-dead-letters", &dead_letters_worker},
+    {"echora-catalogue", &catalogue_worker}, {"echora-relay", &relay_worker},
+    {"echora-qdrant-sync", &qdrant_worker},  {"echora-dead-letters", &dead_letters_worker},
     {"echora-adapter", &adapter_worker},
 };
 

@@ -48,5 +48,7 @@ CREATE TABLE adapter.route (
 );
 COMMENT ON TABLE adapter.route IS 'routes that were ever disabled; a route without a row is enabled';
 
-GRANT SELECT, INSERT, DELETE ON adapter.delivery TO echora_adapter;
+GRANT SELECT, DELETE ON adapter.delivery TO echora_adapter;
+GRANT INSERT (webhook_id, route, attempt, trigger, stream, stream_seq, started_at, ms, status, error, class, next_try_at)
+    ON adapter.delivery TO echora_adapter;
 GRANT SELECT, INSERT, UPDATE ON adapter.route TO echora_adapter;

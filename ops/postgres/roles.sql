@@ -46,5 +46,3 @@ ALTER ROLE echora_deadletters SET enable_seqscan = off;
 ALTER ROLE echora_deadletters SET enable_hashjoin = off;
 ALTER ROLE echora_deadletters SET enable_mergejoin = off;
 ALTER ROLE echora_deadletters SET jit = off;
--- The log of attempts tells what was tried; no event depends on it, so its commits need not wait for the disk.
-ALTER ROLE echora_adapter SET synchronous_commit = off;

@@ -57,6 +57,18 @@ def flips(arena, env):
     db.drop()
 
 
+def two_kinds(arena, env):
+    """An anime's id as the id of a character elsewhere: the index has one point for an id."""
+    ident, c = new_id(), wire.classes()["Character"]
+    first = event("AnimeEnrichedEvent", 0, anime_id=ident, anime=anime())
+    second = event("AnimeEnrichedEvent", 1, anime_id=new_id(), anime=anime(), characters=[c(id=ident, name="A")])
+    _, db = arena.run([[("anime.enriched", first)], [("anime.enriched", second)]], 1, env=env)
+    owners = db.one("SELECT (SELECT count(*) FROM catalog.anime WHERE id = %s) "
+                    "+ (SELECT count(*) FROM catalog.character WHERE id = %s)", ident, ident)
+    assert owners == 1
+    db.drop()
+
+
 SCENARIOS = {
     histories: ("inbox-dropped", "clock-reversed", "pending-forgotten", "outbox-omitted", "alias-forgotten"),
     meeting: ("loser-not-redone",),
@@ -64,6 +76,7 @@ SCENARIOS = {
     few_hot: ("rows-unlocked",),
     waiting: ("creation-unlocked",),
     flips: ("members-not-followed",),
+    two_kinds: ("kinds-unchecked",),
 }
 
 

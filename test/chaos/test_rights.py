@@ -39,7 +39,7 @@ def forbidden_to_all():
 
 # Message delete: dead letters of ANIME_DLQ, by their own service alone.
 DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters"} if s == "ANIME_DLQ" else set() for s in ALL_STREAMS}
-ANSWERS = {"catalogue", "qdrant", "deadletters"}
+ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
 
 
 @pytest.mark.parametrize("user", sorted(PUBLISH))
@@ -98,10 +98,15 @@ RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELE
 LETTERS = {f"ops.{t}": "SELECT INSERT UPDATE DELETE"
            for t in ("letter", "letter_fate", "letter_stream", "replay_plan", "replay_item")}
 LETTERS["ops.letter_count"] = "SELECT"
-ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_reader": None}  # None: SELECT, everywhere
+WEBHOOKS = {"adapter.delivery": "SELECT INSERT DELETE", "adapter.route": "SELECT INSERT UPDATE"}
+ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_adapter": WEBHOOKS,
+         "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},
-           ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"}}
+           ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"},
+           ("echora_adapter", "adapter.delivery", "INSERT"):
+           {"webhook_id", "route", "attempt", "trigger", "stream", "stream_seq", "started_at", "ms", "status", "error",
+            "class", "next_try_at"}}
 TRY = {"SELECT": "SELECT {column} FROM {table} LIMIT 0", "UPDATE": "UPDATE {table} SET {column} = DEFAULT WHERE false",
        "INSERT": "INSERT INTO {table} ({column}) SELECT NULL::{type} WHERE false",
        "DELETE": "DELETE FROM {table} WHERE false", "TRUNCATE": "TRUNCATE {table}"}
@@ -144,7 +149,7 @@ def test_tables(db, role):
                AND c.relkind IN ('r', 'p', 'v', 'm') AND a.attnum > 0
                AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY 1, 2"""):
         columns.setdefault(table, []).append(column)
-    assert len(columns) > 50 and set(WRITER) | set(RELAY) | set(LETTERS) <= set(columns)
+    assert len(columns) > 50 and set(WRITER) | set(RELAY) | set(LETTERS) | set(WEBHOOKS) <= set(columns)
     wrong = []
     with db.connect(role, options="-c default_transaction_read_only=off") as connection:
         for table, names in columns.items():

@@ -73,7 +73,7 @@ def test_streams_and_consumers_are_there(document):
         assert "x-stream" not in channel or channel["x-stream"] in document["x-streams"]
     readers = {name: [c["durable"] for c in channel["x-consumers"]] for name, channel in document["channels"].items()
                if channel.get("x-consumers")}
-    assert readers["anime.enriched"] == ["catalog-enriched"] and len(readers) == 10
+    assert readers["anime.enriched"] == ["catalog-enriched"] and len(readers) == 11
     assert document["x-streams"]["ANIME_EVENTS"]["duplicateWindowSeconds"] == 24 * 3600
 
 

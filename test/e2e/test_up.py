@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from harness.receiver import Receiver
 from harness.settings import BUILD, ROOT
 
 from ops.fleet import system
@@ -162,6 +163,21 @@ def test_a_killed_worker_comes_back(first, state):
         answer = json.loads(run("status", "--state", str(state), "--json", ok=False).stdout)
         return answer["processes"]["relay"]["state"] == "RUNNING" and answer["health"]["relay"] == "ready"
     system.wait_until(back, 45, "the relay's return")
+
+
+def test_webhooks_once_a_receiver_is_named(first, state):
+    """ECHORA_WEBHOOK_URL starts the event adapter with a secret of its own; empty takes it away."""
+    def health():
+        return json.loads(run("status", "--state", str(state), "--json", ok=False).stdout)["health"]
+    receiver = Receiver()
+    run("up", "--no-install", "--no-sample", "--state", str(state), env={"ECHORA_WEBHOOK_URL": receiver.url})
+    assert health()["adapter"] == "ready"
+    receiver.secrets = [(state / "secrets/webhook").read_text().strip()]
+    said = shell(state, "echora webhook test dlq")
+    assert said.returncode == 0 and len(receiver.of("/webhook/dlq-triage")) == 1, said.stdout + said.stderr
+    run("up", "--no-install", "--no-sample", "--state", str(state), env={"ECHORA_WEBHOOK_URL": ""})
+    assert "adapter" not in health() and receiver.faults == []
+    receiver.stop()
 
 
 def test_down_leaves_nothing(first, state):

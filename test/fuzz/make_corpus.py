@@ -209,6 +209,20 @@ def array_values():
     write("values", "bytes", b"\x02\x03\x00\xff\x01\xff")
 
 
+def webhooks():
+    letter = (f"Subject: anime.dlq.catalog-updated\nNats-Msg-Id: ANIME_EVENTS:1:catalog-updated:7\nEchora-Event-Id: {ID}01\n"
+              f"Echora-Dlq-Subject: anime.updated\nEchora-Dlq-Code: pg-23503\nEchora-Dlq-Entity: {ID}02\n"
+              "Echora-Dlq-Deliveries: 5\nEchora-Dlq-Fingerprint: 0123456789abcdef\n"
+              "Echora-Dlq-Failed-At: 2026-01-02T03:04:05Z\n")
+    write("webhook", "letter", b"\0" + letter.encode())
+    write("webhook", "hostile", b"\0" + letter.replace("pg-23503", "A \"title\"").replace("5\n", "many\n").encode())
+    write("webhook", "risk", b"\1" + packed("echora.events.v1.AnimeUpdatedEvent", {
+        "eventId": ID + "01", "animeId": ID + "02", "changedFields": ["title", "A title"],
+        "riskReasons": ["title-changed", "because I say so"], "anime": {"title": "A title"}}))
+    write("webhook", "review", b"\2" + packed("echora.events.v1.IngestionReviewReadyEvent", {
+        "eventId": ID + "01", "runId": "7", "entryCount": 3, "reviewRef": "artifact:sha256/" + "ab" * 32}))
+
+
 def main():
     wire_and_json()
     references()
@@ -219,6 +233,7 @@ def main():
     header_lines()
     configuration()
     array_values()
+    webhooks()
 
 
 if __name__ == "__main__":

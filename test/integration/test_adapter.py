@@ -1,6 +1,7 @@
 """The event adapter: what it sends, and what it does with each answer."""
 import json
 import signal
+import threading
 import time
 import uuid
 
@@ -179,6 +180,24 @@ def test_a_slow_route_delays_no_other(adapter, receiver):
     adapter.settled("review")
     assert lasted_less(began, 3) and len(receiver.of(REVIEW)) == 40 and len(adapter.attempts("dlq")) < 4
     adapter.settled("dlq")
+
+
+def test_no_more_calls_at_once_than_allowed(adapter, receiver):
+    lock, now, most = threading.Lock(), [0], [0]
+
+    def answer(call):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        time.sleep(0.03)
+        with lock:
+            now[0] -= 1
+        return 204
+    receiver.answer = answer
+    ids = [adapter.dead_letter() for _ in range(60)]
+    adapter.start(receiver.url, calls=3)
+    adapter.settled("dlq")
+    assert sorted(receiver.ids()) == sorted(ids) and most[0] == 3
 
 
 def test_a_call_that_hangs_delays_only_itself(adapter, receiver):

@@ -55,6 +55,14 @@ REFUSED = {
     "an episode's id under another number": lambda i: enriched(i, "a", episodes=[{"id": i["one"], "episode_number": 2}]),
     "an episode's id under a new number": lambda i: enriched(i, "a", episodes=[{"id": i["one"], "episode_number": 7}]),
     "an episode of another anime": lambda i: enriched(i, "a", episodes=[{"id": i["other"], "episode_number": 1}]),
+    "a character under an anime's id": lambda i: enriched(i, "a", characters=[{"id": i["b"], "name": "X"}]),
+    "an episode under a character's id": lambda i: enriched(i, "a", episodes=[{"id": i["hero"], "episode_number": 9}]),
+    "an anime under an episode's id": lambda i: enriched(i, "one"),
+    "an anime with a reference, under a character's id": lambda i: enriched(i, "hero", [A]),
+    "an anime and its character under one new id":
+        lambda i: enriched(i, "new", characters=[{"id": i["new"], "name": "X"}]),
+    "a known episode under an anime's id": lambda i: enriched(i, "a", episodes=[{"id": i["b"], "episode_number": 2}]),
+    "an update of an anime under a character's id": lambda i: changed("anime.updated", "Anime", i["hero"], title="X"),
     "an episode that changes its number":
         lambda i: changed("episode.updated", "Episode", i["one"], episode_number=2, title="X"),
 }

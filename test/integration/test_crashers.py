@@ -21,8 +21,8 @@ LAST_RESORT = 50
 class Crew:
     """Scripted workers that are started again whenever they have died."""
 
-    def __init__(self, script, spawn, fault="", n=1, argv=()):
-        self.script = script
+    def __init__(self, script, spawn, fault="", n=1, argv=(), at_death=lambda: None):
+        self.script, self.at_death = script, at_death
         self.processes = [spawn("scripted", env=dict(script.env, PLANTED_FAULTS=fault), argv=argv, wait=False)
                           for _ in range(n)]
 
@@ -30,6 +30,7 @@ class Crew:
         def look():
             for process in self.processes:
                 if not process.alive():
+                    self.at_death()
                     process.start(wait=False)
             return condition()
         eventually(look, timeout, what)
@@ -140,6 +141,21 @@ def stream_made_anew(nats, folder, spawn, fault=""):
 @pytest.mark.parametrize("death", ["crash", "segfault", "kill"])
 def test_a_crasher_by_any_death(death, nats, folder, spawn):
     crasher(nats, folder, spawn, death=death)
+
+
+def test_a_crasher_that_the_server_dies_with(nats, folder, spawn):
+    """nats-server is down at each of its deaths: what it has on record is there after, and it is one letter."""
+    script = Script(nats, folder, ack_wait=0.4)
+    bad, good = *script.publish("crash"), *script.publish("done")
+    deaths = []
+
+    def restart():
+        deaths.append(nats.server.kill())
+        nats.server.start()
+    Crew(script, spawn, at_death=restart).watch(lambda: script.dead_letters() and script.settled(UPDATED), 90, "settled")
+    assert len(deaths) == BEGUN
+    assert letters(script) == {(UPDATED, bad): "crash"}
+    assert {line.seq for line in script.lines(source="done")} == {good}
 
 
 @pytest.mark.parametrize("crashers", [1, 2, 5])

@@ -62,12 +62,13 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
     {"$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched.anime.enriched",
      "$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched", "$JS.API.CONSUMER.DELETE.ANIME_EVENTS.catalog-enriched",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
+WEBHOOKS = {"webhook.test", "webhook.replay", "webhook.enable"}
 VIEW = READ | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
-                           "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list", PAUSED}
+                           "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list", PAUSED} | WEBHOOKS
 
 PUBLISH = {
-    "ingestion": {"anime.enriched"},
+    "ingestion": {"anime.enriched", "ingestion.review.ready"},
     "update": EVENTS - {"anime.enriched"},
     "catalogue": dlq(CATALOG) | {"hint.outbox", "$JS.API.INFO"} | pull("ANIME_EVENTS", CATALOG)
     | stream_info({"ANIME_EVENTS", "ANIME_DLQ"}) | marks(CATALOG),
@@ -80,7 +81,8 @@ PUBLISH = {
     "adapter": {f"anime.dlq.parked.{d}" for d in ("adapter-risk", "adapter-review", "adapter-dlq")}
     | {"$JS.API.INFO"} | pull("ANIME_EVENTS", {"adapter-risk"}) | pull("ANIME_DLQ", {"adapter-dlq"})
     | pull("INGESTION_EVENTS", {"adapter-review"})
-    | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}) | marks(ADAPTER),
+    | stream_info({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"}) | get({"ANIME_EVENTS", "ANIME_DLQ", "INGESTION_EVENTS"})
+    | marks(ADAPTER),
     "deadletters": dlq(CATALOG | QDRANT | {"adapter-risk", "adapter-review", "adapter-dlq"}) | EVENTS
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
     | ASK | get(ALL_STREAMS) | pull("ANIME_DLQ", {"dlq-index"}) | pull("AUDIT", {"dlq-audit"})
@@ -91,7 +93,7 @@ PUBLISH = {
     "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE,
 }
 # Those that answer requests may write to anybody's inbox.
-ANSWERS = {"catalogue", "qdrant", "deadletters"}
+ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
 INBOXES = {"_INBOX.a.b"} | {f"_INBOX_{user}.a" for user in PUBLISH}
 SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
     "$KV.echora_control.other", f"$JS.API.STREAM.PURGE.{CONTROL}", "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
@@ -105,11 +107,11 @@ COVERED = {"admin": {f"$JS.API.STREAM.PURGE.{CONTROL}", "$JS.API.STREAM.DELETE.A
            "operator": READS_ALL, "deadletters": {"anime.dlq.unknown"} | READS_ALL}
 
 SUBSCRIBE = {
-    "catalogue": SERVED, "relay": {"hint.outbox"}, "qdrant": {"catalog.reconcile"},
+    "catalogue": SERVED, "adapter": WEBHOOKS, "relay": {"hint.outbox"}, "qdrant": {"catalog.reconcile"},
     "deadletters": {"dlq.list", "dlq.show", "dlq.status", "dlq.replay", "dlq.discard"},
 }
 PEOPLE = {"ingestion", "update", "viewer", "operator", "publisher", "admin"}
-LISTEN = SERVED | EVENTS | SYNC | INBOXES | {"hint.outbox", "catalog.reconcile", "dlq.list", "dlq.show", "dlq.status",
+LISTEN = SERVED | WEBHOOKS | EVENTS | SYNC | INBOXES | {"hint.outbox", "catalog.reconcile", "dlq.list", "dlq.show", "dlq.status",
                                             "dlq.replay", "dlq.discard", ">", "anime.>", "_INBOX.>", "$JS.>",
                                             "$SYS.>", "_INBOX_catalogue.>", "*.a"}
 

@@ -5,7 +5,8 @@ import pytest
 
 from harness.settings import ROOT
 
-ROLES = {"workers/catalogue": "echora_catalogue", "workers/dead_letters": "echora_deadletters"}
+ROLES = {"workers/adapter": "echora_adapter", "workers/catalogue": "echora_catalogue",
+         "workers/dead_letters": "echora_deadletters"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()
               for path in sorted((ROOT / folder / "sql").glob("*.sql"))]
 STATEMENTS += [("echora_owner" if path.name.startswith("migrate_") else "echora_reader", path)

@@ -2,7 +2,7 @@
  *
  * Up to `calls` run at once. A batch does not wait for a call that hangs: what is not over when
  * nothing has moved for a while is left running (VERDICT_LATER), and the next batch uses the other
- * places; the event comes back, its call is found by its sequence. The verdict is given when the
+ * places; the event comes back, its call is found by its id. The verdict is given when the
  * attempt is in the log, so an attempt that could not be recorded keeps its outcome until it is,
  * and the receiver is not called again for it. Whatever ends the process between call and
  * acknowledgement, the event is delivered again under the same webhook-id. */
@@ -56,6 +56,16 @@ static struct original original_of(const struct event *e)
                              .ctx = e};
 }
 
+/* Of its call in the pool: the random part of its id, so that no event of another stream is taken
+ * for it. */
+static uint64_t key_of(const struct item *item)
+{
+    uint64_t key;
+
+    memcpy(&key, item->id.b + 8, sizeof(key));
+    return key;
+}
+
 static void settle(struct work *w, size_t i, struct verdict verdict)
 {
     w->batch->verdicts[i] = verdict;
@@ -71,7 +81,7 @@ static void start(struct work *w, size_t i)
 
     w->n_new--;
     if (body_build(w->a->route, &o, w->items[i].id, &body, &err) < 0 ||
-        destination_send(w->a->pool, &w->a->secrets, e->stream_sequence, w->items[i].id,
+        destination_send(w->a->pool, &w->a->secrets, key_of(&w->items[i]), w->items[i].id,
                          buf_view(&body), &e->trace, &err) < 0) {
         settle(w, i, verdict_of_err(&err));
         return;
@@ -79,34 +89,6 @@ static void start(struct work *w, size_t i)
     KILL_POINT("webhook-started");
     w->items[i].step = RUNNING;
     w->n_running++;
-}
-
-/* What each event's call is doing, if it has one from before. */
-static void begin(struct work *w)
-{
-    for (size_t i = 0; i < w->batch->n; i++) {
-        struct item *item = &w->items[i];
-        const struct original o = original_of(&w->batch->events[i]);
-        struct err err = ERR_INIT;
-
-        if (body_id(w->a->route, &o, &item->id, &err) < 0) {
-            settle(w, i, verdict_of_err(&err));
-            continue;
-        }
-        switch (http_pool_look(w->a->pool, o.sequence, &item->outcome)) {
-        case HTTP_UNKNOWN:
-            item->step = NEW;
-            w->n_new++;
-            break;
-        case HTTP_RUNNING:
-            item->step = RUNNING;
-            w->n_running++;
-            break;
-        case HTTP_OVER:
-            item->step = OVER;
-            break;
-        }
-    }
 }
 
 /* Rests the route when its receiver fails again and again, or won't have us. */
@@ -139,6 +121,35 @@ static void note_outcome(struct adapter *a, const struct item *item)
         note_failure(a, item, &err);
 }
 
+/* What each event's call is doing, if it has one from before. */
+static void begin(struct work *w)
+{
+    for (size_t i = 0; i < w->batch->n; i++) {
+        struct item *item = &w->items[i];
+        const struct original o = original_of(&w->batch->events[i]);
+        struct err err = ERR_INIT;
+
+        if (body_id(w->a->route, &o, &item->id, &err) < 0) {
+            settle(w, i, verdict_of_err(&err));
+            continue;
+        }
+        switch (http_pool_look(w->a->pool, key_of(item), &item->outcome)) {
+        case HTTP_UNKNOWN:
+            item->step = NEW;
+            w->n_new++;
+            break;
+        case HTTP_RUNNING:
+            item->step = RUNNING;
+            w->n_running++;
+            break;
+        case HTTP_OVER:
+            item->step = OVER;
+            note_outcome(w->a, item);
+            break;
+        }
+    }
+}
+
 /* True when a call has come to an end. */
 static bool collect(struct work *w)
 {
@@ -147,8 +158,8 @@ static bool collect(struct work *w)
     for (size_t i = 0; i < w->batch->n; i++) {
         struct item *item = &w->items[i];
 
-        if (item->step != RUNNING || http_pool_look(w->a->pool, w->batch->events[i].stream_sequence,
-                                                    &item->outcome) != HTTP_OVER)
+        if (item->step != RUNNING ||
+            http_pool_look(w->a->pool, key_of(item), &item->outcome) != HTTP_OVER)
             continue;
         item->step = OVER;
         w->n_running--;
@@ -263,7 +274,7 @@ static void conclude(struct work *w)
         const size_t i = over[k];
 
         if (recorded)
-            http_pool_forget(a->pool, w->batch->events[i].stream_sequence);
+            http_pool_forget(a->pool, key_of(&w->items[i]));
         settle(w, i, recorded ? verdict_of(a, &w->items[i]) : verdict_of_err(&err));
     }
 }

@@ -5,9 +5,10 @@
  *
  * Owners (spec catalog.md, "References"): the entity that the id or an alias names and those that
  * the references belong to; none = new, one = it, more = identity-conflict. An episode is owned
- * through its key (anime, number), and an id may name no other; a reference that another episode
- * has already is left there. A character without id and reference is matched by its name within
- * the anime. Ids that we make are version 5, so that the same event makes the same ids again. */
+ * through its key (anime, number), and an id may name no other, nor a thing of another kind; a
+ * reference that another episode has already is left there. A character without id and reference is
+ * matched by its name within the anime. Ids that we make are version 5, so that the same event
+ * makes the same ids again. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <stdio.h>
@@ -33,6 +34,22 @@ static enum found conflict(struct op *op, const char *what, struct uuid a, struc
     uuid_format(b, y);
     err_set(&op->err, ERR_REJECT, "identity-conflict", "find owner",
             "the %s belongs to %s and to %s: merge or detach, then replay", what, x, y);
+    return FOUND_CONFLICT;
+}
+
+/* An id names one thing, whatever its kind: the index has one point for it. */
+static enum found check_kind(struct work *w, struct op *op, const struct thing *t)
+{
+    if (!t->has_id || work_by_id(w, t->kind, t->id) || FAULT("kinds-unchecked"))
+        return FOUND;
+    const struct kind *other = work_other_kind(w, t->kind, t->id);
+    if (!other)
+        return FOUND;
+    char id[UUID_TEXT];
+    uuid_format(t->id, id);
+    err_set(&op->err, ERR_REJECT, "identity-conflict", "find owner",
+            "the %s's id %s is the id of another kind of thing, %s", kinds[t->kind].name, id,
+            other->name);
     return FOUND_CONFLICT;
 }
 
@@ -197,7 +214,9 @@ static enum found find_owners(struct work *w, struct op *op)
     struct thing *main = &op->main;
     main->entity = NULL;
     struct entity *e;
-    enum found f = owner_of(w, op, main, &e);
+    enum found f = check_kind(w, op, main);
+    if (f == FOUND)
+        f = owner_of(w, op, main, &e);
     if (f != FOUND)
         return f;
     if (!e && !op->creates)
@@ -213,7 +232,9 @@ static enum found find_owners(struct work *w, struct op *op)
         f = check_demands(w, op, e);
     for (size_t i = 0; i < op->n_members && f == FOUND; i++) {
         struct thing *t = &op->members[i];
-        f = t->kind == KIND_CHARACTER ? find_character(w, op, t, e) : find_episode(w, op, t, e);
+        f = check_kind(w, op, t);
+        if (f == FOUND)
+            f = t->kind == KIND_CHARACTER ? find_character(w, op, t, e) : find_episode(w, op, t, e);
     }
     return f;
 }

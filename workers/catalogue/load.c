@@ -215,6 +215,29 @@ static int answer(struct work *w, struct question q[N_BYS], struct err *err)
     return 0;
 }
 
+/* Ids that nothing of the kind meant has may be another kind's. */
+static int find_kinds(struct work *w, struct question q[N_BYS], struct err *err)
+{
+    CLEANUP(pg_array_deinit) struct pg_array unknown;
+    pg_array_init(&unknown, PG_UUIDS, IDS_MAX);
+    for (int by = BY_ID; by < BY_REF; by++)
+        for (size_t i = 0; i < q[by].n; i++)
+            if (!q[by].asked[i].found)
+                pg_array_uuid(&unknown, q[by].asked[i].thing->id);
+    if (unknown.n == 0)
+        return 0;
+    CLEANUP(pg_clearp) PGresult *r = NULL;
+    const struct pg_param param = pg_array_param(&unknown);
+    if (pg_query(w->pg, &sql_resolve_kinds, &param, 1, &r, err) < 0)
+        return -1;
+    for (int row = 0; row < PQntuples(r); row++) {
+        const struct kind *kind = kind_by_name(pg_get_text(r, row, 1));
+        if (kind && !work_put_kind(w, kind->kind, pg_get_uuid(r, row, 0)))
+            return no_memory(err);
+    }
+    return 0;
+}
+
 static int find_owners(struct work *w, struct op *const ops[], size_t n, struct err *err)
 {
     CLEANUP(questions_deinit) struct question q[N_BYS];
@@ -226,7 +249,7 @@ static int find_owners(struct work *w, struct op *const ops[], size_t n, struct 
         if (!ok)
             return no_memory(err);
     }
-    return answer(w, q, err) < 0 ? -1 : load_found(w, q, err);
+    return answer(w, q, err) < 0 || find_kinds(w, q, err) < 0 ? -1 : load_found(w, q, err);
 }
 
 int load_peek(struct work *w, struct op *const ops[], size_t n, bool *ret_unknown, struct err *err)

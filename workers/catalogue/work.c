@@ -107,6 +107,15 @@ static struct key key_of_name(struct uuid anime, struct view name)
     return k;
 }
 
+static struct key key_of_kind(enum entity_kind kind, struct uuid id)
+{
+    struct key k;
+    key_start(&k, 'k');
+    key_byte(&k, (int)kind);
+    key_uuid(&k, id);
+    return k;
+}
+
 static struct key key_of_cast(struct uuid anime, struct uuid character)
 {
     struct key k;
@@ -116,7 +125,7 @@ static struct key key_of_cast(struct uuid anime, struct uuid character)
     return k;
 }
 
-static struct entity *get(const struct work *w, struct key k)
+static void *get(const struct work *w, struct key k)
 {
     return index_get(&w->index, key_bytes(&k));
 }
@@ -159,6 +168,19 @@ struct entity *work_named(const struct work *w, struct uuid anime, struct view n
 bool work_has_cast(const struct work *w, struct uuid anime, struct uuid character)
 {
     return get(w, key_of_cast(anime, character)) != NULL;
+}
+
+const struct kind *work_other_kind(const struct work *w, enum entity_kind kind, struct uuid id)
+{
+    for (enum entity_kind other = 0; other < N_KINDS; other++)
+        if (other != kind && (work_by_id(w, other, id) || get(w, key_of_kind(other, id))))
+            return &kinds[other];
+    return NULL;
+}
+
+bool work_put_kind(struct work *w, enum entity_kind kind, struct uuid id)
+{
+    return put(w, key_of_kind(kind, id), w);
 }
 
 bool work_put_id(struct work *w, enum entity_kind kind, struct uuid id, struct entity *e)

@@ -120,6 +120,8 @@ struct entity *work_by_ref(const struct work *w, enum entity_kind kind, struct v
 struct entity *work_episode(const struct work *w, struct uuid anime, int32_t number);
 struct entity *work_named(const struct work *w, struct uuid anime, struct view name);
 bool work_has_cast(const struct work *w, struct uuid anime, struct uuid character);
+/* Another kind of thing than `kind` that has this id, as far as is known; NULL = none. */
+const struct kind *work_other_kind(const struct work *w, enum entity_kind kind, struct uuid id);
 
 /* Makes it known; while recording, work_undo takes it back. False when the arena is full. */
 MUST_CHECK bool work_put_id(struct work *w, enum entity_kind kind, struct uuid id,
@@ -130,6 +132,8 @@ MUST_CHECK bool work_put_episode(struct work *w, struct uuid anime, int32_t numb
                                  struct entity *e);
 MUST_CHECK bool work_put_name(struct work *w, struct uuid anime, struct view name,
                               struct entity *e);
+/* Of an id that the database knows for this kind, without its entity being loaded. */
+MUST_CHECK bool work_put_kind(struct work *w, enum entity_kind kind, struct uuid id);
 MUST_CHECK bool work_put_cast(struct work *w, struct uuid anime, struct uuid character);
 
 /* Everything that is added from here on can be taken back. */

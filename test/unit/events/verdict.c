@@ -101,6 +101,45 @@ static void test_pace(void)
     }
 }
 
+/* A pace of a consumer's own: its jitter lies around the delay, and no delay passes the longest. */
+static void test_own_pace(void)
+{
+    static const int64_t delays[] = {5000, 30000, 28800000};
+    const struct retry_pace pace = {
+        .delays_ms = delays, .n_delays = ARRAY_LEN(delays), .jitter_percent = 20, .give_up_at = 4};
+    const struct verdict v = {.kind = VERDICT_RETRY, .err = {.class = ERR_RETRY}};
+    struct prng prng;
+
+    for (unsigned d = 1; d <= 3; d++) {
+        int64_t least = INT64_MAX, most = 0;
+
+        for (uint64_t seed = 0; seed < 400; seed++) {
+            prng_seed(&prng, seed);
+            const int64_t delay = verdict_decide(&v, d, GIVE_UP, &pace, INT64_MAX, &prng).delay_ms;
+            least = delay < least ? delay : least;
+            most = delay > most ? delay : most;
+        }
+        CHECK(least >= delays[d - 1] * 8 / 10 && least < delays[d - 1] * 82 / 100);
+        CHECK(most <= delays[d - 1] * 12 / 10 && most > delays[d - 1] * 118 / 100);
+        CHECK(verdict_decide(&v, d, GIVE_UP, &pace, 50, &prng).delay_ms <= 60);
+    }
+    CHECK_EQ_INT(verdict_decide(&v, 3, 1, &pace, INT64_MAX, &prng).action, SETTLE_NAK);
+    CHECK_EQ_INT(verdict_decide(&v, 4, 99, &pace, INT64_MAX, &prng).action, SETTLE_DEAD_LETTER);
+}
+
+static void test_later(void)
+{
+    struct verdict v = {.kind = VERDICT_LATER};
+    struct prng prng;
+
+    prng_seed(&prng, 1);
+    struct settlement s = verdict_decide(&v, 99, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng);
+    CHECK(s.action == SETTLE_LATER && s.delay_ms > 0 && s.delay_ms <= 1000);
+    v.err.retry_after_ms = 7000;
+    CHECK_EQ_INT(verdict_decide(&v, 1, GIVE_UP, &retry_pace_usual, INT64_MAX, &prng).delay_ms,
+                 7000);
+}
+
 static void test_retry_after_is_honoured(void)
 {
     struct verdict v = {.kind = VERDICT_RETRY,
@@ -182,6 +221,8 @@ int main(void)
     RUN(test_errors_become_actions);
     RUN(test_kinds_without_error);
     RUN(test_pace);
+    RUN(test_own_pace);
+    RUN(test_later);
     RUN(test_retry_after_is_honoured);
     RUN(test_budget);
     RUN(test_crash);
