@@ -199,6 +199,10 @@ def test_commands_carry_a_key_of_the_event_and_wait_out_trouble(workflow):
                 assert re.fullmatch(r"=\{\{ \$\('Verify signature'\)\.first\(\)\.json\.id }}:[a-z-]+", header["value"])
 
 
+def test_id_is_short_enough_for_static_data(workflow):
+    assert len(workflow.document["id"]) <= 16
+
+
 def test_names_that_expressions_use_are_nodes_and_every_node_is_connected(workflow):
     text = json.dumps(workflow.document)
     names = [node["name"] for node in workflow.document["nodes"]]

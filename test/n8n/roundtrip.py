@@ -121,9 +121,9 @@ class N8n:
         oauth = {"grantType": "clientCredentials", "accessTokenUrl": f"{self.stand_in.url}/oauth2/token",
                  "clientId": "n8n", "clientSecret": "of the stand-in", "authentication": "header", "authUrl": ""}
         rows = [{"id": name[0], "name": name[1], "type": "oAuth2Api", "data": {**oauth, "scope": scope}}
-                for name, scope in ((("echoraCommandRead", "Echora Command API, read"), "workflow.read"),
-                                    (("echoraCommandAppr", "Echora Command API, approve"), "workflow.approve"))]
-        rows.append({"id": "echoraReviewers00", "name": "Echora reviewers", "type": "httpBasicAuth",
+                for name, scope in ((("echora-read", "Echora Command API, read"), "workflow.read"),
+                                    (("echora-approve", "Echora Command API, approve"), "workflow.approve"))]
+        rows.append({"id": "echora-reviewers", "name": "Echora reviewers", "type": "httpBasicAuth",
                      "data": {"user": REVIEWER[0], "password": REVIEWER[1]}})
         (self.folder / "credentials.json").write_text(json.dumps(rows))
         self.command("import:credentials", f"--input={self.folder}/credentials.json")
@@ -132,7 +132,7 @@ class N8n:
             self.command("update:workflow", "--all", "--active=true")
             return
         for route in ROUTES:
-            self.command("publish:workflow", f"--id=echora-{route}")
+            self.command("publish:workflow", f"--id={id_of(route)}")
 
     def start(self, **environment):
         with open(self.folder / "n8n.log", "ab") as log:
@@ -141,7 +141,7 @@ class N8n:
         # Its health says "ready" before its webhooks are there.
         for route in ROUTES:
             wait(lambda: self.post(route, {}, b"{}")[0] == 401, f"n8n serves {route}",
-                 lambda: (self.folder / "n8n.log").read_text()[-3000:])
+                 lambda: (self.folder / "n8n.log").read_text()[-3000:], PATIENCE)
 
     def stop(self, number=signal.SIGTERM):
         if self.child and self.child.poll() is None:
@@ -166,10 +166,14 @@ class N8n:
         """Status of each execution of a workflow, by n8n's own database."""
         with contextlib.closing(sqlite3.connect(f"file:{self.folder}/.n8n/database.sqlite?mode=ro", uri=True)) as db:
             return [row[0] for row in db.execute("SELECT status FROM execution_entity WHERE workflowId = ? ORDER BY id",
-                                                 (f"echora-{route}",))]
+                                                 (id_of(route),))]
 
 
-def wait(condition, what, told=lambda: "", seconds=PATIENCE):
+def id_of(route):
+    return json.loads((ROOT / f"ops/n8n/{route}.json").read_text(encoding="utf-8"))["id"]
+
+
+def wait(condition, what, told=lambda: "", seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -307,7 +311,7 @@ def test_the_adapter_tells_n8n(n8n, stand_in, adapter, echora):
         files[route].chmod(0o644)
     before = len(stand_in.calls)
     done = {name: len(n8n.executions(name)) for name in ROUTES}
-    adapter.start(f"http://127.0.0.1:{n8n.port}", call_timeout="60s", retry_longest="5s",
+    adapter.start(f"http://127.0.0.1:{n8n.port}", call_timeout="45s", retry_longest="5s",
                   **{f"{route}_secret_files": file for route, file in files.items()})
     letter, risky, review = adapter.dead_letter(code="pg-23503"), adapter.risky(), adapter.review()
     adapter.settled(*WORKFLOWS, timeout=PATIENCE)

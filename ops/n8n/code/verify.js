@@ -49,9 +49,10 @@ function faultOf(keys, headers, raw, now) {
 function judge(headers, raw, now) {
   const fault = faultOf(keysOf($env[SECRETS]), headers, raw, now);
   if (fault) return { status: 401, refused: fault };
+  const text = raw.toString('utf8');
   let event;
   try {
-    event = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(raw));
+    event = JSON.parse(text);
   } catch {
     return { status: 422, refused: 'body' };
   }

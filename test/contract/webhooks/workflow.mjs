@@ -38,7 +38,6 @@ function surroundings(line) {
     $getWorkflowStaticData: () => line.store,
     require: allowed,
     Buffer,
-    TextDecoder,
     Date: { now: () => line.now * 1000 + 999 },
     self: { helpers: { getBinaryDataBuffer: async () => raw } },
   };
