@@ -170,8 +170,8 @@ class Story:
     def pattern(self, text):
         """A regular expression for what a page says is printed."""
         parts = []
-        for piece in re.split(r"(\.\.\.|\s+|\b(?:" + "|".join(words()) + r")\b)", self.fill(text)):
-            if piece == "...":
+        for piece in re.split(r"(\s*\.\.\.\s*|\s+|\b(?:" + "|".join(words()) + r")\b)", self.fill(text)):
+            if piece.strip() == "...":
                 parts.append(r"[^\n]*?")
             elif piece.isspace():
                 parts.append(r"\s+")
