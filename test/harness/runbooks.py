@@ -51,7 +51,7 @@ class Block:
     def commands(self):
         found, closing = [], None
         for line in self.text.splitlines():
-            note = re.match(r"# (soon )?-> (.+)|# exit (\d+)$", line)
+            note = None if closing else re.match(r"# (soon )?-> (.+)|# exit (\d+)$", line)
             if note:
                 assert found, f"{self.page}:{self.line}: no command above {line!r}"
                 command = found[-1]
