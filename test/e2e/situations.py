@@ -281,7 +281,9 @@ def rejected(fleet, story):
 
 
 def conflicts(fleet, n=1, merge=False):
-    """n letters with the code identity-conflict: an event that has the reference of another anime."""
+    """n letters with the code identity-conflict, and no others: an event that has the reference of another anime."""
+    fleet.bus().purge("ANIME_DLQ")
+    eventually(lambda: "no dead letters" in fleet.echora("dlq", "list"), 30, "an index without letters")
     for i in range(n):
         one, two, reference = str(uuid.uuid4()), str(uuid.uuid4()), f"https://example.org/{uuid.uuid4()}"
         fleet.publish("anime.enriched", anime(one, "One", sources=[reference]), wait="indexed")

@@ -51,7 +51,7 @@ class Block:
     def commands(self):
         found, closing = [], None
         for line in self.text.splitlines():
-            note = re.match(r"# (soon )?-> (.+)|# exit (\d+)$", line)
+            note = None if closing else re.match(r"# (soon )?-> (.+)|# exit (\d+)$", line)
             if note:
                 assert found, f"{self.page}:{self.line}: no command above {line!r}"
                 command = found[-1]
@@ -170,8 +170,8 @@ class Story:
     def pattern(self, text):
         """A regular expression for what a page says is printed."""
         parts = []
-        for piece in re.split(r"(\.\.\.|\s+|\b(?:" + "|".join(words()) + r")\b)", self.fill(text)):
-            if piece == "...":
+        for piece in re.split(r"(\s*\.\.\.\s*|\s+|\b(?:" + "|".join(words()) + r")\b)", self.fill(text)):
+            if piece.strip() == "...":
                 parts.append(r"[^\n]*?")
             elif piece.isspace():
                 parts.append(r"\s+")

@@ -275,7 +275,7 @@ static void test_print(void)
                  0);
     char *text = printed(options_print);
     CHECK_STR(text, "pg-url = postgresql://u:***@h:1/db?x=a@b\nlanes = 1\ndrain-timeout = 90s\n"
-                    "fast = false\ndecode-max = 1536KiB\nlog-level = info\n"
+                    "fast = false\nstate = \ndecode-max = 1536KiB\nlog-level = info\n"
                     "# pg-password = (secret)\n");
     free(text);
     /* What is printed can be read back. */
