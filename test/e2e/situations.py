@@ -3,8 +3,10 @@
 Each takes the fleet and the story (the blocks of one page that belong to it), brings the situation about, gives values to
 the words of the page that nothing there prints, and runs the blocks. Afterwards the fleet is as it was.
 """
+import http.server
 import json
 import subprocess
+import threading
 import urllib.request
 import uuid
 from types import SimpleNamespace
@@ -362,3 +364,53 @@ def restore(fleet):
     superuser(fleet, "psql", "-c", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'echora'")
     superuser(fleet, "psql", "-c", "DROP DATABASE echora WITH (FORCE)")
     superuser(fleet, "psql", "-c", "ALTER DATABASE backup RENAME TO echora")
+
+
+@situation
+def risky(fleet, story):
+    ident = known(fleet)
+    fleet.publish("anime.updated", {"animeId": ident, "changedFields": ["title"], "anime": {"title": "Quite another"}})
+    waiting = eventually(lambda: json.loads(fleet.echora("review", "list", "--anime", ident, "--json"))["reviews"], 20,
+                         "a review")
+    story.values["REVIEW"] = waiting[0]["reviewId"]
+    story.run_all()
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@situation
+def webhooks(fleet, story):
+    """As ops/up starts the adapter where ECHORA_WEBHOOK_URL names a receiver."""
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    worker = fleet.folder / "bin/echora-adapter"
+    worker.write_bytes((BUILD / "workers/adapter/echora-adapter").read_bytes())
+    worker.chmod(0o755)
+    fleet.state.settings["webhook_url"] = f"http://127.0.0.1:{receiver.server_port}"
+    fleet.conf.write_text(fleet.state.supervisor_config())
+    fleet.control("update")
+    fleet.try_to_start("adapter")
+    fleet.wait_sound()
+    story.run_all()
+    del fleet.state.settings["webhook_url"]
+    fleet.conf.write_text(fleet.written)
+    fleet.control("update")
+    receiver.shutdown()
+
+
+@situation
+def poison_storm(fleet, story):
+    for n in range(30):
+        fleet.bus("operator").publish("anime.enriched", b"\xff no event %d" % n)
+    eventually(lambda: letters(fleet) >= 30, 30, "letters")
+    story.run_all()
+    info = fleet.bus().wait(fleet.bus().js.stream_info("ANIME_DLQ"))
+    fleet.bus().wait(fleet.bus().js.update_stream(info.config.evolve(max_msgs_per_subject=250_000)))

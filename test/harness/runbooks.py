@@ -26,7 +26,7 @@ FOLDER = ROOT / "ops/runbooks"
 ELSEWHERE = ("systemd", "compose")  # kinds of blocks that need an installation that is not here
 # What a word of the README's table looks like in what a command prints.
 LOOKS = {**dict.fromkeys(("SEQ", "EVENT_SEQ", "BATCH"), r"\b\d+\b"),
-         **dict.fromkeys(("PLAN", "ANIME", "OTHER"), r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+         **dict.fromkeys(("PLAN", "ANIME", "OTHER", "REVIEW"), r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
          "FINGERPRINT": r"[0-9a-f]{16}", "SUBJECT": r"[\w.]+", "CONSUMER": r"[\w-]+"}
 PROGRAMS = ("echora", "nats", "psql", "curl", "ops/", "supervisorctl", "systemctl", "docker", "kill")
 
