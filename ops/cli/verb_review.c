@@ -27,8 +27,14 @@ struct list_options {
 };
 
 static const struct option list_options[] = {
-    {"state", OPT_ENUM, offsetof(struct list_options, state), "pending", 0, 0,
-     "pending|approved|rejected|superseded|expired|all", "STATE", "Only those in this state."},
+    {.name = "state",
+     .kind = OPT_ENUM,
+     .offset = offsetof(struct list_options, state),
+     .default_text = "pending",
+     .choices = "pending|approved|rejected|superseded|expired|all",
+     .placeholder = "STATE",
+     .help = "Only those in this state.",
+     .not_in_environment = true}, /* ECHORA_STATE is where ops/up keeps its things */
     {"anime", OPT_STRING, offsetof(struct list_options, anime), "", 0, 0, NULL, "ID",
      "Only those about this anime."},
     {"reason", OPT_STRING, offsetof(struct list_options, reason), "", 0, 0, NULL, "TEXT",

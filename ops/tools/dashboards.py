@@ -132,7 +132,8 @@ LETTERS = {
                about="Events that brought their worker down.", w=6),
     ],
     "Open letters": [
-        graph("By class and code", {"{{consumer}} {{class}} {{code}}": "max by (consumer, class, code) (echora_dead_letters_open) > 0"},
+        graph("By consumer, class and code", {"{{consumer}} {{class}} {{code}}":
+                                              "max by (consumer, class, code) (echora_dead_letters_open) > 0"},
               stack=True, w=16),
         graph("ANIME_DLQ, how full", full("ANIME_DLQ"),
               "percentunit", about="Full, it stops the consumers whose letters have no place."),
@@ -142,11 +143,19 @@ LETTERS = {
               "ops"),
         graph("Refused events", {"{{consumer}}": ended("consumer", 'outcome="reject"')},
               "ops", about="Wrong from the start. Much of it is a publisher gone wild."),
+        graph("Written for workers that could not", {"{{by}}": rate("echora_dlq_swept_total", "by")}, "ops",
+              about="Given up by the server: told by its advisory, or found by reconciliation."),
+        graph("Given up and not explained", {"{{consumer}}": "max by (consumer) (echora_dlq_unexplained)"},
+              about="By the server's count, without a letter; which events it was can't be told."),
+        graph("Reconciliations", {"looks": f"sum(rate(echora_dlq_reconciliations_total{RATE}))"}, "ops"),
         graph("Letters that could not be stored",
               {"{{consumer}}": rate("echora_dlq_publish_failures_total", "consumer")}, "ops",
               about="Their events are held, and the consumer fetches nothing more."),
     ],
     "Index and replay": [
+        graph("Replays and discards", {"{{outcome}}": rate("echora_dlq_replays_total", "outcome")}, "ops",
+              about="sent and enqueued come again as done or failed."),
+        graph("Published, no outcome yet", {"letters": "max(echora_dlq_replays_without_outcome)"}),
         graph("Behind the stream", {"{{consumer}}": 'max by (consumer) (echora_consumer_pending{consumer=~"dlq-.+"})'},
               about="dlq-index: letters not in the index yet; dlq-sweeper: given up by the server, no letter yet."),
         graph("Requests", {"{{subject}} {{outcome}}": rate("echora_requests_total", "subject, outcome", DLQ)},
@@ -228,11 +237,28 @@ QDRANT = {
     ],
 }
 
+PEOPLE = {
+    "Webhooks": [
+        graph("Calls", {"{{route}} {{class}}": rate("echora_webhook_attempts_total", "route, class")}, "reqps",
+              about="delivered; refused: parked; auth, misconfigured, trouble: tried again; gone: the route is closed."),
+        graph("Time of a call", quantiles("echora_webhook_seconds", "route"), "s"),
+        graph("Waiting", {"{{consumer}}": 'max by (consumer) (echora_consumer_pending{consumer=~"adapter-.+"})'},
+              about="Events that no receiver has taken yet."),
+    ],
+    "Risky updates": [
+        number("Waiting", {"updates": "max(echora_catalogue_reviews_pending)"}, red=100, w=6),
+        number("The oldest waits", {"for": "max(echora_catalogue_review_oldest_seconds)"}, "s", red=7 * 86400, w=6),
+        graph("What became of them", {"{{outcome}}": "sum by (outcome) (increase(echora_catalogue_reviews_total[1h]))"},
+              w=12, about="Within an hour. reminded: announced a second time."),
+    ],
+}
+
 # File → title and rows.
 DASHBOARDS = {
     "echora-fleet": ("Echora: fleet", FLEET),
     "echora-dead-letters": ("Echora: dead letters and replay", LETTERS),
     "echora-outbox": ("Echora: outbox and relay", OUTBOX),
+    "echora-people": ("Echora: webhooks and risky updates", PEOPLE),
     "echora-qdrant": ("Echora: Qdrant sync", QDRANT),
 }
 

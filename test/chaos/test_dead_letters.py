@@ -45,7 +45,7 @@ def test_ids_that_are_not_fixed_are_seen(rig):
         killed(rig, "replay-published", "replay-id-not-fixed")
 
 
-@pytest.mark.chaos(fault="two dead-letter workers, one killed while it applies a plan", place="dead-letters",
+@pytest.mark.chaos(fault="kill -9: one of two workers, while it applies a plan", place="dead-letters",
                    checks="the other goes on, each event once, each outcome once")
 @pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
 def test_two_workers_and_one_is_killed(rig, point):
@@ -64,7 +64,7 @@ def test_two_workers_and_one_is_killed(rig, point):
     assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
 
 
-@pytest.mark.chaos(fault="a replay while its consumer has work of its own", place="catalogue", checks="each event once, nothing lost")
+@pytest.mark.chaos(fault="two at once: a replay and the consumer's own work", place="catalogue", checks="each event once, nothing lost")
 def test_replayed_while_its_consumer_is_busy(rig):
     anime_id, _ = rig.anime_known()
     rig.worker()

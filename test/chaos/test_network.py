@@ -97,12 +97,13 @@ def bad_network(fleet, proxies, capsys):
     say(capsys, f"{len(proxies)} connections in {len(WAYS)} ways; {events} events, {bad} bad", *fleet.figures(calm))
 
 
-@pytest.mark.chaos(fault="latency, resets, refusal, silence, partial writes, half-open connections",
-                   place="between each worker and each of its servers", checks="oracle, dead letters, memory, descriptors")
+@pytest.mark.chaos(fault="connection cut: latency, resets, refusal, silence, partial writes, half-open connections",
+                   place="catalogue, relay, qdrant-sync", checks="oracle, dead letters, memory, descriptors")
 def test_bad_network(network, capsys):
     bad_network(*network(), capsys)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 def test_trouble_that_counts_is_seen(network, capsys):
     """Without the guard that an outage is nobody's fault, the first connection's cuts make dead letters."""
     fleet, proxies = network(faults="outage-counts", ECHORA_GIVE_UP_AT="1")

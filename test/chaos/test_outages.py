@@ -68,13 +68,13 @@ def away(fleet, place, seconds, capsys):
     say(capsys, line, f"{events} events, {bad} bad", *fleet.figures(calm))
 
 
-@pytest.mark.chaos(fault="away for 10 minutes", place="postgres, nats, qdrant", checks=CHECKS)
+@pytest.mark.chaos(fault="away: for 10 minutes", place="postgres, nats, qdrant", checks=CHECKS)
 @pytest.mark.parametrize("place", NEEDS)
 def test_away(fleet, capsys, place):
     away(fleet(), place, AWAY, capsys)
 
 
-@pytest.mark.chaos(fault="away and back every 20 s for 10 minutes", place="postgres, nats, qdrant",
+@pytest.mark.chaos(fault="away: and back every 20 s for 10 minutes", place="postgres, nats, qdrant",
                    checks="oracle, dead letters, memory, descriptors")
 @pytest.mark.parametrize("place", NEEDS)
 def test_flapping(fleet, capsys, place):
@@ -95,6 +95,7 @@ def test_flapping(fleet, capsys, place):
 # The same with a guard taken away
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 @pytest.mark.parametrize("place, fault, match", [
     ("postgres", "outage-counts", "dead letters instead of"), ("qdrant", "outage-counts", "dead letters instead of"),
     ("postgres", "outage-unseen", "readyz of catalogue"),
@@ -105,6 +106,7 @@ def test_without_the_guard_it_is_seen(fleet, capsys, place, fault, match):
     assert re.search(match, str(seen.value)), seen.value
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 def test_bounds_can_be_missed():
     """What growth and slowness would look like."""
     calm = [(0, 20000, 12)] * 3

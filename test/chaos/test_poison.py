@@ -101,12 +101,13 @@ def storm(fleet, streams, beside, capsys):
         f"{state.bytes / state.messages:.0f} bytes each", line, f"{events} events, {letters} bad", *fleet.figures(calm))
 
 
-@pytest.mark.chaos(fault="poison storm, 10,000/s", place="one consumer of the catalogue writer",
+@pytest.mark.chaos(fault="poison storm: 10,000/s", place="catalogue",
                    checks="oracle, dead letters, memory, descriptors, latency of other consumers")
 def test_storm(rig, streams, beside, capsys):
     storm(rig(), streams, beside, capsys)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="catalogue", checks="the scenario turns red")
 def test_memory_that_is_not_freed_is_seen(rig, streams, beside, capsys):
     with pytest.raises(AssertionError, match="memory grew"):
         storm(rig("event-not-freed"), streams, beside, capsys)
@@ -150,17 +151,19 @@ def full_for_one(fleet, streams, beside, capsys):
     say(capsys, line, f"{events} events, {letters} bad")
 
 
-@pytest.mark.chaos(fault="poison storm, stream full", place="ANIME_DLQ", checks="oracle, dead letters, latency of others")
+@pytest.mark.chaos(fault="poison storm: stream full", place="nats", checks="oracle, dead letters, latency of others")
 def test_stream_is_full_for_one_consumer(rig, streams, beside, capsys):
     full_for_one(rig(), streams, beside, capsys)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="catalogue", checks="the scenario turns red")
 def test_letters_that_block_all_are_seen(rig, streams, beside, capsys):
     """Without the guard, who can't store a dead letter fetches nothing for anybody."""
     with pytest.raises(AssertionError, match="another's dead letter|of another consumer were not handled"):
         full_for_one(rig("letters-block-all"), streams, beside, capsys)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="catalogue", checks="the scenario turns red")
 def test_letters_unconfirmed_are_seen(rig, streams, beside, capsys):
     """Without the guard, what the full stream refused is lost."""
     with pytest.raises(AssertionError, match="letters instead of|are allowed"):

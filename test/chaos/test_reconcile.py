@@ -53,7 +53,7 @@ def exhaust(rig, n, *gone):
     rig.dlq.bus.purge("ANIME_ADVISORY")
 
 
-@pytest.mark.chaos(fault="the advisory is lost: its stream was missing, or dropped it", place="nats",
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost, its stream was missing, or dropped it", place="nats",
                    checks="one dead letter, its identity and bytes, one after a restart too")
 @pytest.mark.parametrize("how", ["missing", "dropped"])
 def test_lost_advisory(rig, echora_for, how):
@@ -78,6 +78,8 @@ def test_lost_advisory(rig, echora_for, how):
     assert stored(rig) == [1]
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_by_schedule(rig):
     """While it runs, without the help of the sweeper."""
     worker = looking(rig, "advisory-ignored")
@@ -85,6 +87,8 @@ def test_by_schedule(rig):
     eventually(lambda: stored(rig) == [1], 15, "a dead letter")
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_all_of_a_batch(rig):
     """A process died with a batch in hand: nothing was acked since the look before."""
     worker = looking(rig, "advisory-ignored")
@@ -96,6 +100,8 @@ def test_all_of_a_batch(rig):
     assert len(stored(rig)) == 5 and worker.metric("echora_dlq_unexplained") == 0
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_what_can_t_be_told_is_counted(rig):
     """2 held the floor, so it is known; nothing tells 4 from those that were acked."""
     exhaust(rig, 6, 2, 4)
@@ -122,11 +128,12 @@ def in_hand(rig, faults=""):
     assert stored(rig) == [] and worker.metric("echora_dlq_unexplained") == 0
 
 
-@pytest.mark.chaos(fault="slow handling at the last delivery", place="catalogue", checks="no dead letter")
+@pytest.mark.chaos(fault="slow: handling at the last delivery", place="catalogue", checks="no dead letter")
 def test_in_hand(rig):
     in_hand(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="dead-letters", checks="the scenario turns red")
 def test_in_hand_unseen_is_seen(rig):
     with pytest.raises(AssertionError, match="in hand"):
         in_hand(rig, "exhausted-though-in-hand")
@@ -143,10 +150,13 @@ def gap(rig, faults=""):
     assert stored(rig) == []
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_gap(rig):
     gap(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="dead-letters", checks="the scenario turns red")
 def test_gap_unseen_is_seen(rig):
     with pytest.raises(AssertionError, match="what was acked"):
         gap(rig, "exhausted-gap-unseen")
@@ -176,10 +186,13 @@ def marked(rig, faults=""):
     assert worker.metric("echora_dlq_unexplained") == 0
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_marked(rig):
     marked(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="dead-letters", checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["exhausted-marks-believed", "exhausted-marks-unread"])
 def test_marked_badly_is_seen(rig, fault):
     with pytest.raises(AssertionError, match="letters by marks"):
@@ -197,16 +210,20 @@ def has_its_letter(rig, faults=""):
     assert len(stored(rig)) == 1, "two letters for one failure"
 
 
+@pytest.mark.chaos(fault="stream missing or full: the advisory is lost", place="nats",
+                   checks="a dead letter where it is proved, else none")
 def test_has_its_letter(rig):
     has_its_letter(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="dead-letters", checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["sweeper-other-identity", "reconcile-unasked"])
 def test_of_two_guards_each_is_enough(rig, fault):
     """The question to the index, and the message id."""
     has_its_letter(rig, fault)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="dead-letters", checks="the scenario turns red")
 def test_without_both_guards_it_is_seen(rig):
     with pytest.raises(AssertionError, match="two letters"):
         has_its_letter(rig, "sweeper-other-identity,reconcile-unasked")

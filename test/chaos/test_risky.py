@@ -129,13 +129,13 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.chaos(fault="none planted", place="catalogue", checks="decisions, copies, audit")
+@pytest.mark.chaos(fault="none: every guard in place", place="catalogue", checks="decisions, copies, audit")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_with_every_guard(start, spawn, scenario):
     scenario(start, spawn)
 
 
-@pytest.mark.chaos(fault="a guard of risky updates taken away", place="catalogue", checks="decisions, copies, audit")
+@pytest.mark.chaos(fault="guard taken away: of risky updates", place="catalogue", checks="decisions, copies, audit")
 @pytest.mark.parametrize("scenario, fault", [(s, f) for s, faults in SCENARIOS.items() for f in faults],
                          ids=lambda x: x if isinstance(x, str) else x.__name__)
 def test_a_guard_taken_away_is_missed(start, spawn, scenario, fault):
@@ -154,7 +154,7 @@ def decided_once(r, review, anime_id, decision, reply):
     assert r.db.one("SELECT count(*) FROM catalog.outbox WHERE subject = 'anime.synced'") == 1
 
 
-@pytest.mark.chaos(fault="kill -9 before the commit, behind it, before the reply", place="catalogue",
+@pytest.mark.chaos(fault="kill -9: before the commit, behind it, before the reply", place="catalogue",
                    checks="asked again the decision is there once, with the same answer")
 @pytest.mark.parametrize("point", ["before-commit", "after-commit", "before-reply"])
 def test_killed_while_it_decides(streams, db, spawn, point):
@@ -173,7 +173,7 @@ def test_killed_while_it_decides(streams, db, spawn, point):
     decided_once(r, review, anime_id, decision, r.approve(review, decisionId=decision))
 
 
-@pytest.mark.chaos(fault="the reply of a decision's COMMIT is lost, or COMMIT does not arrive", place="postgres",
+@pytest.mark.chaos(fault="reply lost: of a decision's COMMIT, or COMMIT does not arrive", place="postgres",
                    checks="asked again the decision is there once, with the same answer")
 @pytest.mark.parametrize("action", ["lose-answer", "cut"])
 def test_lost_commit_of_a_decision(start, db, pg_server, proxy, spawn, action):
@@ -194,7 +194,7 @@ def test_lost_commit_of_a_decision(start, db, pg_server, proxy, spawn, action):
     decided_once(r, review, anime_id, decision, eventually(again, 30, "decided"))
 
 
-@pytest.mark.chaos(fault="the reply to the person is lost", place="nats",
+@pytest.mark.chaos(fault="reply lost: to the person who decides", place="nats",
                    checks="asked again the decision is there once, with the same answer")
 def test_lost_reply_to_a_person(start, nats_server, proxy):
     by = proxy(nats_server)
@@ -292,13 +292,13 @@ def history(start, seed, steps, fault=""):
     assert len(r.audits()) == r.db.one("SELECT count(*) FROM catalog.update_review WHERE decision_id IS NOT NULL")
 
 
-@pytest.mark.chaos(fault="random updates and decisions in random order of time", place="catalogue", checks="a model")
+@pytest.mark.chaos(fault="wrong answer or order: random updates and decisions", place="catalogue", checks="a model")
 def test_histories_of_decisions(start):
     for seed in range(SEED, SEED + (10 if LONG else 1)):
         history(start, seed, 150 if LONG else 40)
 
 
-@pytest.mark.chaos(fault="a guard of risky updates taken away", place="catalogue", checks="a model")
+@pytest.mark.chaos(fault="guard taken away: of risky updates", place="catalogue", checks="a model")
 @pytest.mark.parametrize("fault", ["approval-unordered", "supersede-forgotten"])
 def test_histories_without_a_guard(start, fault):
     with pytest.raises(AssertionError, match="differs|assert"):

@@ -16,7 +16,7 @@ def short_soak(folder, minutes, faults=""):
     return soak.soak(folder, soak.arguments(argv))
 
 
-@pytest.mark.chaos(fault="kills, restarts, pauses, cuts, slow, half-open and refused connections, by chance",
+@pytest.mark.chaos(fault="by chance: kills, restarts, pauses, cuts, slow, half-open and refused connections",
                    place="every worker, server and connection",
                    checks="oracle, dead letters, drift, memory, descriptors")
 def test_soak(folder):
@@ -29,6 +29,7 @@ def test_soak(folder):
     assert (folder / "soak.svg").read_text().count("<polyline") == 2 * len(soak.NEEDS) * len(soak.ROLES) + 5
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 def test_soak_sees_what_is_lost(folder):
     """A writer that leaves rows of the outbox out."""
     _, wrong = short_soak(folder, 0.1, "outbox-omitted")
