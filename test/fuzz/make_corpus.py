@@ -216,6 +216,7 @@ def webhooks():
               "Echora-Dlq-Failed-At: 2026-01-02T03:04:05Z\n")
     write("webhook", "letter", b"\0" + letter.encode())
     write("webhook", "hostile", b"\0" + letter.replace("pg-23503", "A \"title\"").replace("5\n", "many\n").encode())
+    write("webhook", "no-consumer", b"\0" + letter.replace("catalog-updated", "", 1).encode())
     write("webhook", "risk", b"\1" + packed("echora.events.v1.AnimeUpdatedEvent", {
         "eventId": ID + "01", "animeId": ID + "02", "changedFields": ["title", "A title"],
         "riskReasons": ["title-changed", "because I say so"], "anime": {"title": "A title"}}))

@@ -75,7 +75,8 @@ static bool put_consumer(struct buf *out, struct view value)
 {
     static const char prefix[] = "anime.dlq.";
 
-    if (!view_starts_with(value, prefix) || value.n - (sizeof(prefix) - 1) > NAME_MAX_BYTES)
+    if (!view_starts_with(value, prefix) || value.n == sizeof(prefix) - 1 ||
+        value.n - (sizeof(prefix) - 1) > NAME_MAX_BYTES)
         return false;
     value = (struct view){value.p + sizeof(prefix) - 1, value.n - (sizeof(prefix) - 1)};
     for (size_t i = 0; i < value.n; i++) {
@@ -84,7 +85,7 @@ static bool put_consumer(struct buf *out, struct view value)
             return false;
     }
     buf_put_json_string(out, value);
-    return value.n > 0;
+    return true;
 }
 
 static bool is_hex(struct view value)

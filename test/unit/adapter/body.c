@@ -82,6 +82,13 @@ static void test_other_forms_become_null(void)
                  "\"fingerprint\":null}") != NULL);
 }
 
+static void test_a_subject_without_its_end(void)
+{
+    static const struct header none[] = {{NULL, NULL}};
+
+    CHECK(strstr(letter(none, "anime.dlq."), "\"source_service\":null,") != NULL);
+}
+
 static const char *risky(char *fields[], size_t n_fields, char *reasons[], size_t n_reasons)
 {
     Echora__Events__V1__AnimeUpdatedEvent m = ECHORA__EVENTS__V1__ANIME_UPDATED_EVENT__INIT;
@@ -143,6 +150,7 @@ int main(void)
 {
     RUN(test_a_dead_letter);
     RUN(test_other_forms_become_null);
+    RUN(test_a_subject_without_its_end);
     RUN(test_names_and_reasons);
     RUN(test_long_lists);
     RUN(test_ids);
