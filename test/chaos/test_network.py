@@ -11,6 +11,7 @@ from harness.settings import LONG
 from chaos.fleet_under_load import KINDS, Fleet, say
 
 SPELL = 12 if LONG else 0.3  # seconds; 48 of them
+READY = 30  # seconds after the last fault, which leaves half-open connections behind
 PATHS = {"nats": KINDS, "postgres": ("catalogue", "relay", "dead-letters"), "qdrant": ("qdrant",)}
 
 
@@ -88,13 +89,16 @@ def network(db, streams, qdrant, proxy, spawn, folder, echora_for):
 def bad_network(fleet, proxies, capsys):
     fleet.warm()
     calm = 0, fleet.meter.now()
+    lines = []
     for (kind, place), link in proxies.items():
         for way in WAYS:
             way(link, SPELL)
             link.heal()
-        eventually(fleet.workers[kind].is_ready, 60, f"{kind} is ready after what {place} did")
+        healed = time.monotonic()
+        eventually(fleet.workers[kind].is_ready, READY, f"{kind} is ready after what {place} did")
+        lines.append(f"{kind} to {place}: ready {time.monotonic() - healed:.1f} s after the last fault")
     events, bad = fleet.ends(calm)
-    say(capsys, f"{len(proxies)} connections in {len(WAYS)} ways; {events} events, {bad} bad", *fleet.figures(calm))
+    say(capsys, f"{len(proxies)} connections in {len(WAYS)} ways; {events} events, {bad} bad", *lines, *fleet.figures(calm))
 
 
 @pytest.mark.chaos(fault="connection cut: latency, resets, refusal, silence, partial writes, half-open connections",
@@ -109,3 +113,10 @@ def test_trouble_that_counts_is_seen(network, capsys):
     fleet, proxies = network(faults="outage-counts", ECHORA_GIVE_UP_AT="1")
     with pytest.raises(AssertionError, match="dead letters instead of"):
         bad_network(fleet, {("catalogue", "postgres"): proxies["catalogue", "postgres"]}, capsys)
+
+
+@pytest.mark.long  # waits out the bound
+def test_silent_connection_that_is_kept_is_seen(network, capsys):
+    fleet, proxies = network(faults="silent-connection-kept")
+    with pytest.raises(AssertionError, match="catalogue is ready after what nats did"):
+        bad_network(fleet, {("catalogue", "nats"): proxies["catalogue", "nats"]}, capsys)
