@@ -115,6 +115,7 @@ def test_trouble_that_counts_is_seen(network, capsys):
         bad_network(fleet, {("catalogue", "postgres"): proxies["catalogue", "postgres"]}, capsys)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 @pytest.mark.long  # waits out the bound
 def test_silent_connection_that_is_kept_is_seen(network, capsys):
     fleet, proxies = network(faults="silent-connection-kept")
