@@ -139,7 +139,7 @@ static void test_ids(void)
     static const struct header same[] = {{"Nats-Msg-Id", "ANIME_DLQ:7"}, {NULL, NULL}};
     const struct original a = {.sequence = 7, .header = header_of, .ctx = none};
     const struct original b = {.sequence = 9, .header = header_of, .ctx = same};
-    struct uuid one, two;
+    struct uuid one = {{0}}, two = {{0}};
     struct err err = ERR_INIT;
 
     CHECK(body_id(ROUTE_DLQ, &a, &one, &err) == 0 && body_id(ROUTE_DLQ, &b, &two, &err) == 0);
