@@ -61,8 +61,8 @@ static void test_what_is_no_secret(void)
         "", "whsec_", "whsec_short", "whsec_!!!!", "hunter2 hunter2",
         /* 20 bytes, 66 bytes */
         "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+        ("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")};
     struct secret s;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
