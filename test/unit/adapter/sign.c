@@ -57,12 +57,12 @@ static void test_ten_secrets_have_room(void)
 
 static void test_what_is_no_secret(void)
 {
-    static const char *const bad[] = {
-        "", "whsec_", "whsec_short", "whsec_!!!!", "hunter2 hunter2",
-        /* 20 bytes, 66 bytes */
-        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        ("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")};
+    /* 66 bytes */
+    static const char too_long[] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+                                   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    static const char too_short[] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAA="; /* 20 */
+    const char *const bad[] = {"",        "whsec_", "whsec_short", "whsec_!!!!", "hunter2 hunter2",
+                               too_short, too_long};
     struct secret s;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
