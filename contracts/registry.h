@@ -23,11 +23,12 @@ struct stream_def {
         *patterns; /* NULL-terminated wildcards beyond the registered subjects; may be NULL */
     int64_t max_age_s;
     int64_t duplicate_window_s;
-    int64_t max_msgs;      /* -1 = no limit */
-    int64_t max_bytes;     /* always set */
-    int32_t max_msg_size;  /* counts headers; -1 = server's max_payload */
-    bool discard_old;      /* else discard: new, a full stream refuses loudly */
-    bool last_per_subject; /* keeps the newest message of each subject, no more */
+    int64_t max_msgs;        /* -1 = no limit */
+    int64_t max_per_subject; /* of a stream that refuses; 0 = no limit */
+    int64_t max_bytes;       /* always set */
+    int32_t max_msg_size;    /* counts headers; -1 = server's max_payload */
+    bool discard_old;        /* else discard: new, a full stream refuses loudly */
+    bool last_per_subject;   /* keeps the newest message of each subject, no more */
     bool allow_direct;
     bool deny_delete;
     bool sole_writer; /* only a relay publishes here; order is guarded by expected sequences */

@@ -101,6 +101,7 @@ static void make_metrics(struct binding *b)
     m->last_success = metric_series(&success_def, labels);
     m->dead_letter_failures = metric_series(&dlq_failures_def, labels);
     m->paused = metric_series(&paused_def, labels);
+    standing_init(&b->standing, b->stream, b->spec->durable);
 }
 
 void binding_init(struct binding *b, const struct consumer_spec *spec,

@@ -178,6 +178,25 @@ int bus_request(struct bus *bus, const struct bus_message *request, int64_t time
     return 0;
 }
 
+int bus_js_reply(struct view reply, const char *op, struct json_t **ret, struct err *err)
+{
+    json_t *json = json_loadb(reply.p, reply.n, 0, NULL);
+    const json_t *error = json_object_get(json, "error");
+
+    if (json == NULL)
+        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-reply", op,
+                           "the reply is no JSON");
+    if (error != NULL) {
+        nats_err_api(err, (int)json_integer_value(json_object_get(error, "code")),
+                     (int)json_integer_value(json_object_get(error, "err_code")),
+                     json_string_value(json_object_get(error, "description")), op);
+        json_decref(json);
+        return -1;
+    }
+    *ret = json;
+    return 0;
+}
+
 int bus_js_api(struct bus *bus, const char *subject, struct view body, struct json_t **ret,
                struct err *err)
 {
@@ -189,28 +208,13 @@ int bus_js_api_within(struct bus *bus, const char *subject, struct view body, in
 {
     struct arena *arena CLEANUP(arena_freep) = arena_new(REQUEST_MAX);
     const struct bus_message request = {.subject = subject, .payload = bytes_of(body)};
-    const json_t *error;
     struct bytes reply;
-    json_t *json;
 
     if (arena == NULL)
         return err_set(err, ERR_RETRY, "no-memory", subject, "out of memory");
     if (bus_request(bus, &request, timeout_ms, arena, &reply, err) < 0)
         return -1;
-    json = json_loadb((const char *)reply.p, reply.n, 0, NULL);
-    if (json == NULL)
-        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-reply", subject,
-                           "the reply is no JSON");
-    error = json_object_get(json, "error");
-    if (error != NULL) {
-        nats_err_api(err, (int)json_integer_value(json_object_get(error, "code")),
-                     (int)json_integer_value(json_object_get(error, "err_code")),
-                     json_string_value(json_object_get(error, "description")), subject);
-        json_decref(json);
-        return -1;
-    }
-    *ret = json;
-    return 0;
+    return bus_js_reply(view_of_bytes(reply), subject, ret, err);
 }
 
 int bus_call(struct bus *bus, const char *subject, const ProtobufCMessage *request,

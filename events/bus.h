@@ -76,6 +76,12 @@ void bus_hint(struct bus *bus, const char *subject);
  * of the reply are looked at only for Nats-Service-Error-Code, which becomes err. */
 MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                            struct arena *arena, struct bytes *ret_reply, struct err *err);
+/* Pipelined requests: all are sent, then each answer is given to take as it comes, from this
+ * thread; the text lives for the call. errs[i] is take's error (returned -1) or why there was no
+ * answer; errors in an answer are take's to see. -1 when the connection failed altogether. */
+typedef int bus_reply_fn(void *ctx, size_t i, struct view reply, struct err *err);
+MUST_CHECK int bus_request_many(struct bus *bus, const struct bus_message requests[], size_t n,
+                                bus_reply_fn *take, void *ctx, struct err errs[], struct err *err);
 /* A JetStream API request ("$JS.API.STREAM.INFO.X") with a JSON body (may be empty). An error
  * member of the reply becomes err by nats_error.h's table. *ret: json_decref it (jansson). */
 struct json_t;
@@ -84,6 +90,9 @@ MUST_CHECK int bus_js_api(struct bus *bus, const char *subject, struct view body
 /* timeout_ms 0 = the connection's. */
 MUST_CHECK int bus_js_api_within(struct bus *bus, const char *subject, struct view body,
                                  int64_t timeout_ms, struct json_t **ret, struct err *err);
+/* What such an answer says: *ret (json_decref it), or its error by the same table. */
+MUST_CHECK int bus_js_reply(struct view reply, const char *op, struct json_t **ret,
+                            struct err *err);
 /* A protobuf request to another worker. An error reply becomes err with its code and class; nobody
  * there, no answer in time, or one that it can't serve (its ERR_FATAL) is ERR_UNAVAILABLE of
  * DEP_CATALOGUE, so that callers hold their events and stop fetching until it is back. timeout_ms

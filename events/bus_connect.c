@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/bus_internal.h"
 #include "events/log.h"
@@ -24,6 +25,10 @@
 
 #define TIMEOUT_DEFAULT_MS 5000
 #define CLOSE_FLUSH_MS 2000
+/* A connection that is open and silent is given up after 15 s: before the ack wait (30 s) of what
+ * is in hand is over. */
+#define PING_MS 5000
+#define PINGS_OUT 2
 #define RECONNECT_MS 250
 #define RECONNECT_JITTER_MS 100
 #define REFUSED_MAX 2 /* as nats.c does on later connections */
@@ -118,8 +123,8 @@ static natsStatus set_options(natsOptions *o, const struct bus_options *options,
     SET(natsOptions_SetMaxReconnect(o, -1));
     SET(natsOptions_SetReconnectWait(o, RECONNECT_MS));
     SET(natsOptions_SetReconnectJitter(o, RECONNECT_JITTER_MS, RECONNECT_JITTER_MS));
-    SET(natsOptions_SetPingInterval(o, 20000));
-    SET(natsOptions_SetMaxPingsOut(o, 2));
+    SET(natsOptions_SetPingInterval(o, FAULT("silent-connection-kept") ? 3600000 : PING_MS));
+    SET(natsOptions_SetMaxPingsOut(o, PINGS_OUT));
     SET(natsOptions_SetWriteDeadline(o, 5000));
     SET(natsOptions_SetFailRequestsOnDisconnect(o, true));
     SET(natsOptions_SetReconnectBufSize(o, 256 * 1024));

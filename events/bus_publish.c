@@ -1,7 +1,8 @@
 /* Publishing with the broker's word that it is stored.
  *
- * One message goes as an ordinary request. Many go out back to back with one reply inbox and are
- * matched by the number behind it; what has no answer at the deadline is uncertain. */
+ * One message goes as an ordinary request. Many, and many requests, go out back to back with one
+ * reply inbox and are matched by the number behind it; what has no answer at the deadline is
+ * uncertain. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/bus_internal.h"
@@ -137,8 +138,12 @@ static size_t end_refused(struct bus *bus, const struct bus_message messages[], 
     return ended;
 }
 
-int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_t n,
-                     struct bus_ack acks[], struct err errs[], struct err *err)
+/* Takes the answer to one of many. */
+typedef void take_fn(void *ctx, size_t i, natsMsg *answer, struct err *ret_err);
+
+/* Sends everything, then awaits the answers; errs[i] is what take made of it. */
+static int ask_many(struct bus *bus, const struct bus_message messages[], size_t n, take_fn *take,
+                    void *ctx, struct err errs[], struct err *err)
 {
     natsSubscription *sub CLEANUP(bus_subp) = NULL;
     char inbox[BUS_INBOX_MAX], reply_to[BUS_INBOX_MAX + 24];
@@ -151,17 +156,18 @@ int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_
     snprintf(reply_to, sizeof(reply_to), "%s.*", inbox);
     s = bus->nc != NULL ? natsConnection_SubscribeSync(&sub, bus->nc, reply_to)
                         : NATS_CONNECTION_DISCONNECTED;
+    if (s == NATS_OK)
+        s = natsSubscription_SetPendingLimits(sub, -1, -1); /* n bounds them */
     if (s != NATS_OK) { /* a caller who looks at errs alone must not read "stored" */
         for (size_t i = 0; i < n; i++) {
             errs[i] = ERR_INIT;
-            (void)nats_err_status(&errs[i], s, "publish many");
+            (void)nats_err_status(&errs[i], s, "ask many");
         }
-        return nats_err_status(err, s, "publish many");
+        return nats_err_status(err, s, "ask many");
     }
     for (size_t i = 0; i < n; i++) {
         natsMsg *msg CLEANUP(bus_msgp) = NULL;
 
-        acks[i] = (struct bus_ack){0};
         errs[i] = ERR_INIT;
         snprintf(reply_to, sizeof(reply_to), "%s.%zu", inbox, i);
         if (bus_make_msg(&messages[i], reply_to, &msg, &errs[i]) < 0)
@@ -193,17 +199,59 @@ int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_
                 if (strcmp(errs[i].code, "nats-timeout") == 0)
                     nats_err_status(&errs[i], NATS_NO_RESPONDERS, messages[i].subject);
             }
-            return nats_err_status(err, s, "publish many");
+            return nats_err_status(err, s, "ask many");
         }
         if (s != NATS_OK)
-            return nats_err_status(err, s, "publish many");
+            return nats_err_status(err, s, "ask many");
         if (!answer_index(reply, n, &i) || strcmp(errs[i].code, "nats-timeout") != 0)
             continue;
         errs[i] = ERR_INIT;
-        (void)!bus_parse_ack(message_text(reply), &acks[i], messages[i].subject, &errs[i]);
+        take(ctx, i, reply, &errs[i]);
         waiting--;
     }
     if (!bus_connected(bus) && waiting > 0)
-        return nats_err_status(err, NATS_CONNECTION_DISCONNECTED, "publish many");
+        return nats_err_status(err, NATS_CONNECTION_DISCONNECTED, "ask many");
     return 0;
+}
+
+struct publishing {
+    const struct bus_message *messages;
+    struct bus_ack *acks;
+};
+
+static void take_ack(void *ctx, size_t i, natsMsg *answer, struct err *ret_err)
+{
+    const struct publishing *p = ctx;
+
+    (void)!bus_parse_ack(message_text(answer), &p->acks[i], p->messages[i].subject, ret_err);
+}
+
+int bus_publish_many(struct bus *bus, const struct bus_message messages[], size_t n,
+                     struct bus_ack acks[], struct err errs[], struct err *err)
+{
+    struct publishing p = {.messages = messages, .acks = acks};
+
+    for (size_t i = 0; i < n; i++)
+        acks[i] = (struct bus_ack){0};
+    return ask_many(bus, messages, n, take_ack, &p, errs, err);
+}
+
+struct asking {
+    bus_reply_fn *take;
+    void *ctx;
+};
+
+static void take_reply(void *ctx, size_t i, natsMsg *answer, struct err *ret_err)
+{
+    const struct asking *a = ctx;
+
+    (void)!a->take(a->ctx, i, message_text(answer), ret_err);
+}
+
+int bus_request_many(struct bus *bus, const struct bus_message requests[], size_t n,
+                     bus_reply_fn *take, void *ctx, struct err errs[], struct err *err)
+{
+    struct asking a = {.take = take, .ctx = ctx};
+
+    return ask_many(bus, requests, n, take_reply, &a, errs, err);
 }

@@ -34,7 +34,8 @@ struct loop {
     struct intake *in;
     struct arena *arena;
     struct prng prng;
-    size_t turn; /* the source that is looked at first */
+    size_t turn;        /* the source that is looked at first */
+    size_t letter_turn; /* the same, for a dead letter that waits */
     int64_t next_tick_ms;
     size_t capacity;
     /* Of the batch in hand; the first k belong to what the handler sees. */
@@ -284,7 +285,7 @@ static void settle_all(struct loop *l, struct source *s, size_t n)
         item->settlement = decide(l, b, item);
     }
     /* What has a mark is alone in its batch. */
-    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action == SETTLE_NAK);
+    suspect_end(l->lane, b, l->held[0], l->settled[0].settlement.action);
     KILL_POINT("before-settle");
     settle_batch(l->lane, b, l->settled, n, l->arena);
     for (size_t i = 0; i < n; i++) {
@@ -388,11 +389,12 @@ static bool handle_next(struct loop *l, int64_t now, bool going_on)
     return false;
 }
 
-/* While the dead-letter stream is away: stores one dead letter that waits, if a try is due. */
+/* While the dead-letter stream is away: stores one dead letter that waits, if a try is due.
+ * Consumers take turns: the stream may be full for one of them. */
 static bool handle_letter(struct loop *l)
 {
     for (size_t i = 0; i < l->in->n; i++) {
-        struct source *s = &l->in->sources[i];
+        struct source *s = &l->in->sources[(l->letter_turn + i) % l->in->n];
         struct held *h = intake_take_letter(l->in, s);
 
         if (h == NULL)
@@ -401,6 +403,7 @@ static bool handle_letter(struct loop *l)
             intake_put_back(l->in, s, &h, 1);
             return false;
         }
+        l->letter_turn = (l->letter_turn + i + 1) % l->in->n;
         l->held[0] = h;
         handle(l, s, 1);
         watch_tried_dead_letter(l->lane->rt->watch);
@@ -507,11 +510,12 @@ static void loop_run(struct loop *l)
         intake_review(l->in, now);
         tick(l, now);
         lane_reload(l->lane);
+        l->in->letters_stuck = !watch_stores_letters(rt->watch);
+        if (l->in->letters_stuck && !runtime_stopping(rt) && handle_letter(l))
+            continue;
         if (watch_allows(rt->watch) && !runtime_stopping(rt)) {
             if (work(l, now))
                 continue;
-        } else if (!runtime_stopping(rt) && handle_letter(l)) {
-            continue;
         }
         lane_wait_until(l->lane, intake_next_ms(l->in, now, next_look_ms(l->lane, now)));
     }

@@ -1,6 +1,7 @@
 /* One thread asks once a second whether the bucket has changed, and reads the keys of this worker's
  * consumers when it has. It is a thread of its own because a JetStream that hangs must not keep the
- * watch from its pings. What can't be read leaves everything as it was. */
+ * watch from its pings. What can't be read leaves everything as it was. Each time it also looks how
+ * far one of the consumers is (standing.h). */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/control.h"
@@ -27,6 +28,7 @@ struct control {
     pthread_cond_t cond;
     bool stopping;
     struct stream_state seen; /* of the bucket, when the keys were read last */
+    size_t round;
 };
 
 static void read_text(const char *base64, char *out, size_t size)
@@ -144,8 +146,8 @@ int control_look(struct runtime *rt, struct binding *b, struct err *err)
     return 0;
 }
 
-/* Reads the keys when the bucket is not the one that was seen. */
-static void look_at_all(struct control *c)
+/* Reads the keys when the bucket is not the one that was seen. False: the server does not tell. */
+static bool look_at_all(struct control *c)
 {
     struct stream_state now = {0};
     struct err err = ERR_INIT;
@@ -153,13 +155,28 @@ static void look_at_all(struct control *c)
     if (!bus_connected(c->rt->bus) ||
         (stream_state_within(c->rt->bus, CONTROL_STREAM, LOOK_TIMEOUT_MS, &now, &err) < 0 &&
          strcmp(err.code, "nats-10059") != 0))
-        return;
+        return false;
     if (strcmp(now.created, c->seen.created) == 0 && now.last_sequence == c->seen.last_sequence)
-        return;
+        return true;
     for (size_t i = 0; i < c->rt->spec->n_consumers; i++)
         if (control_look(c->rt, &c->rt->bindings[i], &err) < 0)
-            return;
+            return false;
     c->seen = now;
+    return true;
+}
+
+/* One consumer at a time, and none when the server did not answer just now: one that hangs shall
+ * not hold up the end of the process for longer. */
+static void look_at_next(struct control *c, bool answers)
+{
+    const size_t n = c->rt->spec->n_consumers;
+
+    for (size_t i = 0; i < n && !answers; i++)
+        standing_unknown(&c->rt->bindings[i].standing);
+    if (n == 0 || !answers)
+        return;
+    struct binding *b = &c->rt->bindings[c->round++ % n];
+    standing_look(&b->standing, c->rt->bus, b->stream, b->spec->durable, LOOK_TIMEOUT_MS);
 }
 
 static void *run(void *arg)
@@ -173,7 +190,7 @@ static void *run(void *arg)
                                        .tv_nsec = until_ms % 1000 * 1000000};
 
         pthread_mutex_unlock(&c->mutex);
-        look_at_all(c);
+        look_at_next(c, look_at_all(c));
         pthread_mutex_lock(&c->mutex);
         while (!c->stopping && mono_ms() < until_ms)
             pthread_cond_timedwait(&c->cond, &c->mutex, &until);

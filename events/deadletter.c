@@ -61,8 +61,7 @@ struct builder {
     size_t own_bytes; /* of Echora-Dlq-* so far */
 };
 
-/* A header value of printable ASCII, at most max bytes: what a publisher wrote may be anything. */
-static char *clean(struct arena *arena, struct view text, size_t max)
+char *dead_letter_text(struct view text, size_t max, struct arena *arena)
 {
     const size_t n = text.n < max ? text.n : max;
     char *out = arena_alloc(arena, n + 1);
@@ -73,6 +72,13 @@ static char *clean(struct arena *arena, struct view text, size_t max)
         out[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f ? text.p[i] : '?';
     out[n] = '\0';
     return out;
+}
+
+char *dead_letter_identity(const char *stream, int64_t stream_created_s, const char *consumer,
+                           uint64_t sequence, struct arena *arena)
+{
+    return arena_printf(arena, "%s:%lld:%s:%llu", stream, (long long)stream_created_s, consumer,
+                        (unsigned long long)sequence);
 }
 
 static void put(struct builder *b, const char *name, const char *value)
@@ -87,7 +93,7 @@ static void put(struct builder *b, const char *name, const char *value)
 static void put_text(struct builder *b, const char *name, struct view value, size_t max)
 {
     if (value.n > 0)
-        put(b, name, clean(b->arena, value, max));
+        put(b, name, dead_letter_text(value, max, b->arena));
 }
 
 static void put_number(struct builder *b, const char *name, uint64_t value)
@@ -114,8 +120,8 @@ static void put_own(struct builder *b, const struct dead_letter *f)
 
     if (!FAULT("dead-letter-without-id"))
         put(b, "Nats-Msg-Id",
-            arena_printf(b->arena, "%s:%lld:%s:%llu", f->stream, (long long)f->stream_created_s,
-                         f->consumer, (unsigned long long)f->sequence));
+            dead_letter_identity(f->stream, f->stream_created_s, f->consumer, f->sequence,
+                                 b->arena));
     put(b, "Nats-Expected-Stream", "ANIME_DLQ");
     put_text(b, "Echora-Dlq-Stream", view_of(f->stream), 64);
     put_text(b, "Echora-Dlq-Consumer", view_of(f->consumer), 64);

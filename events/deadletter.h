@@ -44,5 +44,11 @@ MUST_CHECK int dead_letter_build(const struct dead_letter *facts, struct arena *
  * characters. */
 void dead_letter_fingerprint(const char *consumer, const char *code, const char *reason,
                              char out[static 17]);
+/* What the failure is called, the letter's Nats-Msg-Id. NULL when the arena is full. */
+char *dead_letter_identity(const char *stream, int64_t stream_created_s, const char *consumer,
+                           uint64_t sequence, struct arena *arena);
+/* Printable ASCII of at most max bytes: what a publisher wrote may be anything. NULL when the arena
+ * is full. */
+char *dead_letter_text(struct view text, size_t max, struct arena *arena);
 /* Headers that NATS gives a meaning: never copied. */
 bool dead_letter_strips(const char *header_name);

@@ -147,8 +147,14 @@ static unsigned put_live(struct health *h, struct buf *out)
     return live ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
+static const struct metric_def ready_def = {"echora_ready", METRIC_GAUGE,
+                                            "1 while /readyz answers 200.", "", NULL};
+
 static unsigned put_metrics(struct health *h, struct buf *out)
 {
+    pthread_mutex_lock(&h->lock);
+    metric_set(metric_series(&ready_def, NULL), is_ready(h) ? 1 : 0);
+    pthread_mutex_unlock(&h->lock);
     metrics_render(out);
     return MHD_HTTP_OK;
 }

@@ -246,9 +246,15 @@ static bool is_paused(const struct source *s)
     return atomic_load(&s->binding->paused) && !FAULT("pause-ignored");
 }
 
+/* Its dead letter waits for the stream. */
+static bool is_stuck(const struct intake *in, const struct held *h)
+{
+    return in->letters_stuck && h->letter_waits;
+}
+
 /* Under the lock: how many to ask for, 0 = none now. Events that pause alone hold up no fetching,
- * until there are too many of them. */
-static unsigned wanted(const struct source *s, int64_t now_ms)
+ * until there are too many of them; one whose dead letter can't be stored does. */
+static unsigned wanted(const struct intake *in, const struct source *s, int64_t now_ms)
 {
     unsigned ready = 0;
 
@@ -257,8 +263,11 @@ static unsigned wanted(const struct source *s, int64_t now_ms)
     if (s->credit > 0 || now_ms < s->not_before_ms || now_ms < s->handle_after_ms ||
         s->n_suspects > 0 || is_paused(s) || s->n >= HELD_BATCHES * s->ramp.max)
         return 0;
-    for (const struct held *h = s->head; h != NULL; h = h->next)
+    for (const struct held *h = s->head; h != NULL; h = h->next) {
+        if (is_stuck(in, h))
+            return 0;
         ready += h->not_before_ms <= now_ms;
+    }
     if (ready > 0 && (ramp_is_careful(&s->ramp) || ready >= s->ramp.size))
         return 0;
     return s->only_one ? 1 : s->ramp.size;
@@ -297,7 +306,7 @@ void intake_pull(struct intake *in, int64_t now_ms)
         uint64_t id;
 
         pthread_mutex_lock(&in->lane->mutex);
-        batch = wanted(s, now_ms);
+        batch = wanted(in, s, now_ms);
         if (batch > 0) {
             s->credit = batch; /* before sending: the answer may be quicker than we are */
             s->pull_id = id = ++in->next_pull;
@@ -319,7 +328,8 @@ size_t intake_take(struct intake *in, struct source *s, bool alone, bool going_o
     while (*at != NULL && n < max) {
         struct held *h = *at;
 
-        if (h->alone != alone || h->not_before_ms > now_ms || (going_on && !h->going_on)) {
+        if (h->alone != alone || h->not_before_ms > now_ms || (going_on && !h->going_on) ||
+            is_stuck(in, h)) {
             at = &h->next;
             continue;
         }
@@ -416,7 +426,8 @@ void intake_release(struct intake *in, struct held *h)
         watch_unstick(in->lane->rt->watch, h->stuck);
     progress_remove(in->lane->rt->progress, &h->lease);
     intake_clear_suspect(in, h);
-    natsMsg_Destroy(h->msg);
+    if (!FAULT("event-not-freed"))
+        natsMsg_Destroy(h->msg);
     free(h);
 }
 

@@ -65,10 +65,11 @@ struct intake {
     size_t n;
     unsigned generation; /* of the connection that the pulls went over */
     uint64_t next_pull;
-    size_t first;  /* the source that is asked first and has the first turn: by chance, so that one
-                    * whose events end the process again and again does not shut out the others */
-    bool closing;  /* what comes now goes back at once */
-    bool finished; /* nats.c will call no more */
+    size_t first; /* the source that is asked first and has the first turn: by chance, so that one
+                   * whose events end the process again and again does not shut out the others */
+    bool letters_stuck; /* the dead-letter stream's breaker is open; set by the loop */
+    bool closing;       /* what comes now goes back at once */
+    bool finished;      /* nats.c will call no more */
 };
 
 MUST_CHECK int intake_open(struct intake *in, struct lane *lane, struct err *err);
@@ -80,7 +81,8 @@ void intake_review(struct intake *in, int64_t now_ms);
 /* Sends the pulls that are wanted. */
 void intake_pull(struct intake *in, int64_t now_ms);
 /* Takes up to max events that may share a batch, or up to max of those that may not (and whose time
- * has come); going_on: only those whose handler's work goes on. In the order of arrival. */
+ * has come); going_on: only those whose handler's work goes on. In the order of arrival. While
+ * letters are stuck, not those that wait to store one. */
 size_t intake_take(struct intake *in, struct source *s, bool alone, bool going_on, int64_t now_ms,
                    struct held *ret[], size_t max);
 /* When the next event has ended its pause, after now and at most latest. */

@@ -262,7 +262,7 @@ static int read_environment(struct loader *l, struct err *err)
     for (size_t i = 0; i < l->n; i++) {
         char name[OPTION_ENVIRONMENT_MAX];
         option_environment_name(l->slots[i].row->name, name);
-        const char *text = getenv(name);
+        const char *text = l->slots[i].row->not_in_environment ? NULL : getenv(name);
         if (text) {
             l->slots[i].origin = FROM_ENVIRONMENT;
             l->slots[i].text = keep(view_of(text));

@@ -32,6 +32,7 @@ struct option {
     const char *choices;
     const char *placeholder; /* "URL" in --help */
     const char *help;        /* one sentence */
+    bool not_in_environment; /* its variable would mean something else there */
 };
 
 /* What the command line asks for instead of a run. These flags (and --config FILE) belong to every

@@ -230,7 +230,10 @@ static void print_reference_row(FILE *out, const struct option *row)
 {
     char name[OPTION_ENVIRONMENT_MAX];
     option_environment_name(row->name, name);
-    fprintf(out, "| `--%s` | `%s` | ", row->name, name);
+    if (row->not_in_environment)
+        fprintf(out, "| `--%s` | | ", row->name);
+    else
+        fprintf(out, "| `--%s` | `%s` | ", row->name, name);
     if (row->kind == OPT_ENUM) {
         print_cell(out, row->choices);
     } else {

@@ -101,7 +101,7 @@ struct pg *pg_free(struct pg *pg)
 
 static void drop(struct pg *pg)
 {
-    if (pg->conn != NULL)
+    if (pg->conn != NULL && !FAULT("connection-not-closed"))
         PQfinish(pg->conn);
     pg->conn = NULL;
     pg->n_prepared = 0;

@@ -18,6 +18,7 @@
 #include "events/health.h"
 #include "events/metrics.h"
 #include "events/progress.h"
+#include "events/standing.h"
 #include "events/worker.h"
 
 struct control;
@@ -60,6 +61,7 @@ struct binding {
     atomic_ullong done;               /* events done with: what they depend on serves */
     atomic_bool paused;               /* by a person: nothing is fetched (control.h) */
     struct consumer_metrics metrics;
+    struct standing standing;
 };
 
 /* Who an event delivered before is alone among: the shared lanes together, or a lane of its own. */
@@ -184,8 +186,10 @@ MUST_CHECK int control_look(struct runtime *rt, struct binding *b, struct err *e
 /* watch.c */
 MUST_CHECK int watch_start(struct runtime *rt, struct err *err);
 void watch_stop(struct runtime *rt);
-/* Every dependency answered once and no breaker is open. */
+/* Every dependency answered once and no breaker is open, but for the dead-letter stream's: that one
+ * stops only the consumers whose events wait for it. */
 bool watch_allows(struct watch *w);
+bool watch_stores_letters(struct watch *w);
 /* Opens the breaker of err->dependency. */
 void watch_trip(struct watch *w, const struct err *cause);
 /* An event is stuck on err->dependency, which answers pings and fails it again and again (a full

@@ -178,11 +178,59 @@ int stream_message(struct bus *bus, const char *stream, uint64_t sequence, struc
     return get_message(bus, stream, body, arena, ret, ret_found, err);
 }
 
-int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
-                struct stored_message *ret, bool *ret_found, struct err *err)
+struct reading {
+    const char *subject;
+    struct arena *arena;
+    struct stored_message *ret;
+    bool *found;
+};
+
+static int take_message(void *ctx, size_t i, struct view text, struct err *err)
 {
-    char body[72];
-    snprintf(body, sizeof(body), "{\"seq\":%" PRIu64 ",\"next_by_subj\":\">\"}", from);
+    const struct reading *r = ctx;
+    json_t *reply CLEANUP(jsonp) = NULL;
+    if (bus_js_reply(text, r->subject, &reply, err) < 0)
+        return -1;
+    r->found[i] = true;
+    return read_stored(json_object_get(reply, "message"), r->subject, r->arena, &r->ret[i], err);
+}
+
+int stream_messages(struct bus *bus, const char *stream, const uint64_t sequences[], size_t n,
+                    struct arena *arena, struct stored_message ret[], bool found[], struct err *err)
+{
+    char subject[128];
+    struct bus_message *requests = arena_array(arena, n, sizeof(*requests));
+    struct err *errs = arena_array(arena, n, sizeof(*errs));
+    struct reading reading = {.subject = subject, .arena = arena, .ret = ret, .found = found};
+    snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.%s", stream);
+    for (size_t i = 0; i < n && !arena_overflowed(arena); i++) {
+        const char *body = arena_printf(arena, "{\"seq\":%" PRIu64 "}", sequences[i]);
+        requests[i] = (struct bus_message){.subject = subject};
+        requests[i].payload = bytes_of(view_of(body));
+        ret[i] = (struct stored_message){0};
+        found[i] = false;
+    }
+    if (arena_overflowed(arena))
+        return err_set(err, ERR_RETRY, "no-memory", subject, "the requests do not fit");
+    if (bus_request_many(bus, requests, n, take_message, &reading, errs, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (errs[i].class == ERR_NONE || strcmp(errs[i].code, "nats-10037") == 0)
+            continue;
+        if (err != NULL)
+            *err = errs[i];
+        return -1;
+    }
+    return 0;
+}
+
+int stream_next(struct bus *bus, const char *stream, uint64_t from, const char *filter,
+                struct arena *arena, struct stored_message *ret, bool *ret_found, struct err *err)
+{
+    const char *body =
+        arena_printf(arena, "{\"seq\":%" PRIu64 ",\"next_by_subj\":\"%s\"}", from, filter);
+    if (body == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", stream, "the request does not fit");
     return get_message(bus, stream, body, arena, ret, ret_found, err);
 }
 

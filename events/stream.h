@@ -36,9 +36,14 @@ struct stored_message {
 MUST_CHECK int stream_message(struct bus *bus, const char *stream, uint64_t sequence,
                               struct arena *arena, struct stored_message *ret, bool *ret_found,
                               struct err *err);
-/* The same for the first message at or behind this sequence. */
-MUST_CHECK int stream_next(struct bus *bus, const char *stream, uint64_t from, struct arena *arena,
-                           struct stored_message *ret, bool *ret_found, struct err *err);
+/* The same for n messages, read with all requests in flight: found[i] and ret[i] for each. */
+MUST_CHECK int stream_messages(struct bus *bus, const char *stream, const uint64_t sequences[],
+                               size_t n, struct arena *arena, struct stored_message ret[],
+                               bool found[], struct err *err);
+/* The same for the first message at or behind this sequence whose subject the filter matches. */
+MUST_CHECK int stream_next(struct bus *bus, const char *stream, uint64_t from, const char *filter,
+                           struct arena *arena, struct stored_message *ret, bool *ret_found,
+                           struct err *err);
 /* The value of the first header of this name, NULL when it is absent. */
 const char *stored_header(const struct bus_header headers[], size_t n, const char *name);
 /* The value of a header in such a text; an empty view when it is absent. */

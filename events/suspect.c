@@ -28,9 +28,10 @@ size_t suspect_format(const struct suspect_mark *mark, char out[static SUSPECT_T
     size_t n;
 
     rfc3339_format(mark->time_us / 1000000, 0, time);
-    json = json_pack("{s:i, s:i, s:I, s:i, s:s, s:s}", "begun", (int)mark->begun, "retried",
-                     (int)mark->retried, "stream_created", (json_int_t)mark->stream_created_s,
-                     "deliveries", (int)mark->deliveries, "worker", mark->worker, "time", time);
+    json = json_pack("{s:i, s:i, s:b, s:I, s:i, s:s, s:s}", "begun", (int)mark->begun, "retried",
+                     (int)mark->retried, "done", mark->done, "stream_created",
+                     (json_int_t)mark->stream_created_s, "deliveries", (int)mark->deliveries,
+                     "worker", mark->worker, "time", time);
     n = json_dumpb(json, out, SUSPECT_TEXT_MAX, JSON_COMPACT);
     json_decref(json);
     return n <= SUSPECT_TEXT_MAX ? n : 0;
@@ -43,6 +44,14 @@ static unsigned count_of(const json_t *json, const char *name)
     return n < 0 ? 0 : n < COUNT_MAX ? (unsigned)n : COUNT_MAX;
 }
 
+static int64_t time_of(const char *text)
+{
+    int64_t seconds;
+    int32_t nanos;
+
+    return rfc3339_parse(view_of(text), &seconds, &nanos) ? seconds * 1000000 + nanos / 1000 : 0;
+}
+
 void suspect_parse(struct view text, int64_t stream_created_s, struct suspect_mark *ret)
 {
     json_t *json = text.n > 0 ? json_loadb(text.p, text.n, 0, NULL) : NULL;
@@ -53,6 +62,10 @@ void suspect_parse(struct view text, int64_t stream_created_s, struct suspect_ma
         (json_integer_value(created) == stream_created_s || FAULT("crash-stream-unchecked"))) {
         ret->begun = count_of(json, "begun");
         ret->retried = count_of(json, "retried");
+        ret->done = json_is_true(json_object_get(json, "done"));
+        ret->stream_created_s = stream_created_s;
+        ret->deliveries = count_of(json, "deliveries");
+        ret->time_us = time_of(json_string_value(json_object_get(json, "time")));
     }
     json_decref(json);
 }
@@ -107,10 +120,11 @@ static int read_mark(struct lane *lane, const struct binding *b, uint64_t sequen
 }
 
 static int write_mark(struct lane *lane, const struct binding *b, const struct held *h,
-                      unsigned begun, struct err *err)
+                      unsigned begun, bool done, struct err *err)
 {
     const struct suspect_mark mark = {.begun = begun,
                                       .retried = h->retried,
+                                      .done = done,
                                       .stream_created_s = atomic_load(&b->stream_created_s),
                                       .deliveries = h->delivery.deliveries,
                                       .worker = lane->rt->instance,
@@ -140,7 +154,7 @@ static int put_on_record(struct lane *lane, const struct binding *b, struct held
     }
     if (verdict_is_crash(h->delivery.deliveries, true, h->begun) || FAULT("crash-mark-unwritten"))
         return 0;
-    if (write_mark(lane, b, h, h->begun + 1, err) == 0) {
+    if (write_mark(lane, b, h, h->begun + 1, false, err) == 0) {
         h->marked = true;
         return 0;
     }
@@ -180,7 +194,8 @@ enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct 
     return SUSPECT_CRASHER;
 }
 
-void suspect_end(struct lane *lane, const struct binding *b, struct held *h, bool with_retry)
+void suspect_end(struct lane *lane, const struct binding *b, struct held *h,
+                 enum settle_action action)
 {
     struct err err = ERR_INIT;
 
@@ -188,8 +203,8 @@ void suspect_end(struct lane *lane, const struct binding *b, struct held *h, boo
         return;
     h->marked = false;
     h->begun = 0;
-    h->retried += with_retry;
-    if (write_mark(lane, b, h, 0, &err) < 0)
+    h->retried += action == SETTLE_NAK;
+    if (write_mark(lane, b, h, 0, action == SETTLE_ACK, &err) < 0)
         tell(lane, b->spec->durable, &err);
 }
 

@@ -15,6 +15,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/intake.h"
+#include "events/verdict.h"
 
 #define SUSPECT_STREAM "WORKER_SUSPECTS"
 #define SUSPECT_SUBJECT_MAX 160
@@ -25,7 +26,8 @@ struct suspect_mark {
     unsigned begun;           /* handlings that began and never ended */
     unsigned retried;         /* handlings that ended with a retry, since delivery RECORD_FROM */
     int64_t stream_created_s; /* of the event's stream: one made anew counts from 1 again */
-    unsigned deliveries;      /* the rest is for people */
+    bool done;                /* the newest handling ended with an ack */
+    unsigned deliveries;      /* of the newest handling; the rest is for people */
     const char *worker;
     int64_t time_us;
 };
@@ -34,7 +36,7 @@ struct suspect_mark {
 void suspect_subject(char out[static SUSPECT_SUBJECT_MAX], const char *durable, uint64_t sequence);
 /* JSON; returns its length. */
 size_t suspect_format(const struct suspect_mark *mark, char out[static SUSPECT_TEXT_MAX]);
-/* Fills begun and retried; 0 when the text is no mark, or of another stream. */
+/* Fills all but worker; 0 when the text is no mark, or of another stream. */
 void suspect_parse(struct view text, int64_t stream_created_s, struct suspect_mark *ret);
 
 enum suspicion {
@@ -46,8 +48,9 @@ enum suspicion {
  * why it is not handled. */
 enum suspicion suspect_begin(struct lane *lane, const struct binding *b, struct held *h,
                              struct err *ret_reason);
-/* Its handling has ended, with a retry or otherwise; does nothing when no mark was made. */
-void suspect_end(struct lane *lane, const struct binding *b, struct held *h, bool with_retry);
+/* Its handling has ended, and this comes of it; does nothing when no mark was made. */
+void suspect_end(struct lane *lane, const struct binding *b, struct held *h,
+                 enum settle_action action);
 /* Before suspect_end: deliveries of the event that the record shows were no tries of its own, but
  * crashes of others, outages, ends of processes. They don't count toward give-up-at. */
 unsigned suspect_no_tries(const struct held *h);

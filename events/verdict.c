@@ -132,7 +132,7 @@ struct settlement verdict_decide(const struct verdict *v, unsigned tries, unsign
     }
     /* Without a name there is nothing to probe, so it counts like any other trouble. */
     if (v->kind == VERDICT_RETRY && v->err.class == ERR_UNAVAILABLE &&
-        v->err.dependency != DEP_NONE)
+        v->err.dependency != DEP_NONE && !FAULT("outage-counts"))
         return (struct settlement){.action = SETTLE_HOLD, .delay_ms = v->err.retry_after_ms};
     if (tries >= (pace->give_up_at > 0 ? pace->give_up_at : give_up_at))
         return (struct settlement){.action = SETTLE_DEAD_LETTER,

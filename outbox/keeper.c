@@ -62,6 +62,30 @@ int keeper_round(struct pg *pg, const char *schema, int64_t keep_ms, int *ret_em
     return trim_batches(pg, err);
 }
 
+static const struct metric_def waiting_rows_def = {
+    .name = "echora_outbox_waiting_rows",
+    .kind = METRIC_GAUGE,
+    .help = "Rows that wait behind the open batch, as the active relay last counted.",
+    .labels = "outbox,stream"};
+static const struct metric_def waiting_seconds_def = {
+    .name = "echora_outbox_waiting_seconds",
+    .kind = METRIC_GAUGE,
+    .help = "Age of the oldest row that waits behind the open batch; 0 when none does.",
+    .labels = "outbox,stream"};
+
+static int measure_waiting(struct keeper *k, struct err *err)
+{
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(k->pg, &sql_waiting, NULL, 0, &r, err) < 0)
+        return -1;
+    for (int i = 0; i < PQntuples(r); i++) {
+        const char *const labels[] = {k->options.schema, PQgetvalue(r, i, 0)};
+        metric_set(metric_series(&waiting_rows_def, labels), (double)pg_get_i64(r, i, 1));
+        metric_set(metric_series(&waiting_seconds_def, labels), pg_get_double(r, i, 2));
+    }
+    return 0;
+}
+
 static int measure(struct keeper *k, struct err *err)
 {
     const struct pg_param params[] = {pg_text(view_of(k->options.schema))};
@@ -83,7 +107,7 @@ static void round_of_thread(struct keeper *k)
     if (!leader_holds(k->options.leader))
         return;
     if (keeper_round(k->pg, k->options.schema, k->options.keep_ms, &emptied, &err) < 0 ||
-        measure(k, &err) < 0)
+        measure(k, &err) < 0 || measure_waiting(k, &err) < 0)
         log_err(LOG_LEVEL_WARN, "outbox housekeeping failed", &err);
     metric_add(k->emptied, emptied);
     if (emptied > 0)

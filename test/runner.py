@@ -347,6 +347,11 @@ def pytest(report, args, build_kind, suite, nats, parts):
                 report.skip(label, name, skipped.get("message") or "", repeat)
             else:
                 report.ok()
+        # The suite of faults prints what it has been through (harness/matrix.py).
+        found = [line.partition("chaos| ")[2] for line in text.splitlines() if line.startswith("chaos| ")]
+        if found:
+            report.clear()
+            print("\n".join([f"{label}, cases by fault and place:", *found]), flush=True)
     return results
 
 

@@ -13,7 +13,7 @@ static json_t *ref(const char *where, const char *name)
     return json_pack("{s:s++}", "$ref", "#/", where, name);
 }
 
-static void learn(json_t *schemas, const ProtobufCMessageDescriptor *type)
+void asyncapi_learn(json_t *schemas, const ProtobufCMessageDescriptor *type)
 {
     if (!type || json_form_of(type) != JSON_FORM_PLAIN || json_object_get(schemas, type->name))
         return;
@@ -27,7 +27,7 @@ static void learn(json_t *schemas, const ProtobufCMessageDescriptor *type)
             const ProtobufCFieldDescriptor *value = &inner->fields[1];
             inner = value->type == PROTOBUF_C_TYPE_MESSAGE ? value->descriptor : NULL;
         }
-        learn(schemas, inner);
+        asyncapi_learn(schemas, inner);
     }
     json_object_set_new(schemas, type->name, asyncapi_schema(type));
 }
@@ -39,7 +39,7 @@ static void add_message(json_t *components, const ProtobufCMessageDescriptor *ty
                                 type->short_name, "contentType", "application/protobuf", "payload",
                                 ref("components/schemas/", type->name));
 
-    learn(json_object_get(components, "schemas"), type);
+    asyncapi_learn(json_object_get(components, "schemas"), type);
     if (event)
         json_object_set_new(message, "headers", ref("components/schemas/", "EventHeaders"));
     json_object_set_new(messages, type->name, message);

@@ -42,6 +42,31 @@ struct chain_waiting {
 MUST_CHECK int chain_waiting(struct cli *cli, struct uuid entity, struct chain_waiting *ret,
                              struct err *err);
 
+/* A risky update and what became of it; texts are cut to what a line can show. */
+struct chain_review {
+    bool found;
+    struct uuid review, update, anime;
+    struct uuid reminder, superseded_by; /* nil = none */
+    char state[16], fields[160], superseded[160], reasons[160], reviewed_by[128];
+    int64_t created_us, decided_us;
+    int64_t revision; /* of the anime after the decision; 0 = undecided */
+    bool has_row;     /* its flagged copy's outbox row is still kept */
+};
+/* By the id of the review, its update, its reminder or its decision. */
+MUST_CHECK int chain_review(struct cli *cli, struct uuid id, struct chain_review *ret,
+                            struct err *err);
+
+/* The newest attempt to tell a receiver of it. */
+struct chain_delivery {
+    bool has_adapter; /* else there is no event adapter, and no table of attempts */
+    bool found;
+    char route[48], error[80], class[32];
+    int64_t attempt, status, started_us;
+    bool goes_on; /* another attempt is due */
+};
+MUST_CHECK int chain_delivery(struct cli *cli, const struct chain_review *review,
+                              struct chain_delivery *ret, struct err *err);
+
 struct chain_row {
     struct uuid event_id;
     char stream[64], subject[128];

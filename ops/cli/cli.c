@@ -76,21 +76,27 @@ static void print_help(const struct verb *v, FILE *out)
             v->name, *v->args ? " " : "", v->args);
     if (v->details)
         fprintf(out, "\n%s\n", v->details);
+    fputs("\nExample:\n", out);
+    struct view rest = view_of(v->example), line;
+    while (view_split(&rest, '\n', &line))
+        fprintf(out, "  %.*s\n", VIEW_ARG(line));
     fputs("\nOptions:\n", out);
     struct option_set sets[] = {{v->options, v->n_options, NULL},
                                 {cli_options, n_cli_options, NULL}};
     options_print_help(sets, 2, out);
-    fprintf(out, "\nExample:\n  %s\n", v->example);
 }
 
-/* Verbs whose name starts with this word ("streams" → plan, apply, check). */
-static bool print_family(const char *word, FILE *out)
+/* Verbs whose name starts with this word ("streams" → plan, apply, check). second: a word that
+ * makes none of them, or NULL. */
+static bool print_family(const char *word, const char *second, FILE *out)
 {
     size_t n = strlen(word);
     bool found = false;
 
     for (const struct verb *const *v = cli_verbs; *v; v++)
         if (strncmp((*v)->name, word, n) == 0 && (*v)->name[n] == ' ') {
+            if (second && !found)
+                fprintf(out, "echora: no verb \"%s %s\"; there are\n", word, second);
             fprintf(out, "  echora %-22s %s\n", (*v)->name, (*v)->summary);
             found = true;
         }
@@ -196,6 +202,43 @@ static void sort_words(int argc, char **argv, const struct option_set sets[], si
     *ret_n = n;
 }
 
+/* How many words of argv, from the first on, are global options and their values. */
+static int leading_options(int argc, char **argv)
+{
+    struct option_set all[] = {{cli_options, n_cli_options, NULL}};
+    int n = 0;
+
+    while (1 + n < argc && argv[1 + n][0] == '-' && argv[1 + n][1] == '-') {
+        struct view rest = view_of(argv[1 + n] + 2), name;
+        char text[64];
+        bool known = strcmp(argv[1 + n], "--json") == 0;
+        (void)view_split(&rest, '=', &name);
+        (void)snprintf(text, sizeof(text), "%.*s", VIEW_ARG(name));
+        bool value = takes_value(all, 1, text);
+        if (!known && !value)
+            break;
+        n += value && !strchr(argv[1 + n], '=') ? 2 : 1;
+    }
+    return 1 + n < argc ? n : 0;
+}
+
+/* `echora --json dlq list` is `echora dlq list --json`. */
+static void put_verb_first(int argc, char **argv)
+{
+    int used = 1, n = leading_options(argc, argv);
+
+    if (n == 0)
+        return;
+    if (!find_verb(argc - 1 - n, argv + 1 + n, &used))
+        while (1 + n + used < argc && argv[1 + n + used][0] != '-')
+            used++;
+    for (int w = 0; w < used; w++) {
+        char *word = argv[1 + n + w];
+        memmove(argv + 2 + w, argv + 1 + w, (size_t)n * sizeof(*argv));
+        argv[1 + w] = word;
+    }
+}
+
 static int exit_code_of(const struct err *err)
 {
     if (strcmp(err->code, "usage") == 0 || strcmp(err->code, "config") == 0)
@@ -282,6 +325,7 @@ int cli_main(int argc, char **argv)
     struct cli cli = {0};
     int used = 0, code;
 
+    put_verb_first(argc, argv);
     if (argc < 2 || is_help(argv[1]) || (argc == 2 && strcmp(argv[1], "help") == 0)) {
         print_overview(argc < 2 ? stderr : stdout);
         return argc < 2 ? CLI_USAGE : CLI_OK;
@@ -296,7 +340,8 @@ int cli_main(int argc, char **argv)
     if (!verb) {
         bool asked = help || (argc > 2 && is_help(argv[2]));
         FILE *out = asked ? stdout : stderr;
-        if (print_family(argv[skip], out))
+        const char *second = asked || argc <= skip + 1 ? NULL : argv[skip + 1];
+        if (print_family(argv[skip], second, out))
             return asked ? CLI_OK : CLI_USAGE;
         const char *near = nearest_verb(argv[skip]);
         fprintf(stderr, "echora: no verb \"%s\"%s%s%s; `echora --help` lists them\n", argv[skip],

@@ -68,7 +68,8 @@ struct dlq_filter {
          .default_text = "open",                                                                   \
          .choices = "open|replayed|discarded|all",                                                 \
          .placeholder = "STATE",                                                                   \
-         .help = "Letters in this state."},                                                        \
+         .help = "Letters in this state.",                                                         \
+         .not_in_environment = true}, /* ECHORA_STATE is where ops/up keeps its things */          \
     {                                                                                              \
         .name = "parked", .kind = OPT_BOOL, .offset = DLQ_FILTER_AT(parked),                       \
         .default_text = "false", .help = "Also parked ones, which failed three replays."           \

@@ -19,15 +19,24 @@ static json_t *subjects_of(const struct stream_def *def)
     return list;
 }
 
+static json_int_t per_subject(const struct stream_def *def)
+{
+    if (def->last_per_subject)
+        return 1;
+    return def->max_per_subject > 0 ? def->max_per_subject : -1;
+}
+
 json_t *provision_stream(const struct stream_def *def, int replicas, bool message_ttl)
 {
     json_t *config = json_pack(
-        "{s:s, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:s, s:s, s:i, s:I, s:b, s:b, s:b}",
+        "{s:s, s:s, s:o, s:s, s:i, s:I, s:I, s:I, s:I, s:i, s:s, s:b, s:s, s:i, s:I, s:b, s:b, "
+        "s:b}",
         "name", def->name, "description", def->description, "subjects", subjects_of(def),
         "retention", "limits", "max_consumers", -1, "max_msgs", (json_int_t)def->max_msgs,
         "max_bytes", (json_int_t)def->max_bytes, "max_age", (json_int_t)(def->max_age_s * NANOS),
-        "max_msgs_per_subject", def->last_per_subject ? 1 : -1, "max_msg_size", def->max_msg_size,
-        "discard", def->discard_old ? "old" : "new", "storage", "file", "num_replicas", replicas,
+        "max_msgs_per_subject", per_subject(def), "max_msg_size", def->max_msg_size, "discard",
+        def->discard_old ? "old" : "new", "discard_new_per_subject",
+        !def->discard_old && def->max_per_subject > 0, "storage", "file", "num_replicas", replicas,
         "duplicate_window", (json_int_t)(def->duplicate_window_s * NANOS), "allow_direct",
         def->allow_direct, "deny_delete", def->deny_delete, "deny_purge", false);
 
@@ -86,11 +95,15 @@ static bool same(const json_t *have, const json_t *want)
 
 void provision_keep_raised(const json_t *have, json_t *want)
 {
-    json_t *wanted = json_object_get(want, "max_bytes");
-    const json_int_t bytes = json_integer_value(json_object_get(have, "max_bytes"));
+    static const char *const limits[] = {"max_bytes", "max_msgs", "max_msgs_per_subject"};
 
-    if (wanted && bytes > json_integer_value(wanted))
-        json_integer_set(wanted, bytes);
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        json_t *wanted = json_object_get(want, limits[i]);
+        const json_int_t now = json_integer_value(json_object_get(have, limits[i]));
+        /* 1 per subject is what a stream means, no limit. */
+        if (wanted && json_integer_value(wanted) > 1 && now > json_integer_value(wanted))
+            json_integer_set(wanted, now);
+    }
 }
 
 unsigned provision_compare(const json_t *have, const json_t *want, provision_difference_fn *report,

@@ -16,8 +16,8 @@ json_t *provision_stream(const struct stream_def *def, int replicas, bool messag
 json_t *provision_control(int replicas);
 json_t *provision_consumer(const struct fleet_consumer *consumer);
 
-/* What an operator may have set by hand and keeps: a max_bytes above the one that is wanted becomes
- * the wanted one. */
+/* What an operator may have set by hand and keeps: a max_bytes, max_msgs or max_msgs_per_subject
+ * above the one that is wanted becomes the wanted one. */
 void provision_keep_raised(const json_t *have, json_t *want);
 
 typedef void provision_difference_fn(void *ctx, const char *field, const json_t *have,

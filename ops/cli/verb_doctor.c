@@ -259,6 +259,30 @@ static void check_qdrant(struct doctor *d)
     json_decref(info);
 }
 
+/* What the index lacks as a whole; revisions are compared by `reconcile`. */
+static void check_index(struct doctor *d)
+{
+    static const char *const kinds[] = {"anime", "character", "episode"};
+    CLEANUP(pg_clearp) PGresult *counts = NULL;
+    struct err err = ERR_INIT;
+    struct pg *pg;
+    int64_t rows = 0, points = 0;
+
+    if (!*d->cli->config.pg_url || d->unreachable || cli_pg(d->cli, &pg, &err) < 0 ||
+        pg_query(pg, &sql_catalogue_counts, NULL, 0, &counts, &err) < 0)
+        return;
+    for (int i = 0; i < 3; i++) {
+        int64_t n;
+        if (chain_count(d->cli, kinds[i], &n, &err) < 0)
+            return;
+        rows += pg_get_i64(counts, 0, i);
+        points += n;
+    }
+    say(d, "index", rows == points ? GOOD : DOUBTFUL,
+        "events on their way make it differ for a moment; if it stays: echora reconcile --repair",
+        "%" PRId64 " in the catalogue, %" PRId64 " in the index", rows, points);
+}
+
 static void check_workers(struct doctor *d, const char *workers)
 {
     struct view rest = view_of(workers), one;
@@ -271,7 +295,7 @@ static void check_workers(struct doctor *d, const char *workers)
         worker_ask(d->cli, one, &w);
         const char *mend = "start it, and see its log; exit code 8: ops/runbooks/relay-refused.md";
         if (!w.unreachable && *w.missing)
-            mend = arena_printf(d->cli->arena, "mend %s first (it waits for it)", w.missing);
+            mend = arena_printf(d->cli->arena, "first mend what it waits for: %s", w.missing);
         else if (!w.unreachable)
             mend = "see its log and /readyz";
         say(d, *w.name ? w.name : "worker", w.ready ? GOOD : BAD, mend, "%s %s%s%s", w.address,
@@ -292,6 +316,7 @@ static int run(struct cli *cli, struct err *err)
     check_pg(&d);
     check_epochs(&d);
     check_qdrant(&d);
+    check_index(&d);
     check_workers(&d, o->workers);
     if (cli->config.json)
         print_json(d.list, true);

@@ -6,18 +6,22 @@
  *   relayed    the message of that row in its stream
  *   indexed    the point in Qdrant, at which revision
  *
+ * A risky update has more of them between written and outbox:
+ *
+ *   flagged    the copy for people, in ANIME_EVENTS
+ *   webhook    the newest attempt to tell a receiver, where there is an event adapter
+ *   decision   what a person, a newer value or time made of it
+ *
  * A station that is not reached says what it waits for, one whose server is away that it is. */
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
 #include <stdarg.h>
 
 #include "events/base/clock.h"
-#include "ops/cli/chain.h"
+#include "ops/cli/follow.h"
 #include "ops/cli/output.h"
 #include "ops/cli/text.h"
 #include "ops/cli/verbs.h"
-
-#define SEARCHED 2000
 
 struct follow_options {
     int64_t wait_ms;
@@ -28,28 +32,8 @@ static const struct option options[] = {
      "Look again until it is at its end, at most this long."},
 };
 
-enum state { DONE, WAITING, FAILED, UNKNOWN };
-
-struct station {
-    const char *name;
-    enum state state;
-    int64_t at_us;
-    char trace_id[33];
-    char text[400];
-};
-#define MAX_STATIONS 8
-
-struct path {
-    struct station stations[MAX_STATIONS];
-    size_t n;
-    struct chain_entity entity;
-    struct uuid event;
-    bool has_event, by_entity, pg_away, nats_away;
-};
-
-__attribute__((format(printf, 6, 7))) static void reach(struct path *p, const char *name,
-                                                        enum state state, int64_t at_us,
-                                                        const char *trace_id, const char *fmt, ...)
+void reach(struct path *p, const char *name, enum follow_state state, int64_t at_us,
+           const char *trace_id, const char *fmt, ...)
 {
     struct station *s = &p->stations[p->n];
     va_list args;
@@ -64,8 +48,7 @@ __attribute__((format(printf, 6, 7))) static void reach(struct path *p, const ch
     va_end(args);
 }
 
-/* Takes an error of a server that is away as the station's state; passes other errors on. */
-static int away(struct path *p, const char *name, const struct err *err)
+int reach_away(struct path *p, const char *name, const struct err *err)
 {
     const char *server = err->dependency == DEP_NATS     ? "NATS"
                          : err->dependency == DEP_QDRANT ? "Qdrant"
@@ -102,8 +85,8 @@ static int see_received(struct cli *cli, struct path *p, const struct chain_hand
                   handled->sequence);
         return 0;
     }
-    if (chain_search(cli, "ANIME_EVENTS", p->event, SEARCHED, &m, err) < 0 ||
-        chain_search(cli, "ANIME_DLQ", p->event, SEARCHED, &dead, err) < 0)
+    if (chain_search(cli, "ANIME_EVENTS", p->event, FOLLOW_SEARCHED, &m, err) < 0 ||
+        chain_search(cli, "ANIME_DLQ", p->event, FOLLOW_SEARCHED, &dead, err) < 0)
         return -1;
     take_event(p, dead.found ? &dead : &m);
     if (m.found)
@@ -122,7 +105,9 @@ static void see_written(struct path *p, const struct chain_handled *handled)
 {
     const struct chain_entity *e = &p->entity;
 
-    if (handled->found && strcmp(handled->outcome, "applied") == 0)
+    if (handled->found && p->review.found && strcmp(handled->outcome, "parked") == 0)
+        follow_parked(p, handled);
+    else if (handled->found && strcmp(handled->outcome, "applied") == 0)
         reach(p, "written", DONE, handled->handled_us, "", "%s \"%s\" revision %" PRId64 "%s",
               e->kind, e->title, handled->revision, e->deleted ? ", now deleted" : "");
     else if (handled->found && strcmp(handled->outcome, "unchanged") == 0)
@@ -209,9 +194,14 @@ static int see_records(struct cli *cli, struct uuid id, struct path *p,
     } else if (waiting->found) {
         p->event = waiting->event;
     }
-    if (p->has_event && chain_handled(cli, p->event, handled, err) < 0)
+    if (p->has_event &&
+        (follow_take_review(cli, p, err) < 0 || chain_handled(cli, p->event, handled, err) < 0))
         return -1;
-    if (!p->entity.found && handled->found && !uuid_is_nil(handled->entity))
+    if (p->entity.found)
+        return 0;
+    if (p->review.found)
+        return chain_entity(cli, p->review.anime, &p->entity, err);
+    if (handled->found && !uuid_is_nil(handled->entity))
         return chain_entity(cli, handled->entity, &p->entity, err);
     return 0;
 }
@@ -243,26 +233,28 @@ static int look(struct cli *cli, struct uuid id, struct path *p, struct err *err
         p->pg_away = true;
     }
     if (p->has_event && see_received(cli, p, &handled, err) < 0) {
-        if (away(p, "received", err) < 0)
+        if (reach_away(p, "received", err) < 0)
             return -1;
         p->nats_away = true;
     }
     if (p->pg_away)
-        return away(p, "written", &pg_err);
+        return reach_away(p, "written", &pg_err);
     see_written(p, &handled);
+    if (follow_review(cli, p, err) < 0)
+        return -1;
     see_waiting(p, &waiting);
     if (!p->entity.found)
         return 0;
-    if (see_relayed(cli, p, err) < 0 && away(p, "relayed", err) < 0)
+    if (see_relayed(cli, p, err) < 0 && reach_away(p, "relayed", err) < 0)
         return -1;
     if (see_indexed(cli, p, err) < 0)
-        return away(p, "indexed", err);
+        return reach_away(p, "indexed", err);
     return 0;
 }
 
-static enum state end_of(const struct path *p)
+static enum follow_state end_of(const struct path *p)
 {
-    enum state state = p->n ? DONE : FAILED;
+    enum follow_state state = p->n ? DONE : FAILED;
 
     for (size_t i = 0; i < p->n; i++)
         if (p->stations[i].state != DONE)
@@ -359,7 +351,7 @@ static int run(struct cli *cli, struct err *err)
         return err_set(err, ERR_REJECT, "not-found", "follow",
                        "nobody knows this id: no entity, no handled event, and not among the "
                        "newest %d messages",
-                       SEARCHED);
+                       FOLLOW_SEARCHED);
     show(cli, &path);
     if (!all_seen(&path))
         return CLI_UNREACHABLE;
@@ -372,7 +364,8 @@ const struct verb verb_follow = {
     .summary = "an entity or event through the chain, or where and why it stands",
     .details =
         "Looks into PostgreSQL, the streams and Qdrant; asks no worker. For an entity it "
-        "shows its newest event.\nExit code 0 when it is at its end, 1 when it waits or was "
+        "shows its newest event;\nof a risky update the id of its review or decision is as "
+        "good.\nExit code 0 when it is at its end, 1 when it waits or was "
         "rejected, 3 when\na server does not answer; what can be read is shown all the same.",
     .example = "echora follow 0190a8a0-0000-7000-8000-000000000001 --wait 10s",
     .min_args = 1,

@@ -76,6 +76,8 @@ static void limits(const struct stream_def *s)
     fputs(", ", stdout);
     if (s->max_msgs > 0)
         printf("≤ %lld messages, ", (long long)s->max_msgs);
+    if (s->max_per_subject > 0)
+        printf("of each subject ≤ %lld, ", (long long)s->max_per_subject);
     if (s->last_per_subject)
         fputs("the newest of each subject, ", stdout);
     printf("≤ %lld MiB, duplicate window ", (long long)(s->max_bytes >> 20));

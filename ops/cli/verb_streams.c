@@ -270,8 +270,8 @@ const struct verb verb_streams_apply = {
     .args = "",
     .summary = "makes and updates streams and consumers",
     .details = "From the registry of subjects and the tables of the workers. May be repeated; "
-               "deletes nothing.\nA max_bytes that was raised by hand stays. Needs the rights of "
-               "the user admin.",
+               "deletes nothing.\nLimits of size that were raised by hand stay. Needs the rights "
+               "of the user admin.",
     .example = "echora streams apply --nats-user admin --nats-password-file admin.pass",
     .options = options,
     .n_options = ARRAY_LEN(options),

@@ -5,6 +5,7 @@
 #include "ops/cli/cli.h"
 
 extern const struct verb verb_contracts_asyncapi;
+extern const struct verb verb_contracts_schema;
 extern const struct verb verb_decode;
 extern const struct verb verb_delete;
 extern const struct verb verb_dlq_discard;
@@ -29,6 +30,10 @@ extern const struct verb verb_reference_subjects;
 extern const struct verb verb_reindex;
 extern const struct verb verb_restore;
 extern const struct verb verb_resume;
+extern const struct verb verb_review_approve;
+extern const struct verb verb_review_list;
+extern const struct verb verb_review_reject;
+extern const struct verb verb_review_show;
 extern const struct verb verb_search;
 extern const struct verb verb_status;
 extern const struct verb verb_streams_apply;

@@ -4,8 +4,8 @@ _echora()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local words='' options='' names='' files='' takes_files='' verb='' first='' i v
-    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
-    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers '
+    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'review list' 'review show' 'review approve' 'review reject' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'contracts schema' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
+    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --state --anime --reason --since --limit --cursor --reason --actor --decision-id --reason --actor --decision-id --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers '
     local common='--nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --json --color'
     [[ $cur == '=' ]] && cur=''
     [[ $prev == '=' ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
@@ -26,12 +26,12 @@ _echora()
     case $verb in
         'publish')
             options='--dry-run --raw --wait --wait-timeout'
-            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed'
+            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed audit.catalog'
             takes_files=1
             ;;
         'validate')
             options='--raw --complete'
-            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed'
+            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed audit.catalog'
             takes_files=1
             ;;
         'decode')
@@ -90,6 +90,18 @@ _echora()
         'dlq status')
             options=''
             ;;
+        'review list')
+            options='--state --anime --reason --since --limit --cursor'
+            ;;
+        'review show')
+            options=''
+            ;;
+        'review approve')
+            options='--reason --actor --decision-id'
+            ;;
+        'review reject')
+            options='--reason --actor --decision-id'
+            ;;
         'webhook routes')
             options=''
             ;;
@@ -122,6 +134,10 @@ _echora()
             ;;
         'contracts asyncapi')
             options=''
+            ;;
+        'contracts schema')
+            options=''
+            names='anime.enriched anime.updated anime.episode.aired character.updated episode.updated ingestion.review.ready notification.episode.upcoming notification.episode.aired notification.anime.status.changed audit.catalog'
             ;;
         'reference options')
             options=''
@@ -156,6 +172,7 @@ _echora()
         'dlq replay'' --state') words='open replayed discarded all' ;;
         'dlq discard'' --class') words='any reject retry-exhausted crash expired' ;;
         'dlq discard'' --state') words='open replayed discarded all' ;;
+        'review list'' --state') words='pending approved rejected superseded expired all' ;;
         'webhook deliveries'' --class') words='any delivered refused auth misconfigured trouble gone' ;;
         *' --nats-password-file') files=1 ;;
         *' --pg-password-file') files=1 ;;

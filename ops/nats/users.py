@@ -27,6 +27,7 @@ QDRANT_DURABLES = ("qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-
                    "qdrant-character-synced", "qdrant-episode-synced")
 CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.get",
                 "catalog.episode.get")
+REVIEW_READ = ("catalog.review.list", "catalog.review.get")
 STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
            "NOTIFICATION_EVENTS", "AUDIT")
 CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers
@@ -43,10 +44,9 @@ MANAGE = ("$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.
           "$JS.API.STREAM.PURGE.*", "$JS.API.CONSUMER.CREATE.>",
           "$JS.API.CONSUMER.DURABLE.CREATE.*.*", "$JS.API.CONSUMER.DELETE.*.*")
 
-VIEWER = ("dlq.list", "dlq.show", "dlq.status", "contracts.validate", *CATALOG_READ)
-OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "webhook.test", "webhook.replay", "webhook.enable", "catalog.anime.delete", "catalog.anime.restore",
-            "catalog.review.list", "catalog.review.get", "catalog.review.decide", "catalog.reconcile",
-            "catalog.revisions.list",
+VIEWER = ("dlq.list", "dlq.show", "dlq.status", "contracts.validate", *CATALOG_READ, *REVIEW_READ)
+OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "webhook.test", "webhook.replay", "webhook.enable",
+            "catalog.anime.delete", "catalog.anime.restore", "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list",
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
@@ -54,7 +54,7 @@ USERS = {
     "update": {"publish": ANIME_EVENTS[1:], "people": True},
     "catalogue": {
         "publish": (*dead_letters(CATALOG_DURABLES), "hint.outbox"),
-        "serves": (*CATALOG_READ, "catalog.anime.delete", "catalog.anime.restore",
+        "serves": (*CATALOG_READ, *REVIEW_READ, "catalog.review.decide", "catalog.anime.delete", "catalog.anime.restore",
                    "catalog.outbox.enqueue", "catalog.revisions.list", "catalog.xref.resolve",
                    "contracts.validate"),
         "consumers": [("ANIME_EVENTS", d) for d in CATALOG_DURABLES],
@@ -94,7 +94,9 @@ USERS = {
     "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ", CONTROL), "api": STATE, "people": True},
     "operator": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": STATE, "people": True},
     "publisher": {"publish": (*ANIME_EVENTS, "contracts.validate"), "people": True},
-    "admin": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": (*STATE, *MANAGE), "people": True},
+    # A dead letter may be removed with plain tools; nothing else may be, for the relay counts what it published.
+    "admin": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "people": True,
+              "api": (*STATE, *MANAGE, "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ")},
 }
 
 

@@ -40,7 +40,7 @@ def run_killed(adapter, receiver, point, **env):
     assert delivered == set(ids) and adapter.parked() == []
 
 
-@pytest.mark.chaos(fault="kill -9 four times in a row", place="event adapter, between call and acknowledgement",
+@pytest.mark.chaos(fault="kill -9: four times in a row", place="adapter",
                    checks="every event delivered under one webhook-id, none parked")
 @pytest.mark.parametrize("point", DEATHS if LONG else DEATHS[1:3])
 def test_killed(adapter, receiver, point):
@@ -62,11 +62,12 @@ def run_refused_then_taken(adapter, receiver, **env):
     assert sorted(receiver.ids()) == sorted(ids * 2), "each is called until it is taken"
 
 
-@pytest.mark.chaos(fault="each event refused once", place="receiver of webhooks", checks="each called until taken")
+@pytest.mark.chaos(fault="wrong answer or order: each event refused once", place="receiver", checks="each called until taken")
 def test_refused_then_taken(adapter, receiver):
     run_refused_then_taken(adapter, receiver)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["ack-before-handle", "failure-taken-for-delivery"])
 def test_an_early_acknowledgement_is_seen(adapter, receiver, fault):
     with pytest.raises(AssertionError, match="until it is taken"):
@@ -81,11 +82,12 @@ def run_redirected(adapter, receiver, **env):
     assert receiver.of("/elsewhere") == [], "a redirect was followed"
 
 
-@pytest.mark.chaos(fault="redirect to another place", place="receiver of webhooks", checks="never followed")
+@pytest.mark.chaos(fault="wrong answer or order: redirect to another place", place="receiver", checks="never followed")
 def test_redirected(adapter, receiver):
     run_redirected(adapter, receiver)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_a_followed_redirect_is_seen(adapter, receiver):
     with pytest.raises(AssertionError, match="a redirect was followed"):
         run_redirected(adapter, receiver, PLANTED_FAULTS="redirect-followed")
@@ -98,11 +100,12 @@ def run_inner_address(adapter, receiver, **env):
     assert receiver.connections == 0, "an address inside was connected to"
 
 
-@pytest.mark.chaos(fault="destination inside the network", place="event adapter", checks="never connected to")
+@pytest.mark.chaos(fault="hostile input: a destination inside the network", place="adapter", checks="never connected to")
 def test_inner_address(adapter, receiver):
     run_inner_address(adapter, receiver)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_an_unchecked_address_is_seen(adapter, receiver):
     with pytest.raises(AssertionError, match="an address inside"):
         run_inner_address(adapter, receiver, PLANTED_FAULTS="address-unchecked")
@@ -176,12 +179,13 @@ def run_markers(adapter, receiver, seed, n, **env):
         uuid.UUID(document["id"])
 
 
-@pytest.mark.chaos(fault="hostile texts in every field and header", place="events of all three routes",
+@pytest.mark.chaos(fault="hostile input: texts in every field and header", place="adapter",
                    checks="no body holds any of them")
 def test_markers(adapter, receiver):
     run_markers(adapter, receiver, random.randrange(2**32), 200 if LONG else 30)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_a_value_that_gets_out_is_seen(adapter, receiver):
     with pytest.raises(AssertionError, match="a value got out"):
         run_markers(adapter, receiver, 7, 5, PLANTED_FAULTS="redaction-off")
@@ -203,11 +207,12 @@ def run_dead_receiver(adapter, receiver, **env):
     assert sorted(receiver.ids()) == sorted(ids) and adapter.parked() == [] and worker.alive()
 
 
-@pytest.mark.chaos(fault="away", place="receiver of webhooks", checks="few calls meanwhile, none parked, all delivered")
+@pytest.mark.chaos(fault="away", place="receiver", checks="few calls meanwhile, none parked, all delivered")
 def test_dead_receiver(adapter, receiver):
     run_dead_receiver(adapter, receiver)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_a_lane_that_is_never_shut_is_seen(adapter, receiver):
     with pytest.raises(AssertionError, match="called with everything"):
         run_dead_receiver(adapter, receiver, PLANTED_FAULTS="lane-never-shut")
@@ -232,16 +237,18 @@ def run_database_away(adapter, receiver, pg_server, **env):
     assert sorted(recorded) == sorted(receiver.ids()), "each call recorded"
 
 
-@pytest.mark.chaos(fault="killed and started again", place="postgres", checks="no webhook meanwhile, each call recorded")
+@pytest.mark.chaos(fault="away: killed and started again", place="postgres", checks="no webhook meanwhile, each call recorded")
 def test_database_away(adapter, receiver, pg_server):
     run_database_away(adapter, receiver, pg_server)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_calls_that_are_not_recorded_are_seen(adapter, receiver, pg_server):
     with pytest.raises(AssertionError, match="each call recorded"):
         run_database_away(adapter, receiver, pg_server, PLANTED_FAULTS="attempts-unrecorded")
 
 
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
 def test_an_unchecked_certificate_is_seen(adapter, receiver, tmp_path):
     """The receiver signed its certificate itself; test_adapter_guards.py shows that it gets nothing."""
     import ssl

@@ -6,6 +6,8 @@ from harness.fixtures import TestNats, nats_version
 CONNECTIONS = {"catalogue": 3, "relay": 1, "qdrant": 3}  # events, acknowledgements, requests
 
 
+@pytest.mark.chaos(fault="connection cut: while the server greets", place="catalogue, relay, qdrant-sync",
+                   checks="the worker becomes ready")
 @pytest.mark.parametrize("kind,nth", [(kind, n) for kind, all_of_it in CONNECTIONS.items() for n in range(all_of_it)])
 def test_lost_while_it_greets(kind, nth, db, streams, qdrant, proxy, spawn):
     """The first connection is lost between the server's greeting and its answer to CONNECT, as when it dies at that
@@ -19,6 +21,8 @@ def test_lost_while_it_greets(kind, nth, db, streams, qdrant, proxy, spawn):
     worker.wait_ready()
 
 
+@pytest.mark.chaos(fault="connection cut: for an error that nobody knows", place="relay",
+                   checks="the worker leaves, exit code and words")
 def test_closed_for_an_error_is_said_so(streams, db, proxy, spawn):
     """After an error that it does not know nats.c closes for good. The worker leaves, and does not blame its
     password."""
@@ -44,6 +48,7 @@ def without_acks(folder, echora_for):
     server.stop()
 
 
+@pytest.mark.chaos(fault="rights missing: to acknowledge", place="nats", checks="the worker leaves, exit code and words")
 def test_who_may_not_acknowledge_leaves(without_acks, db, spawn):
     """Else each event would come again for ever, and only the log would tell."""
     worker = spawn("catalogue", nats=without_acks)

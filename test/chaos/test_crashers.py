@@ -31,6 +31,8 @@ def tries_left(nats, folder, spawn, fault="", before=RECORD_FROM + 10):
     assert [line.deliveries for line in script.lines(seq=bad)] == [11, 12, 13]
 
 
+@pytest.mark.chaos(fault="stream missing or full: the record of crashes", place="nats",
+                   checks="one dead letter after five tries")
 @pytest.mark.parametrize("trouble", [missing, full])
 def test_without_a_record_each_delivery_is_a_try(trouble, nats, folder, spawn):
     script = Script(nats, folder)
@@ -41,15 +43,21 @@ def test_without_a_record_each_delivery_is_a_try(trouble, nats, folder, spawn):
     assert [line.deliveries for line in script.lines()] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.chaos(fault="event that fails: again and again", place="any worker",
+                   checks="class of the dead letter, number of tries, marks")
 @pytest.mark.parametrize("scenario", [retried, tries_left])
 def test_retries_are_tries_and_no_crashes(scenario, nats, folder, spawn):
     scenario(nats, folder, spawn)
 
 
+@pytest.mark.chaos(fault="event that kills: many at once, beside good ones", place="any worker",
+                   checks="crashers are dead letters of class crash, their neighbours are done")
 def test_a_large_crowd(nats, folder, spawn):
     crowd(nats, folder, spawn, crashers=20 if LONG else 3, replicas=3, lanes=2, others=2000 if LONG else 200)
 
 
+@pytest.mark.chaos(fault="guard taken away: who is blamed for a crash", place="any worker",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("scenario, fault", [
     (crasher, "crash-mark-unwritten"),
     (crasher, "crash-evidence-ignored"),

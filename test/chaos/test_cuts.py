@@ -71,6 +71,9 @@ def cut_round(chain, proxies, names, rng, events):
     return cuts
 
 
+@pytest.mark.chaos(fault="connection cut: after a random number of bytes",
+                   place="catalogue, relay, qdrant-sync, postgres, nats, qdrant",
+                   checks="points equal the events, no dead letter")
 def test_cut_connections(chain, servers):
     """Each connection on its own, then all at once."""
     print(f"ECHORA_SEED={SEED}")

@@ -1,39 +1,12 @@
 """Dead letters: replays under kill -9, outcomes, canaries and the sweeper; and each guard taken away, which must show."""
-import datetime
-import json
-
 import pytest
-from harness.catalogue import Catalogue, anime, event, new_id
-from harness.dead_letters import DeadLetters
+from harness.catalogue import event, new_id
 from harness.process import eventually
 from harness.settings import LONG
-from nats.errors import TimeoutError as NothingCame
+
+from chaos.letters import Rig
 
 LETTERS = 6000 if LONG else 700  # pages of a plan hold 256
-
-
-class Rig:
-    def __init__(self, db, streams, spawn):
-        self.db, self.streams, self.spawn = db, streams, spawn
-        self.dlq, self.catalogue = DeadLetters(streams), Catalogue(streams, db)
-
-    def worker(self, faults="", kill=""):
-        env = {**({"PLANTED_FAULTS": faults} if faults else {}), **({"PLANTED_KILL": kill} if kill else {})}
-        return self.spawn("dead-letters", env=env)
-
-    def anime_known(self):
-        worker = self.spawn("catalogue")
-        anime_id = new_id()
-        self.catalogue.enriched(anime_id, anime())
-        self.catalogue.settle()
-        return anime_id, worker
-
-    def letters(self, anime_id, n, consumer="catalog-updated"):
-        """n letters, each of an event that the writer takes."""
-        for i in range(1, n + 1):
-            update = event("AnimeUpdatedEvent", i, anime_id=anime_id, changed_fields=["year"], anime=anime(year=1900 + i % 100))
-            self.dlq.write(i, consumer=consumer, payload=update.SerializeToString())
-        self.dlq.indexed()
 
 
 @pytest.fixture
@@ -58,14 +31,57 @@ def killed(rig, point, faults=""):
     assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
 
 
+@pytest.mark.chaos(fault="kill -9: in the middle of a replay", place="dead-letters",
+                   checks="each event once, each with its outcome, audit")
 @pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
 def test_killed_in_a_replay(rig, point):
     killed(rig, point)
 
 
+@pytest.mark.chaos(fault="guard taken away: message ids of replays", place="dead-letters",
+                   checks="the scenario turns red")
 def test_ids_that_are_not_fixed_are_seen(rig):
     with pytest.raises(AssertionError, match="events published"):
         killed(rig, "replay-published", "replay-id-not-fixed")
+
+
+@pytest.mark.chaos(fault="kill -9: one of two workers, while it applies a plan", place="dead-letters",
+                   checks="the other goes on, each event once, each outcome once")
+@pytest.mark.parametrize("point", ["replay-published", "replay-recorded"])
+def test_two_workers_and_one_is_killed(rig, point):
+    anime_id, _ = rig.anime_known()
+    other = rig.worker()
+    first = rig.worker(kill=f"{point}:2")
+    rig.letters(anime_id, LETTERS)
+    plan = rig.dlq.replay(filter={}, rate=20)["id"]  # so slow that both have their turns
+    eventually(lambda: not first.alive(), 60, "killed")
+    assert rig.dlq.plan(plan)["state"] == "running"
+    rig.dlq.replay(planId=plan, rate=100000)
+    over = rig.dlq.finished(plan, timeout=60 + LETTERS / 20)
+    ids = [headers["Nats-Msg-Id"] for headers, _ in rig.dlq.replayed()]
+    assert len(ids) == len(set(ids)) == LETTERS and over["done"] == LETTERS, over
+    assert other.metric("echora_dlq_replays_total", outcome="sent") > 0
+    assert rig.db.one("SELECT count(*) FROM catalog.inbox") == LETTERS + 1
+
+
+@pytest.mark.chaos(fault="two at once: a replay and the consumer's own work", place="catalogue", checks="each event once, nothing lost")
+def test_replayed_while_its_consumer_is_busy(rig):
+    anime_id, _ = rig.anime_known()
+    rig.worker()
+    rig.letters(anime_id, 200)
+    plan = rig.dlq.replay(filter={}, rate=100)["id"]
+    others = 0
+    while others < 200 or rig.dlq.plan(plan)["state"] == "running":
+        rig.update()
+        others += 1
+    over = rig.dlq.finished(plan, timeout=60)
+    rig.catalogue.settle()
+    ids = [headers["Nats-Msg-Id"] for headers, _ in rig.dlq.replayed()]
+    assert len(ids) == len(set(ids)) == over["done"] == 200
+    assert rig.db.one("SELECT count(*) FROM catalog.inbox") == 1 + 200 + others
+    sequences = [s for s, _, headers, _ in rig.dlq.bus.read("ANIME_EVENTS") if "Echora-Replay-Id" in headers]
+    assert sequences[-1] - sequences[0] > 200, "other events stand between those of the replay"
+    assert rig.dlq.bus.stream("ANIME_DLQ").state.messages == 200
 
 
 def reused_id(rig, faults=""):
@@ -79,10 +95,14 @@ def reused_id(rig, faults=""):
     assert over.get("failed") == 1, f"a replay that was swallowed counts as {over}"
 
 
+@pytest.mark.chaos(fault="message id used by somebody else: that of a replay", place="nats",
+                   checks="the replay counts as failed")
 def test_reused_id(rig):
     reused_id(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: duplicates are looked at", place="dead-letters",
+                   checks="the scenario turns red")
 def test_reused_id_unseen_is_seen(rig):
     with pytest.raises(AssertionError, match="swallowed"):
         reused_id(rig, "replay-duplicate-unseen")
@@ -99,10 +119,14 @@ def for_another(rig, faults=""):
     assert rig.db.one("SELECT year FROM catalog.anime") is None, "a consumer took another's replay"
 
 
+@pytest.mark.chaos(fault="message for another: a replay of another consumer's letter", place="catalogue",
+                   checks="nothing is written")
 def test_for_another(rig):
     for_another(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: replays name their consumer", place="dead-letters",
+                   checks="the scenario turns red")
 def test_replay_for_everybody_is_seen(rig):
     with pytest.raises(AssertionError, match="took another's"):
         for_another(rig, "replay-for-everybody")
@@ -124,15 +148,20 @@ def canary(rig, faults=""):
     assert over["reason"] == "canary: 9 of 10 failed, more than 20 %"
 
 
+@pytest.mark.chaos(fault="event that fails: again in a replay", place="dead-letters",
+                   checks="the canary stops the plan, the rest is untouched")
 def test_canary_stops(rig):
     canary(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: the canary stops", place="dead-letters", checks="the scenario turns red")
 def test_canary_that_never_stops_is_seen(rig):
     with pytest.raises(AssertionError, match="let all go"):
         canary(rig, "canary-never-stops")
 
 
+@pytest.mark.chaos(fault="none: all letters of a replay are good now", place="dead-letters",
+                   checks="all done, in steps of 1, 9, 90")
 def test_canary_goes_on(rig):
     anime_id, _ = rig.anime_known()
     rig.worker()
@@ -143,6 +172,8 @@ def test_canary_goes_on(rig):
     assert sent == [1, 9, 90, 20]
 
 
+@pytest.mark.chaos(fault="away: the consumer of a replay", place="dead-letters",
+                   checks="the plan stops with its reason")
 def test_canary_waits_no_longer_than_told(rig):
     rig.worker()
     rig.letters(new_id(), 2)  # nobody runs who would take them
@@ -172,68 +203,35 @@ def late_index(rig, faults=""):
     assert over.get("failed") == 1, f"an outcome from half an index: {over}"
 
 
-def take(bus, user, stream, durable):
-    """One message pulled as that user, not acknowledged; None when nothing comes."""
-    async def go():
-        sub = await bus.js.pull_subscribe_bind(durable, stream, inbox_prefix=f"_INBOX_{user}.".encode())
-        try:
-            return (await sub.fetch(1, timeout=0.3))[0]
-        except NothingCame:
-            return None
-        finally:
-            await sub.unsubscribe()
-    return bus.wait(go())
-
-
+@pytest.mark.chaos(fault="slow: the index of dead letters", place="postgres",
+                   checks="no outcome before the index holds the letter")
 def test_outcome_waits_for_the_index(rig):
     late_index(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: outcomes wait for the index", place="dead-letters",
+                   checks="the scenario turns red")
 def test_outcome_before_the_index_is_seen(rig):
     with pytest.raises(AssertionError, match="half an index"):
         late_index(rig, "outcome-before-index")
 
 
-def exhausted(rig, deliveries=2):
-    """An event that its consumer was given too often, and nobody is there; returns its sequence."""
-    admin, dead = rig.dlq.bus, rig.streams.bus("catalogue")
-    config = admin.consumer("ANIME_EVENTS", "catalog-updated").config
-    config.max_deliver, config.ack_wait = deliveries, 0.2
-    admin.wait(admin.js.add_consumer("ANIME_EVENTS", config))
-    anime_id = new_id()
-    sent = rig.catalogue.updated(anime_id, ["year"], anime(year=1999), **{"Echora-Replay-Hop": "2"})
-    taken = 0
-
-    def over():
-        nonlocal taken
-        taken += take(dead, "catalogue", "ANIME_EVENTS", "catalog-updated") is not None
-        return admin.stream("ANIME_ADVISORY").state.messages
-    eventually(over, 20, "the server gave up")
-    assert taken == deliveries
-    return anime_id, sent.SerializeToString()
-
-
-def identity(rig, n=1):
-    """What the worker would have called its dead letter."""
-    info = json.loads(rig.dlq.bus.request("$JS.API.STREAM.INFO.ANIME_EVENTS").data)
-    created = datetime.datetime.fromisoformat(info["created"][:19] + "+00:00")
-    return f"ANIME_EVENTS:{int(created.timestamp())}:catalog-updated:{n}"
-
-
 def swept(rig, faults=""):
     """The sweeper, which was down at that moment, writes the letter that nobody wrote."""
-    anime_id, payload = exhausted(rig)
+    anime_id, payload = rig.exhausted()
     rig.worker(faults)
     eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
     assert rig.dlq.bus.stream("ANIME_DLQ").state.messages == 1, "read the advisory and wrote no letter"
     rig.dlq.indexed()
     (letter,) = rig.dlq.letters()
     assert letter["class"] == "crash" and letter["consumer"] == "catalog-updated" and letter["entity"] == anime_id
-    assert letter["hop"] == 2 and letter["deliveries"] == 2 and letter["id"] == identity(rig)
+    assert letter["hop"] == 2 and letter["deliveries"] == 2 and letter["id"] == rig.identity()
     assert rig.dlq.bus.messages("ANIME_DLQ")[0].data == payload
     return letter
 
 
+@pytest.mark.chaos(fault="deliveries spent: nobody alive to write the dead letter", place="nats",
+                   checks="one dead letter, its replay is done")
 def test_swept_and_replayed(rig):
     swept(rig)
     rig.dlq.bus.hasten("ANIME_EVENTS", 2)
@@ -243,6 +241,7 @@ def test_swept_and_replayed(rig):
     assert rig.db.one("SELECT count(*) FROM catalog.pending_update") == 1  # of an anime that is still to come
 
 
+@pytest.mark.chaos(fault="guard taken away: advisories are read", place="dead-letters", checks="the scenario turns red")
 def test_unswept_is_seen(rig):
     with pytest.raises(AssertionError, match="wrote no letter"):
         swept(rig, "advisory-ignored")
@@ -250,27 +249,33 @@ def test_unswept_is_seen(rig):
 
 def both_write(rig, faults=""):
     """The worker had written its letter before it died: the sweeper's is the same one."""
-    anime_id, payload = exhausted(rig)
+    anime_id, payload = rig.exhausted()
     rig.dlq.as_user("deadletters").publish("anime.dlq.catalog-updated", payload, headers={
-        "Nats-Msg-Id": identity(rig), "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Seq": "1",
+        "Nats-Msg-Id": rig.identity(), "Echora-Dlq-Stream": "ANIME_EVENTS", "Echora-Dlq-Seq": "1",
         "Echora-Dlq-Consumer": "catalog-updated", "Echora-Dlq-Subject": "anime.updated"})
     rig.worker(faults)
     eventually(lambda: rig.dlq.bus.settled("ANIME_ADVISORY", "dlq-sweeper"), 15, "advisory read")
     assert len(rig.dlq.bus.messages("ANIME_DLQ")) == 1, "two letters for one failure"
 
 
+@pytest.mark.chaos(fault="deliveries spent: worker and sweeper both write the letter", place="dead-letters",
+                   checks="one dead letter")
 def test_one_letter_whoever_is_first(rig):
     both_write(rig)
 
 
+@pytest.mark.chaos(fault="guard taken away: one identity for both writers", place="dead-letters",
+                   checks="the scenario turns red")
 def test_another_identity_is_seen(rig):
     with pytest.raises(AssertionError, match="two letters"):
         both_write(rig, "sweeper-other-identity")
 
 
+@pytest.mark.chaos(fault="stream missing or full: event or stream of an advisory are gone", place="nats",
+                   checks="the sweeper goes on")
 @pytest.mark.parametrize("gone", ["event", "stream"])
 def test_what_is_gone_holds_the_sweeper_up_no_longer(rig, gone):
-    exhausted(rig)
+    rig.exhausted()
     if gone == "event":
         rig.dlq.bus.purge("ANIME_EVENTS")
     else:

@@ -166,12 +166,16 @@ ERRORS = {"disk": ("53100", "could not extend file: No space left on device"),
           "memory": ("53200", "out of memory"), "limit": ("53400", "configuration limit exceeded")}
 
 
+@pytest.mark.chaos(fault="full: PostgreSQL's disk, memory or a limit, by its error", place="postgres",
+                   checks="oracle, dead letters, readyz and status say so, backlog drained")
 @pytest.mark.parametrize("what", ERRORS if LONG else ["disk"])
 def test_postgres_says_that_it_is_full(fleet, db, echora_for, what):
     state, message = ERRORS[what]
     survives(fleet, refusing(db, "catalog.anime", state, message), "catalogue", message, echora_for)
 
 
+@pytest.mark.chaos(fault="guard taken away: a full database is no fault of the event", place="catalogue",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["stuck-unseen", "pg-full-rejects"])
 def test_without_the_guard_it_is_unseen_or_lost(spawn, streams, db, qdrant, echora_for, fault):
     fleet = Fleet(spawn, streams, db, qdrant, fault)
@@ -202,16 +206,21 @@ def partly_full(spawn, streams, db, qdrant, faults=""):
     fleet.drained()
 
 
+@pytest.mark.chaos(fault="full: for one event, while others find room", place="postgres", checks="oracle, dead letters")
 @pytest.mark.long
 def test_an_event_that_finds_no_room_is_not_to_blame(spawn, streams, db, qdrant):
     partly_full(spawn, streams, db, qdrant)
 
 
+@pytest.mark.chaos(fault="guard taken away: an event that finds no room is not to blame", place="catalogue",
+                   checks="the scenario turns red")
 def test_without_the_guard_it_is_blamed(spawn, streams, db, qdrant):
     with pytest.raises(AssertionError, match="pg-53100"):
         partly_full(spawn, streams, db, qdrant, "full-is-own-trouble")
 
 
+@pytest.mark.chaos(fault="full: connections of PostgreSQL", place="postgres, catalogue, relay",
+                   checks="oracle, dead letters, readyz and status say so, backlog drained")
 @pytest.mark.parametrize("kind, role", [("catalogue", "echora_catalogue"), ("relay", "echora_relay")])
 def test_no_connection_left(fleet, db, echora_for, kind, role):
     """The role may connect no more, and what it had is gone."""
@@ -255,6 +264,8 @@ def fill(folder):
     return filler
 
 
+@pytest.mark.chaos(fault="full: PostgreSQL's disk", place="postgres",
+                   checks="oracle, dead letters, readyz and status say so, backlog drained")
 def test_postgres_disk(fleet, db, echora_for, folder):
     """The disk of the anime table: a tablespace on a file system without room."""
     disk = folder / "disk"
@@ -304,11 +315,15 @@ def limited(bus, stream, room=None, **limits):
     bus.wait(bus.js.update_stream(config))
 
 
+@pytest.mark.chaos(fault="stream missing or full: ANIME_SYNC", place="relay, nats",
+                   checks="oracle, dead letters, readyz and status say so, backlog drained")
 def test_sync_stream_full(fleet, echora_for):
     full = limited(fleet.bus, "ANIME_SYNC", room=3)
     survives(fleet, full, "relay", "ANIME_SYNC: nats-10077: maximum messages exceeded", echora_for)
 
 
+@pytest.mark.chaos(fault="stream missing or full: ANIME_EVENTS", place="nats",
+                   checks="oracle, publishers are told, status names the stream")
 def test_event_stream_full(fleet, db, echora_for):
     """Publishers are told; what is in the stream goes on; status shows which stream it is."""
     fleet.events(10)
@@ -323,6 +338,8 @@ def test_event_stream_full(fleet, db, echora_for):
     fleet.drained()
 
 
+@pytest.mark.chaos(fault="stream missing or full: ANIME_DLQ", place="nats, catalogue",
+                   checks="events stay with their consumer, one dead letter each")
 def test_dead_letter_stream_full(fleet, echora_for):
     """Events whose dead letter finds no room stay with their consumer, for longer than ten retries take."""
     bad = [b"\xff\xff" + bytes([n]) for n in range(4)]
@@ -368,6 +385,8 @@ def reconfigured(server, line):
     server.send_signal(signal.SIGHUP)
 
 
+@pytest.mark.chaos(fault="full: connections of nats-server", place="nats",
+                   checks="oracle, dead letters, not ready meanwhile")
 def test_no_nats_connection_left(own_nats, spawn, db, qdrant, echora_for):
     """A writer that has to connect again while the server takes no more."""
     fleet = Fleet(spawn, own_nats, db, qdrant)
@@ -384,6 +403,7 @@ def test_no_nats_connection_left(own_nats, spawn, db, qdrant, echora_for):
     fleet.drained()
 
 
+@pytest.mark.chaos(fault="full: JetStream's disk", place="nats", checks="oracle, dead letters, publishers are told")
 def test_jetstream_disk(own_nats, spawn, db, qdrant, echora_for):
     """No room for JetStream: the server says so, or gives JetStream up until it is started again."""
     fleet = Fleet(spawn, own_nats, db, qdrant)
@@ -421,6 +441,8 @@ def limit_of(process, name, value):
         run(f"--{name}={before}:")
 
 
+@pytest.mark.chaos(fault="full: file descriptors", place="catalogue, relay",
+                   checks="oracle, dead letters, status, backlog drained")
 @pytest.mark.parametrize("kind", ["catalogue", "relay"] if LONG else ["catalogue"])
 def test_no_descriptor_left_in_a_worker(fleet, db, echora_for, kind):
     """It loses its connections to PostgreSQL and can open no socket: it can't even tell, which status says."""
@@ -435,6 +457,7 @@ def test_no_descriptor_left_in_a_worker(fleet, db, echora_for, kind):
     fleet.drained()
 
 
+@pytest.mark.chaos(fault="full: file descriptors", place="nats", checks="oracle, dead letters, backlog drained")
 @pytest.mark.long
 def test_no_descriptor_left_in_nats(own_nats, spawn, db, qdrant):
     fleet = Fleet(spawn, own_nats, db, qdrant)
@@ -449,6 +472,8 @@ def test_no_descriptor_left_in_nats(own_nats, spawn, db, qdrant):
     fleet.drained()
 
 
+@pytest.mark.chaos(fault="no memory: the process may grow no more", place="catalogue",
+                   checks="oracle, dead letters, events kept until it may")
 @pytest.mark.long
 def test_no_memory_left_in_a_writer(fleet):
     """Large events in a process that may grow no more: refused one by one, kept, handled when it may."""

@@ -10,6 +10,7 @@ def rig_with(db, streams, spawn):
     return lambda faults: scenarios.Rig(db, streams, spawn, faults)
 
 
+@pytest.mark.chaos(fault="guard taken away: each of the relay's", place="relay", checks="the scenario turns red")
 @pytest.mark.parametrize("fault,scenario,arguments", [
     # What "id above the last one" would skip: transactions that were open when the batch was cut.
     ("stragglers-ignored", scenarios.late_committers, {"seed": 1}),
@@ -24,11 +25,15 @@ def test_missing_guard_is_seen(rig_with, fault, scenario, arguments):
     print(f"{fault}: {str(seen.value).splitlines()[0]}")
 
 
+@pytest.mark.chaos(fault="guard taken away: database and stream must belong together", place="relay",
+                   checks="the scenario turns red")
 def test_missing_epoch_check_is_seen(rig_with, echora):
     with pytest.raises(AssertionError, match="published where it had to refuse"):
         scenarios.recreated_stream(rig_with("epoch-unchecked"), echora)
 
 
+@pytest.mark.chaos(fault="guard taken away: only published rows are dropped", place="postgres",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("guard,instead,scenario", [
     # Every row counts as published.
     ("safe.seen IS NULL OR NOT pg_visible_in_snapshot(o.xid, safe.seen)", "false", scenarios.rotation),
@@ -44,6 +49,8 @@ def test_rotation_without_its_guard_is_seen(rig_with, db, guard, instead, scenar
         scenario(rig_with("in-the-database"))
 
 
+@pytest.mark.chaos(fault="two at once: relays that both believe to lead", place="relay",
+                   checks="each row one message, in order")
 def test_lock_alone_is_not_what_fences(rig_with):
     """Two relays that both believe to lead: the expected sequence keeps the stream right."""
     rig = rig_with("lock-ignored")

@@ -208,16 +208,22 @@ SCENARIOS = {
 }
 
 
+@pytest.mark.chaos(fault="wrong answer or order: the scenarios of the guards", place="qdrant-sync, qdrant",
+                   checks="points equal the committed state")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_guarded(rig, scenario):
     scenario(rig(""))
 
 
+@pytest.mark.chaos(fault="guard taken away: one of two that see the same", place="qdrant-sync",
+                   checks="points equal the committed state")
 @pytest.mark.parametrize("fault", ["read-back-omitted", "acknowledged-is-done"])
 def test_one_of_two_guards_is_enough(rig, fault):
     acknowledged_and_lost(rig(fault))
 
 
+@pytest.mark.chaos(fault="guard taken away: each of Qdrant sync's", place="qdrant-sync",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("scenario, fault", [(s, f) for s, faults in SCENARIOS.items() for f in faults],
                          ids=lambda v: v if isinstance(v, str) else v.__name__)
 def test_without_the_guard(rig, scenario, fault):

@@ -80,11 +80,14 @@ SCENARIOS = {
 }
 
 
+@pytest.mark.chaos(fault="wrong answer or order: the scenarios of the guards", place="catalogue",
+                   checks="rows equal what the oracle computes")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_with_every_guard(arena, scenario):
     scenario(arena, None)
 
 
+@pytest.mark.chaos(fault="guard taken away: each of the writer's", place="catalogue", checks="the scenario turns red")
 @pytest.mark.parametrize("scenario, fault", [(s, f) for s, faults in SCENARIOS.items() for f in faults],
                          ids=lambda x: x if isinstance(x, str) else x.__name__)
 def test_a_guard_taken_away_is_missed(arena, scenario, fault):
@@ -115,10 +118,13 @@ def short_waits(streams):
     bus.wait(bus.js.add_consumer("ANIME_EVENTS", config))
 
 
+@pytest.mark.chaos(fault="kill -9: before the commit, writer after writer", place="catalogue", checks="oracle")
 def test_a_killed_writer_loses_nothing(streams, db, spawn, short_waits):
     killed(streams, db, spawn, "")
 
 
+@pytest.mark.chaos(fault="guard taken away: order of commit, outbox and acknowledgement", place="catalogue",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["ack-before-handle", "outbox-apart"])
 def test_a_killed_writer_without_its_guard_loses_something(streams, db, spawn, short_waits, fault):
     with pytest.raises(AssertionError, match="differences"):

@@ -57,10 +57,14 @@ def hidden_headers(nats, folder, spawn, faults=""):
     assert {names[s]: code for s, code in letters.items()} == dict.fromkeys(HIDDEN, "unreadable-header")
 
 
+@pytest.mark.chaos(fault="hostile input: headers as raw bytes", place="any worker",
+                   checks="refused with a code, or read rightly")
 def test_misread_headers_are_refused(nats, folder, spawn):
     hidden_headers(nats, folder, spawn)
 
 
+@pytest.mark.chaos(fault="guard taken away: raw headers are checked", place="any worker",
+                   checks="the scenario turns red")
 def test_without_the_check_they_are_overlooked(nats, folder, spawn):
     with pytest.raises(AssertionError, match="behind an empty value"):
         hidden_headers(nats, folder, spawn, "headers-unchecked")

@@ -130,6 +130,9 @@ def run_histories(arena, seed, n, index=False, env=None, seconds=120):
         raise Wrong(f"seed {seed}: {str(wrong)[:4000]}\n\nshrunk to {small}") from wrong
 
 
+@pytest.mark.chaos(fault="wrong answer or order: histories shuffled, doubled, four writers",
+                   place="catalogue, relay, qdrant-sync",
+                   checks="oracle")
 @pytest.mark.parametrize("round", range(ROUNDS))
 def test_any_order_and_four_writers_end_alike(arena, round):
     print(f"seed {SEED + round}")

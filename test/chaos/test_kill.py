@@ -30,6 +30,9 @@ def say(capsys, text):
         print(f"\n{text}", flush=True)
 
 
+@pytest.mark.chaos(fault="kill -9: everything, at random moments and named points",
+                   place="catalogue, relay, qdrant-sync, postgres, nats, qdrant",
+                   checks="oracle")
 @pytest.mark.parametrize("turn", range(ROUNDS))
 def test_kill(chain, capsys, turn):
     """The oracle is asked once per round: in the short form after 32 kills, in the long one after each 52."""
@@ -43,6 +46,8 @@ def test_kill(chain, capsys, turn):
     assert killer.total() >= KILLS and all(killer.counted.values())
 
 
+@pytest.mark.chaos(fault="guard taken away: acknowledged after the commit", place="catalogue",
+                   checks="the scenario turns red")
 def test_kill_sees_what_is_acknowledged_too_early(chain):
     """The same with one guard taken away: what was in hand at a death is lost, and the oracle says so."""
     one = chain(1, PLANTED_FAULTS="ack-before-handle", PLANTED_KILL="before-commit:3")
@@ -52,6 +57,7 @@ def test_kill_sees_what_is_acknowledged_too_early(chain):
     assert "not within" not in str(seen.value), seen.value
 
 
+@pytest.mark.chaos(fault="away: at the start", place="nats", checks="the worker waits and becomes ready")
 def test_started_while_nats_is_away(streams, db, qdrant, spawn):
     """Nothing has been heard of the server yet, not even whether it takes headers: no reason to end."""
     streams.server.kill()
@@ -64,6 +70,8 @@ def test_started_while_nats_is_away(streams, db, qdrant, spawn):
         worker.wait_ready()
 
 
+@pytest.mark.chaos(fault="kill -9: between dead letter and end of the event", place="catalogue",
+                   checks="one dead letter")
 def test_killed_between_dead_letter_and_term(chain):
     """The dead letter is stored, its event is not terminated: it comes again, and there is one dead letter."""
     one = chain(1, events=1)
@@ -80,6 +88,8 @@ def test_killed_between_dead_letter_and_term(chain):
     assert worker.alive() and worker.metric("echora_dlq_records_total", consumer="catalog-enriched") == 1
 
 
+@pytest.mark.chaos(fault="stands still: beyond the ack wait, then goes on", place="catalogue, qdrant-sync",
+                   checks="oracle")
 @pytest.mark.parametrize("kind,stream,durables", [("catalogue", "ANIME_EVENTS", DURABLES.values()),
                                                   ("qdrant", "ANIME_SYNC", SYNC_DURABLES)])
 def test_stopped_beyond_its_ack_wait(chain, db, capsys, kind, stream, durables):
@@ -111,6 +121,7 @@ def test_stopped_beyond_its_ack_wait(chain, db, capsys, kind, stream, durables):
     assert stops
 
 
+@pytest.mark.chaos(fault="kill -9: in a migration", place="cli", checks="the next run goes on, schema as ever")
 @pytest.mark.parametrize("point", ["inside-migration", "after-migration"])
 def test_migration_is_killed(pg_server, echora_for, point):
     """A migration that died is as if it had not begun, or is done: the next run goes on from there."""
@@ -131,6 +142,8 @@ def test_migration_is_killed(pg_server, echora_for, point):
     whole.drop()
 
 
+@pytest.mark.chaos(fault="kill -9: between commit and reply of a request", place="catalogue",
+                   checks="asked again it is answered, written once")
 def test_killed_before_it_replies(chain):
     """A deletion that was committed and never answered: asked again, it is answered and nothing is written twice."""
     one = chain(1, events=AHEAD)
@@ -156,6 +169,8 @@ def test_killed_before_it_replies(chain):
     assert one.db.all(state, ident) == before
 
 
+@pytest.mark.chaos(fault="none: the ordinary build", place="any worker",
+                   checks="no planted fault and no kill point in it")
 def test_ordinary_build_holds_no_fault_code():
     """What is installed knows neither planted faults nor kill points: no symbol, no text."""
     ordinary = BUILD.parent / "build"

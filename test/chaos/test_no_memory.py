@@ -104,15 +104,21 @@ def write(streams, db, spawn, folder, synopsis=3000, samples=SAMPLES, **starved)
     assert sorted(told) == sorted(sent)
 
 
+@pytest.mark.chaos(fault="no memory: one allocation fails", place="catalogue",
+                   checks="rows, inbox, outbox, dead letters")
 @pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_writer(streams, db, spawn, folder, libraries):
     write(streams, db, spawn, folder, libraries=libraries == "all")
 
 
+@pytest.mark.chaos(fault="no memory: one large allocation fails", place="catalogue",
+                   checks="rows, inbox, outbox, dead letters")
 def test_writer_every_large_allocation(streams, db, spawn, folder):
     write(streams, db, spawn, folder, synopsis=100_000, samples=100, least=60_000)
 
 
+@pytest.mark.chaos(fault="no memory: one large allocation fails, in a list", place="catalogue",
+                   checks="the list is whole, dead letters")
 def test_writer_keeps_every_relation(streams, db, spawn, folder):
     """A list is stored whole or not at all, whichever of the large allocations on the way fails."""
     catalogue, sources = Catalogue(streams, db), [f"https://anidb.net/anime/{i}" for i in range(1, 3001)]
@@ -130,6 +136,8 @@ def test_writer_keeps_every_relation(streams, db, spawn, folder):
     assert db.all("SELECT count(*) FROM catalog.anime_relation GROUP BY from_id") == [(3000,)] * len(sent)
 
 
+@pytest.mark.chaos(fault="no memory: one large allocation fails, in headers", place="catalogue",
+                   checks="headers are whole, dead letters")
 def test_a_waiting_update_keeps_its_flag(streams, db, spawn, folder):
     """Its headers wait with it, or it is not left waiting."""
     catalogue, sent = Catalogue(streams, db), []
@@ -145,12 +153,15 @@ def test_a_waiting_update_keeps_its_flag(streams, db, spawn, folder):
     assert db.one(flagged) == len(sent)
 
 
+@pytest.mark.chaos(fault="guard taken away: no memory is not taken for a large event", place="catalogue",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("fault", ["memory-taken-for-size"])
 def test_it_is_seen(streams, db, spawn, folder, fault):
     with pytest.raises(AssertionError, match="too-large"):
         write(streams, db, spawn, folder, synopsis=100_000, samples=100, least=60_000, env={"PLANTED_FAULTS": fault})
 
 
+@pytest.mark.chaos(fault="no memory: one allocation fails", place="relay", checks="each row one message")
 @pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_relay(streams, db, spawn, folder, libraries):
     bus, written = streams.bus("admin"), [0]
@@ -193,6 +204,7 @@ def index(streams, db, qdrant, spawn, folder, libraries, faults="", within=None)
     assert drift == {**dict.fromkeys(drift, 0), "compared": len(sent)}
 
 
+@pytest.mark.chaos(fault="no memory: one allocation fails", place="qdrant-sync", checks="points, dead letters, drift")
 @pytest.mark.parametrize("libraries", WHOSE, ids=str)
 def test_sync(streams, db, qdrant, spawn, folder, libraries):
     index(streams, db, qdrant, spawn, folder, libraries == "all")
@@ -201,11 +213,15 @@ def test_sync(streams, db, qdrant, spawn, folder, libraries):
 HEADERS = range(4, 20)  # among these are those of a message's headers
 
 
+@pytest.mark.chaos(fault="no memory: one allocation fails, in headers", place="any worker",
+                   checks="the event comes again, whole")
 def test_headers_for_which_there_is_no_memory(streams, db, qdrant, spawn, folder):
     """Half-read headers are those of another event: it must come again."""
     index(streams, db, qdrant, spawn, folder, True, within=HEADERS)
 
 
+@pytest.mark.chaos(fault="guard taken away: half-read headers are no headers", place="any worker",
+                   checks="the scenario turns red")
 def test_headers_for_which_there_is_no_memory_are_missed(streams, db, qdrant, spawn, folder):
     with pytest.raises(AssertionError, match="foreign-message|unreadable-header"):
         index(streams, db, qdrant, spawn, folder, True, "headers-lost-for-memory", HEADERS)

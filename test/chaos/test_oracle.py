@@ -84,6 +84,7 @@ def chain(streams, db, qdrant, spawn):
     return chain
 
 
+@pytest.mark.chaos(fault="tampered: each single thing in a right chain", place="oracle", checks="the oracle names it")
 def test_tampering_turns_it_red(chain, streams, db, qdrant):
     oracle = Oracle(db, chain.bus, qdrant, most=10**6)
     oracle.check(chain.inputs)
@@ -128,6 +129,7 @@ def test_tampering_turns_it_red(chain, streams, db, qdrant):
         known = notices(sql, needle)
 
 
+@pytest.mark.chaos(fault="tampered: as its command sees it", place="oracle", checks="exit codes, findings")
 def test_the_command(chain, streams, db, qdrant, pg_server, tmp_path):
     """From a file, and from ANIME_EVENTS itself; exit codes 0, 1 and 2."""
     file = tmp_path / "input.ndjson"
@@ -148,6 +150,7 @@ def test_the_command(chain, streams, db, qdrant, pg_server, tmp_path):
     assert subprocess.run([*map(str, argv[:2])], capture_output=True, stdin=subprocess.DEVNULL).returncode == 2
 
 
+@pytest.mark.chaos(fault="none: spellings of references", place="oracle", checks="hand-written table")
 @pytest.mark.parametrize("source, want", [
     ("https://www.myanimelist.net/anime/0012/Some_Name", "mal:anime:12"),
     ("https://myanimelist.net/anime/12/Some_Name/episode", "url:myanimelist.net/anime/12/Some_Name/episode"),

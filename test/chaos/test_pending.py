@@ -21,6 +21,8 @@ def refused_update(catalogue):
     return late, bad
 
 
+@pytest.mark.chaos(fault="kill -9: on the way to the dead letter of a waiting update", place="catalogue",
+                   checks="one dead letter, nothing left behind")
 @pytest.mark.parametrize("point", ["before-pending-letters", "before-forget-pending"])
 def test_a_killed_writer_loses_no_refused_update(streams, db, spawn, point):
     """Killed once the refusal is committed, and once the letter is stored: one dead letter, no trace left behind."""

@@ -68,6 +68,8 @@ def provider():
     provider.close()
 
 
+@pytest.mark.chaos(fault="wrong answer or order: another one to a call that was served", place="qdrant",
+                   checks="points equal the events")
 def test_other_answers_to_calls_that_were_served(chain, by_proxy):
     """Each answer in place of that of a write that took place, or of a read; none may be believed."""
     _, proxied = by_proxy()
@@ -101,16 +103,21 @@ def merged_away(chain, by_proxy, answer, fault=""):
     assert not chain.dead_letters() and worker.is_ready()
 
 
+@pytest.mark.chaos(fault="wrong answer or order: no list where there is one", place="qdrant",
+                   checks="nothing is taken for missing")
 @pytest.mark.parametrize("answer", ["null", "no-status", "list", "cut-json"])
 def test_no_list_is_not_an_empty_list(chain, by_proxy, answer):
     merged_away(chain, by_proxy, answer)
 
 
+@pytest.mark.chaos(fault="guard taken away: a reply is checked", place="qdrant-sync", checks="the scenario turns red")
 def test_any_answer_taken_for_a_list(chain, by_proxy):
     with pytest.raises(AssertionError):
         merged_away(chain, by_proxy, "no-status", "any-answer-is-a-page")
 
 
+@pytest.mark.chaos(fault="slow: requests that arrive when all is newer", place="qdrant",
+                   checks="points equal the events")
 def test_writes_that_arrive_after_their_time(chain, by_proxy):
     """Requests hang for longer than the worker waits. They arrive in the end, when all is newer."""
     _, proxied = by_proxy("--qdrant-timeout=1s")
@@ -127,6 +134,8 @@ def test_writes_that_arrive_after_their_time(chain, by_proxy):
     chain.check([changed(anime(1), tags=["newer"])])
 
 
+@pytest.mark.chaos(fault="silent: connections stay open and nothing moves", place="qdrant",
+                   checks="points equal the events, not ready meanwhile")
 def test_silent_qdrant(chain, by_proxy):
     """Connections stay open and nothing moves; then they end."""
     worker, proxied = by_proxy("--qdrant-timeout=1s")
@@ -154,6 +163,8 @@ def repair(chain):
     eventually(repaired, 30, "nothing left to repair")
 
 
+@pytest.mark.chaos(fault="wrong answer or order: vectors of each wrong kind", place="embedding",
+                   checks="points without vector, repaired later")
 def test_wrong_provider(chain, spawn, provider):
     """A vector of each wrong kind: the point is written without, its event is settled, and repair finds it."""
     worker = spawn("qdrant", argv=provider.argv())
@@ -172,6 +183,8 @@ def test_wrong_provider(chain, spawn, provider):
     check_vectors(chain.points(vectors=True), events)
 
 
+@pytest.mark.chaos(fault="slow: and there and away by turns", place="embedding",
+                   checks="events are settled, each vector its text's")
 def test_slow_and_flapping_provider(chain, spawn, proxy, provider):
     """Slower than it may be, then there and away by turns, with connections that break. Nothing waits for it, and no
     vector ever stands for another text."""
@@ -198,6 +211,8 @@ def test_slow_and_flapping_provider(chain, spawn, proxy, provider):
     check_vectors(chain.points(vectors=True), events)
 
 
+@pytest.mark.chaos(fault="away: for hundreds of events", place="embedding",
+                   checks="points without vector, repaired later")
 def test_provider_that_is_gone_for_long(chain, spawn, proxy, provider):
     """Refused connections all the while: hundreds of events pass, each without its vector, and repair brings them."""
     by_proxy = proxy(provider)

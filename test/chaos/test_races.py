@@ -155,6 +155,8 @@ class Searching(Selecting):
                 return p["rev"], p.get("title_english"), p.get("title_japanese"), p.get("duration")
 
 
+@pytest.mark.chaos(fault="two at once: writers of the same few, under readers", place="catalogue, postgres",
+                   checks="oracle, what is read is committed and whole")
 @pytest.mark.parametrize("writers", [2, 4] if LONG else [3])
 def test_readers_of_hot_entities(streams, db, qdrant, spawn, writers):
     print(f"seed {SEED}")
@@ -188,15 +190,19 @@ def test_readers_of_hot_entities(streams, db, qdrant, spawn, writers):
     Oracle(db, recorder.bus, qdrant).check(recorder.inputs)
 
 
+@pytest.mark.chaos(fault="two at once: one new thing under two ids", place="catalogue, postgres",
+                   checks="oracle, one row, one alias each")
 def test_one_new_thing_under_two_ids(arena):
     meet(arena, 1000 if LONG else 150)
 
 
+@pytest.mark.chaos(fault="two at once: deletion, update and revival", place="catalogue, postgres", checks="oracle")
 def test_deletion_update_and_revival(arena):
     print(f"seed {SEED}")
     existence(arena, animes=200 if LONG else 40, each=20, seed=SEED)
 
 
+@pytest.mark.chaos(fault="two at once: four writers of few entities", place="catalogue, postgres", checks="oracle")
 def test_hot_entities(arena):
     print(f"seed {SEED}")
     hot(arena, entities=100, updates=100_000 if LONG else 2_000, writers=4, seed=SEED)

@@ -81,11 +81,14 @@ def run_reindex(db, streams, qdrant, spawn, echora, kill="refill-page:2", fault=
     assert "points to anime_database_v2 already" in again
 
 
+@pytest.mark.chaos(fault="kill -9: in echora reindex", place="cli",
+                   checks="resumed, the alias never points to less than everything")
 @pytest.mark.parametrize("kill", ["refill-page:2", "before-alias-switch"] if LONG else ["refill-page:2"])
 def test_reindex_is_resumed(db, streams, qdrant, spawn, echora, kill):
     run_reindex(db, streams, qdrant, spawn, echora, kill)
 
 
+@pytest.mark.chaos(fault="guard taken away: the alias comes last", place="cli", checks="the scenario turns red")
 def test_an_alias_that_comes_first_is_seen(db, streams, qdrant, spawn, echora):
     with pytest.raises(AssertionError, match="searches saw|not whole"):
         run_reindex(db, streams, qdrant, spawn, echora, fault="alias-before-fill")
@@ -117,15 +120,20 @@ def run_changes_meanwhile(db, streams, qdrant, spawn, echora, fault=""):
     chain.check(events, "none/1")
 
 
+@pytest.mark.chaos(fault="two at once: changes while a new collection is filled", place="qdrant-sync",
+                   checks="points equal the committed state")
 def test_changes_meanwhile_are_in_the_new_collection(db, streams, qdrant, spawn, echora):
     run_changes_meanwhile(db, streams, qdrant, spawn, echora)
 
 
+@pytest.mark.chaos(fault="guard taken away: catching up before the switch", place="cli",
+                   checks="the scenario turns red")
 def test_a_new_collection_that_is_not_caught_up_is_seen(db, streams, qdrant, spawn, echora):
     with pytest.raises(AssertionError, match="lacks changes"):
         run_changes_meanwhile(db, streams, qdrant, spawn, echora, fault="catch-up-omitted")
 
 
+@pytest.mark.chaos(fault="missing: the first collection", place="cli", checks="refused, nothing is made")
 def test_without_a_first_collection(db, streams, qdrant, spawn, echora):
     spawn("catalogue")
     refused = echora("reindex", "--collection", NEW, *PLAIN, ok=False)

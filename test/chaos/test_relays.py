@@ -19,6 +19,8 @@ def rig(db, streams, spawn):
     return scenarios.Rig(db, streams, spawn)
 
 
+@pytest.mark.chaos(fault="slow: transactions that commit late", place="relay, postgres",
+                   checks="each row one message, in order")
 @pytest.mark.parametrize("turn", range(40 if LONG else 3))
 def test_late_committers(rig, turn):
     seed = random.SystemRandom().randrange(1 << 32)
@@ -26,27 +28,36 @@ def test_late_committers(rig, turn):
     scenarios.late_committers(rig, seed, steps=300 if LONG else 80)
 
 
+@pytest.mark.chaos(fault="kill -9: at named points", place="relay", checks="each row one message, in order")
 @pytest.mark.parametrize("point", ["batch-opened", "page-published", "page-published:3", "batch-published"])
 def test_killed_at_a_named_point(rig, point):
     assert scenarios.killed_at(rig, point) == 4001
 
 
+@pytest.mark.chaos(fault="two at once: relays with a backlog", place="relay", checks="each row one message, in order")
 def test_two_relays_with_a_backlog(rig):
     scenarios.two_drain(rig)
 
 
+@pytest.mark.chaos(fault="stands still: a relay that leads, then goes on", place="relay",
+                   checks="each row one message, in order")
 def test_zombie(rig):
     scenarios.zombie(rig)
 
 
+@pytest.mark.chaos(fault="restored or made anew: a stream", place="nats", checks="the relay refuses")
 def test_recreated_stream_of_a_single_batch(rig, echora):
     scenarios.recreated_stream(rig, echora)
 
 
+@pytest.mark.chaos(fault="slow: publishing, while slots turn", place="relay, postgres",
+                   checks="no row is dropped unpublished")
 def test_rotation_keeps_what_is_not_published(rig):
     scenarios.rotation(rig)
 
 
+@pytest.mark.chaos(fault="restored or made anew: the database", place="postgres",
+                   checks="the relay refuses, nothing is published")
 def test_restored_copy_of_the_database_is_refused(rig, pg_server):
     """A copy of the database from a while ago, as a restore makes it, meets the stream of today."""
     relay = rig.relay()
@@ -72,6 +83,8 @@ def test_restored_copy_of_the_database_is_refused(rig, pg_server):
     assert rig.finish() == 101
 
 
+@pytest.mark.chaos(fault="hostile input: a row as long as may be", place="relay",
+                   checks="published, one byte more is refused")
 def test_headers_at_the_size_limit(rig):
     """A row whose headers and payload are both as long as a row may have them; one byte more is refused."""
     rig.relay()
@@ -86,10 +99,14 @@ def test_headers_at_the_size_limit(rig):
     assert rig.finish() == 2
 
 
+@pytest.mark.chaos(fault="kill -9: while slots of the outbox turn", place="relay",
+                   checks="each row one message, no more kept than must be")
 def test_ring_of_slots(rig):
     print(f"{scenarios.ring(rig)} deaths in rotation")
 
 
+@pytest.mark.chaos(fault="slow: one transaction stays open over turns of the ring", place="postgres",
+                   checks="nobody waits, its rows are published")
 def test_transaction_that_stays_open(rig):
     """One transaction with rows stays open over many batches and turns of the ring: nobody waits for it, its slot
     is not emptied under it, and what it commits at the end is published."""
@@ -117,6 +134,8 @@ def test_transaction_that_stays_open(rig):
         eventually(lambda: scenarios.kept(rig, "ANIME_SYNC") < held, 10, "emptied slots after it")
 
 
+@pytest.mark.chaos(fault="foreign message: in the middle of a batch", place="nats",
+                   checks="one row is in no message, the relay lives on")
 def test_foreign_message_in_the_middle_takes_a_rows_place(rig):
     """Why the relay must be alone on its stream. Between two acknowledgements a foreign message (rights were lent)
     has the sequence that a row's successor expects: the relay goes on, and that row is in no message."""
@@ -139,6 +158,8 @@ def test_foreign_message_in_the_middle_takes_a_rows_place(rig):
     assert len(found) == rows - 1 and relay.alive()
 
 
+@pytest.mark.chaos(fault="foreign message: in the relay's stream", place="qdrant-sync",
+                   checks="dead letter foreign-message")
 def test_follower_refuses_a_foreign_message(rig, streams, db, qdrant):
     """What the relay can't see its followers say: a dead letter."""
     for kind in ("catalogue", "relay", "qdrant"):

@@ -4,7 +4,6 @@ import signal
 import pytest
 from harness.chain import Chain, anime, ident
 from harness.process import eventually
-from harness.settings import LONG
 
 
 def run_taken_up(db, streams, qdrant, spawn, echora):
@@ -26,9 +25,11 @@ def run_taken_up(db, streams, qdrant, spawn, echora):
     assert [line["reason"] for line in begins] == ["taken up"]
 
 
-if LONG:  # the others wait half a minute before they take it for dead
-    def test_a_pass_is_taken_up(db, streams, qdrant, spawn, echora):
-        run_taken_up(db, streams, qdrant, spawn, echora)
+@pytest.mark.chaos(fault="kill -9: in a pass of repair", place="qdrant-sync",
+                   checks="another worker goes on where it stood")
+@pytest.mark.long  # the others wait half a minute before they take it for dead
+def test_a_pass_is_taken_up(db, streams, qdrant, spawn, echora):
+    run_taken_up(db, streams, qdrant, spawn, echora)
 
 
 def run_shared(db, streams, qdrant, spawn, echora, rate, fault=""):
@@ -44,10 +45,14 @@ def run_shared(db, streams, qdrant, spawn, echora, rate, fault=""):
     assert "repair begins" not in second.text(), "two workers at one pass"
 
 
+@pytest.mark.chaos(fault="two at once: workers and one pass of repair", place="qdrant-sync",
+                   checks="each entity sent once")
 def test_a_pass_is_left_to_its_worker(db, streams, qdrant, spawn, echora):
     run_shared(db, streams, qdrant, spawn, echora, rate=10)
 
 
+@pytest.mark.chaos(fault="guard taken away: a pass belongs to one worker", place="qdrant-sync",
+                   checks="the scenario turns red")
 def test_a_pass_that_is_not_shared_is_seen(db, streams, qdrant, spawn, echora):
     with pytest.raises(AssertionError, match="two workers"):
         run_shared(db, streams, qdrant, spawn, echora, rate=1, fault="repair-unshared")

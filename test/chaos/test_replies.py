@@ -66,6 +66,7 @@ def commit_lost(chain, spawn, postgres, db, action, fault=""):
     return c
 
 
+@pytest.mark.chaos(fault="reply lost: of a commit", place="postgres", checks="points equal the events, announced once")
 def test_lost_commit_reply(chain, spawn, postgres, db):
     c = commit_lost(chain, spawn, postgres, db, "lose-answer")
     # The repetition was seen to be one; nothing was announced twice.
@@ -74,16 +75,22 @@ def test_lost_commit_reply(chain, spawn, postgres, db):
     assert len(c.db.all("SELECT FROM outbox")) == 4
 
 
+@pytest.mark.chaos(fault="connection cut: before the commit arrives", place="postgres",
+                   checks="points equal the events, none a duplicate")
 def test_lost_commit(chain, spawn, postgres, db):
     c = commit_lost(chain, spawn, postgres, db, "cut")
     assert c.catalogue.metric("echora_catalogue_operations_total", outcome="duplicate") == 0
 
 
+@pytest.mark.chaos(fault="guard taken away: an unknown commit is tried again", place="catalogue",
+                   checks="the scenario turns red")
 def test_unknown_commit_taken_as_done(chain, spawn, postgres, db):
     with pytest.raises(AssertionError):
         commit_lost(chain, spawn, postgres, db, "cut", "uncertain-commit-is-done")
 
 
+@pytest.mark.chaos(fault="reply lost: of a request's commit", place="postgres",
+                   checks="told so, asked again, written once")
 def test_lost_commit_reply_of_a_request(chain, spawn, postgres, db):
     """Whoever asked is told that nobody knows, asks again, and the deletion is there once."""
     c = chain(catalogue=pg_by(db, postgres))
@@ -100,6 +107,8 @@ def test_lost_commit_reply_of_a_request(chain, spawn, postgres, db):
     assert c.db.one("SELECT count(*) FROM outbox WHERE subject = 'anime.deleted'") == 1
 
 
+@pytest.mark.chaos(fault="connection cut: at each statement", place="catalogue, postgres",
+                   checks="points equal the events, no dead letter, the process lives")
 def test_connection_cut_at_each_statement(chain, postgres, spawn, db):
     """Each statement of the writer, its chores' too, loses its connection once: it lives on and nothing is missing."""
     rules = {path.stem: postgres.plan("cut", path.stem.encode() + b"\0")
@@ -119,6 +128,7 @@ def test_connection_cut_at_each_statement(chain, postgres, spawn, db):
 
 # --- a publish -----------------------------------------------------------------------------------------
 
+@pytest.mark.chaos(fault="reply lost: of publishes", place="relay, nats", checks="each row one message")
 @pytest.mark.parametrize("stream, subject", [("ANIME_SYNC", "anime.synced"), ("ANIME_EVENTS", "anime.updated")])
 def test_lost_publish_acks_of_the_relay(db, streams, bus_by, spawn, stream, subject):
     """The relay's connection ends again and again with answers on their way; each row is one message all the same."""
@@ -158,14 +168,18 @@ def dead_letter_lost(chain, bus_by, streams, action, fault=""):
     assert [(m.headers["Echora-Dlq-Seq"], m.data) for m in letters] == [(str(bad), b"\x0a\x24not an event")]
 
 
+@pytest.mark.chaos(fault="reply lost: of a dead letter", place="nats", checks="one dead letter")
 def test_lost_ack_of_a_dead_letter(chain, bus_by, streams):
     dead_letter_lost(chain, bus_by, streams, "lose-answer")
 
 
+@pytest.mark.chaos(fault="connection cut: before the dead letter arrives", place="nats", checks="one dead letter")
 def test_lost_dead_letter(chain, bus_by, streams):
     dead_letter_lost(chain, bus_by, streams, "cut")
 
 
+@pytest.mark.chaos(fault="guard taken away: a dead letter is confirmed and has an id", place="any worker",
+                   checks="the scenario turns red")
 @pytest.mark.parametrize("action, fault", [("cut", "dead-letter-unconfirmed"),
                                            ("lose-answer", "dead-letter-without-id")])
 def test_dead_letter_without_its_guard(chain, bus_by, streams, action, fault):
@@ -175,6 +189,8 @@ def test_dead_letter_without_its_guard(chain, bus_by, streams, action, fault):
 
 # --- a request -----------------------------------------------------------------------------------------
 
+@pytest.mark.chaos(fault="reply lost: of the committed state", place="qdrant-sync, catalogue",
+                   checks="points equal the events")
 def test_lost_reply_of_the_catalogue(chain, spawn, bus_by):
     """Qdrant sync's connection ends with the committed state on its way to it."""
     c = chain()
@@ -187,6 +203,8 @@ def test_lost_reply_of_the_catalogue(chain, spawn, bus_by):
     c.check([anime(i) for i in range(5)])
 
 
+@pytest.mark.chaos(fault="reply lost: of an operator's request", place="catalogue",
+                   checks="asked again it is done, once")
 def test_lost_replies_to_an_operator(chain, spawn, bus_by):
     """The catalogue's connection ends as it answers. Asked again it has done the thing already, once."""
     c = chain(catalogue=nats_by(bus_by))
@@ -207,6 +225,7 @@ def test_lost_replies_to_an_operator(chain, spawn, bus_by):
 
 # --- deliveries and their acknowledgements -------------------------------------------------------------
 
+@pytest.mark.chaos(fault="reply lost: acknowledgements, and deliveries", place="nats", checks="points equal the events")
 def test_lost_acks_and_deliveries(chain, spawn, bus_by, nats_server, proxy):
     """Acknowledgements are lost after the work was done, and deliveries before it was begun."""
     by_sync = proxy(nats_server)
@@ -242,16 +261,22 @@ def reconnected_in_mid_pull(chain, bus_by, fault=""):
 
 
 # A forgotten pull is noticed by its silence too, some seconds later: only without both is the event left where it is.
+@pytest.mark.chaos(fault="connection cut: in the middle of a pull", place="nats",
+                   checks="all is handled; with a guard taken away it is seen")
 @pytest.mark.parametrize("fault", ["", "silence-ignored", *(["pulls-kept"] if LONG else [])])
 def test_reconnect_in_mid_pull(chain, bus_by, fault):
     reconnected_in_mid_pull(chain, bus_by, fault)
 
 
+@pytest.mark.chaos(fault="guard taken away: pulls that got lost are forgotten", place="any worker",
+                   checks="the scenario turns red")
 def test_forgotten_pull_that_nobody_misses(chain, bus_by):
     with pytest.raises(AssertionError):
         reconnected_in_mid_pull(chain, bus_by, "pulls-kept,silence-ignored")
 
 
+@pytest.mark.chaos(fault="stands still: with its write on the way", place="qdrant-sync",
+                   checks="the newest stands, no event lost")
 def test_ack_of_a_delivery_that_was_given_to_another(chain, spawn, qdrant, proxy):
     """A worker stands still with its write on the way. Its events go to another; then it goes on, writes what is old
     and acknowledges deliveries that are not its own any more."""
@@ -278,6 +303,7 @@ def test_ack_of_a_delivery_that_was_given_to_another(chain, spawn, qdrant, proxy
 
 # --- servers that are there and silent -----------------------------------------------------------------
 
+@pytest.mark.chaos(fault="silent: NATS, in the middle of the work", place="nats", checks="points equal the events")
 def test_silent_nats_in_the_middle(chain, spawn, nats_server, streams):
     c = chain()
     spawn("qdrant")
@@ -296,6 +322,8 @@ def test_silent_nats_in_the_middle(chain, spawn, nats_server, streams):
     c.check(events)
 
 
+@pytest.mark.chaos(fault="silent: half-open connections to NATS", place="nats",
+                   checks="points equal the events, not ready meanwhile")
 def test_half_open_connections_to_nats(chain, spawn, bus_by):
     """No byte moves between all workers and NATS, and nothing is closed: longer than pings may take in the long form,
     so that the workers give their connections up themselves."""
@@ -325,6 +353,7 @@ def slow_by_stop(db, backend):
     return lambda: os.kill(backend, signal.SIGCONT)
 
 
+@pytest.mark.chaos(fault="slow: beyond the timeouts", place="postgres", checks="points equal the events")
 @pytest.mark.long  # waits out the timeouts
 @pytest.mark.parametrize("slow", [slow_by_lock, slow_by_stop], ids=lambda s: s.__name__)
 def test_postgres_beyond_the_timeouts(chain, spawn, db, slow):

@@ -42,6 +42,7 @@ DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters"} if s == "ANIME_DLQ"
 ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
 
 
+@pytest.mark.chaos(fault="rights abused: management of streams", place="nats", checks="refused, all but the admin's")
 @pytest.mark.parametrize("user", sorted(PUBLISH))
 def test_nats_management_is_for_the_admin(nats, user):
     raw = Raw(nats.server, user)
@@ -53,6 +54,7 @@ def test_nats_management_is_for_the_admin(nats, user):
     assert refused == set(subjects) - allowed
 
 
+@pytest.mark.chaos(fault="rights abused: another's inbox", place="nats", checks="refused")
 @pytest.mark.parametrize("user", sorted(set(PUBLISH) - ANSWERS))
 def test_nobody_writes_into_anothers_inbox(nats, user):
     """An answer can be forged by those alone that answer anyway."""
@@ -62,6 +64,8 @@ def test_nobody_writes_into_anothers_inbox(nats, user):
     assert refused == INBOXES - PUBLISH[user]
 
 
+@pytest.mark.chaos(fault="rights abused: listening on the common inbox", place="nats",
+                   checks="nothing of ours is heard")
 def test_our_own_answers_do_not_pass_through_the_common_inbox(streams, db, spawn, echora_for):
     """Every client may listen on _INBOX.>: what workers and `echora` ask and are told never goes there."""
     spawn("catalogue")
@@ -88,10 +92,11 @@ PARTS = ("anime_xref character_xref episode_xref company_xref source_material_xr
 LOOKED_UP = ("anime_type anime_status anime_rating anime_season source_material_type character_role company_role "
              "anime_relation_type source_material_relation_type edge_type inbox_outcome review_state anime_image "
              "character_image episode_image character_alias anime_broadcast anime_hiatus episode_airing "
-             "anime_document character_document episode_document")
+             "anime_document character_document episode_document review")
 WRITER = {f"catalog.{t}": verbs for names, verbs in
           ((ENTITIES, "SELECT INSERT UPDATE"), (PARTS, "SELECT INSERT UPDATE DELETE"), (LOOKED_UP, "SELECT"),
-           ("update_review", "SELECT INSERT UPDATE"), ("outbox", "INSERT")) for t in names.split()}
+           ("update_review", "SELECT INSERT UPDATE"), ("review_step", "SELECT INSERT"), ("outbox", "INSERT"))
+          for t in names.split()}
 RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELETE UPDATE",
          "catalog.outbox_lane": "SELECT INSERT UPDATE",
          **{f"catalog.outbox_slot_{n}": "SELECT TRUNCATE" for n in range(6)}}
@@ -103,6 +108,8 @@ ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters"
          "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            {"stream", "subject", "entity_type", "entity_id", "event_id", "headers", "payload"},
+           ("echora_catalogue", "catalog.review_step", "INSERT"):
+           {"review_id", "step", "actor", "event_id", "fields", "note"},
            ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"},
            ("echora_adapter", "adapter.delivery", "INSERT"):
            {"webhook_id", "route", "attempt", "trigger", "stream", "stream_seq", "started_at", "ms", "status", "error",
@@ -138,6 +145,7 @@ def refused(connection, sql):
     return False
 
 
+@pytest.mark.chaos(fault="rights abused: every table, verb and column", place="postgres", checks="hand-written table")
 @pytest.mark.parametrize("role", ROLES)
 def test_tables(db, role):
     """Every table and view there is, every verb, every column, against the hand-written table."""
@@ -199,6 +207,7 @@ OWN = {
 }
 
 
+@pytest.mark.chaos(fault="rights abused: statements that nobody may run", place="postgres", checks="refused")
 @pytest.mark.parametrize("role", ROLES)
 def test_statements(db, role):
     with db.connect(role, options="-c default_transaction_read_only=off") as connection, \
@@ -207,6 +216,7 @@ def test_statements(db, role):
     assert allowed == {sql for sql, roles in OWN.items() if role in roles}
 
 
+@pytest.mark.chaos(fault="rights abused: by the owner of the schemas", place="postgres", checks="refused")
 def test_the_owner_is_no_superuser(db):
     """It may do what it likes with its schemas, and nothing to the cluster."""
     cluster = [sql for sql in NOBODY if sql.startswith(("COPY", "SELECT pg_", "SET ROLE postgres", "ALTER SYSTEM",
@@ -217,6 +227,8 @@ def test_the_owner_is_no_superuser(db):
         assert [sql for sql in cluster if not refused(connection, sql)] == []
 
 
+@pytest.mark.chaos(fault="rights abused: a reader that holds its locks", place="postgres",
+                   checks="written and relayed all the same")
 def test_a_reader_stops_neither_writer_nor_relay(streams, db, spawn):
     """All that it can hold is held: the shared locks of everything it reads, in an open transaction."""
     spawn("catalogue")
@@ -234,6 +246,8 @@ def test_a_reader_stops_neither_writer_nor_relay(streams, db, spawn):
 # Secrets
 
 
+@pytest.mark.chaos(fault="rights abused: looking for passwords", place="any worker",
+                   checks="argv, environment, log, metrics, health, dead letters")
 def test_secrets_show_nowhere(streams, db, qdrant, spawn):
     """Not in argv, environment, log, metrics, health, or what the worker prints of its configuration."""
     workers = [spawn(kind) for kind in ("catalogue", "relay", "qdrant")]
@@ -255,6 +269,7 @@ def test_secrets_show_nowhere(streams, db, qdrant, spawn):
     assert not any(s in json.dumps(dict(letter.headers)) for s in secrets)
 
 
+@pytest.mark.chaos(fault="rights abused: reading secret files", place="any worker", checks="file modes")
 def test_secret_files_are_their_owners_alone(streams, db):
     for file in [*streams.secret_files.values(), *db.server.secret_files.values()]:
         assert stat.S_IMODE(os.stat(file).st_mode) & 0o077 == 0, file

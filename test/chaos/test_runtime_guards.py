@@ -52,11 +52,14 @@ def trouble_of_one_event(nats, folder, spawn, fault=""):
     assert process.is_ready()
 
 
+@pytest.mark.chaos(fault="stream missing or full: of dead letters; and an event that always fails", place="any worker",
+                   checks="one dead letter, others are handled")
 @pytest.mark.parametrize("scenario", [unstorable_dead_letter, trouble_of_one_event])
 def test_nothing_is_lost(scenario, nats, folder, spawn):
     scenario(nats, folder, spawn)
 
 
+@pytest.mark.chaos(fault="guard taken away: each against loss", place="any worker", checks="the scenario turns red")
 @pytest.mark.parametrize("scenario, fault", [
     (unstorable_dead_letter, "dead-letter-unconfirmed"),
     (trouble_of_one_event, "own-trouble-held"),

@@ -7,6 +7,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 from .settings import PATIENCE
 
+READ_BITS = 64_000_000  # a second
+
 
 class Bus:
     """One NATS connection as a given user, every call blocking; for tests, so plain and slow is fine."""
@@ -111,21 +113,40 @@ class Bus:
         return found
 
     def read(self, stream, timeout=60):
-        """[(sequence, subject, headers, payload)] of everything a stream holds, by a push consumer of our own."""
-        last = self.stream(stream).state.last_seq
+        """[(sequence, subject, headers, payload)] of everything a stream holds."""
+        return list(self.each(stream, timeout))
 
-        async def go():
-            inbox, found = self.nc.new_inbox(), []
+    def each(self, stream, timeout=60, at_once=10_000):
+        """The same one by one, by a push consumer of our own, at a pace that lets few pile up here."""
+        state = self.stream(stream).state
+        if not state.messages:
+            return
+
+        async def begin():
+            inbox = self.nc.new_inbox()
             sub = await self.nc.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
             info = await self.js.add_consumer(stream, ConsumerConfig(
-                deliver_subject=inbox, ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, mem_storage=True))
-            while not found or found[-1][0] < last:
+                deliver_subject=inbox, ack_policy=AckPolicy.NONE, deliver_policy=DeliverPolicy.ALL, mem_storage=True,
+                rate_limit_bps=READ_BITS))
+            return sub, info.name
+
+        async def some():
+            found = []
+            while len(found) < at_once and (not found or found[-1][0] < state.last_seq):
                 m = await sub.next_msg(timeout)
                 found.append((m.metadata.sequence.stream, m.subject, dict(m.headers or {}), m.data))
-            await sub.unsubscribe()
-            await self.js.delete_consumer(stream, info.name)
             return found
-        return self.wait(go(), timeout + 60) if self.stream(stream).state.messages else []
+
+        async def end():
+            await sub.unsubscribe()
+            await self.js.delete_consumer(stream, name)
+        sub, name = self.wait(begin())
+        sequence = 0
+        while sequence < state.last_seq:
+            for message in self.wait(some(), timeout + 60):
+                yield message
+            sequence = message[0]
+        self.wait(end())
 
     def events(self):
         """[(subject, payload, headers)] of what ANIME_EVENTS holds: input of the oracle."""

@@ -1,7 +1,23 @@
 """Dead letters as workers write them, made here by hand, and requests about them as `nats req` sends them."""
+import functools
 import json
 
+import jsonschema
+
 from .process import eventually
+from .settings import ROOT
+
+
+@functools.cache
+def schema(subject, part):
+    """The published schema of a request or an answer."""
+    file = ROOT / f"contracts/schemas/v1/{subject}.{part}.json"
+    return jsonschema.Draft202012Validator(json.loads(file.read_text()))
+
+
+def demand_schema(subject, part, value):
+    wrong = [f"{e.json_path}: {e.message}"[:300] for e in schema(subject, part).iter_errors(value)]
+    assert not wrong, f"not what contracts/schemas says of {subject}, {part}: {wrong[:3]}"
 
 
 class Refused(Exception):
@@ -19,12 +35,16 @@ class DeadLetters:
         return self.buses[user]
 
     def ask(self, subject, user="operator", timeout=10, **body):
+        """The answer. It, and what was asked, are held against the published schemas."""
         reply = self.as_user(user).request(subject, json.dumps(body).encode(), timeout=timeout)
         code = (reply.headers or {}).get("Nats-Service-Error-Code")
         if code:
             raise Refused(code, reply.headers["Nats-Service-Error"])
         assert reply.headers["Content-Type"] == "application/json"
-        return json.loads(reply.data)
+        answer = json.loads(reply.data)
+        demand_schema(subject, "request", body)
+        demand_schema(subject, "answer", answer)
+        return answer
 
     def list(self, user="viewer", **body):
         return self.ask("dlq.list", user, **body)

@@ -55,6 +55,12 @@ READS = {
 # What the five messages of ANIME_SYNC have in common.
 SYNC = {"EntityEvent": [(1, "event_id", "string", 0), (2, "timestamp", "google.protobuf.Timestamp", 0),
                         (3, "entity_id", "string", 0), (4, "changed_fields", "string", 1), (6, "revision", "int64", 0)]}
+# What the catalogue tells the stream AUDIT.
+AUDITS = {"CatalogAudit": [(1, "event_id", "string", 0), (2, "timestamp", "google.protobuf.Timestamp", 0),
+                           (3, "action", "string", 0), (4, "actor", "string", 0), (5, "anime_id", "string", 0),
+                           (6, "review_id", "string", 0), (7, "update_id", "string", 0), (8, "fields", "string", 1),
+                           (9, "superseded_fields", "string", 1), (10, "note", "string", 0),
+                           (11, "revision", "int64", 0)]}
 OPTIONAL = 2
 
 
@@ -126,7 +132,7 @@ def classes():
         builder.enum(name, members)
     for row in rows("fields.csv"):
         builder.field(row["message"], int(row["number"]), row["field"], row["type"], row["presence"])
-    for name, fields in {**ENVELOPES, **READS, **SYNC}.items():
+    for name, fields in {**ENVELOPES, **READS, **SYNC, **AUDITS}.items():
         for number, field, type_name, how in fields:
             builder.field(name, number, field, type_name, ("singular", "repeated", "optional")[how])
     pool = descriptor_pool.DescriptorPool()

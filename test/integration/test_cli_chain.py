@@ -138,10 +138,10 @@ def test_a_worker_that_waits_says_for_what(chain, qdrant):
     assert (outage["dependency"], outage["code"], outage["since"]) == ("qdrant", "http-connect", shown.group(1))
     assert outage["for_ms"] > 0
     mends = [c["mend"] for c in echora("doctor", "--json", "--workers", address, ok=False).json]
-    assert "mend qdrant first (it waits for it)" in mends
+    assert "first mend what it waits for: qdrant" in mends
 
 
-def test_get_search_status_reconcile_doctor(chain):
+def test_get_search_status_reconcile_doctor(chain, qdrant):
     echora = chain["echora"]
     episodes = [{"title": "Asteroid Blues", "episodeNumber": 1}]
     first = {**event(3), "characters": [{"name": "Spike Spiegel", "sources": ["https://myanimelist.net/character/1"]}],
@@ -186,7 +186,11 @@ def test_get_search_status_reconcile_doctor(chain):
 
     checks = {c["check"]: c["state"] for c in echora("doctor", "--json", "--workers", workers).json}
     assert "FAIL" not in checks.values(), checks
-    assert checks["streams"] == checks["migrations"] == checks["collection"] == checks["relay"] == "ok"
+    assert checks["streams"] == checks["migrations"] == checks["collection"] == checks["relay"] == checks["index"] == "ok"
+    qdrant.call("POST", "/collections/anime_database_v1/points/delete?wait=true", {"points": [sent[0]["entity_id"]]})
+    index = {c["check"]: c for c in echora("doctor", "--json").json}["index"]
+    assert (index["state"], index["text"]) == ("warn", "4 in the catalogue, 3 in the index")
+    assert "echora reconcile --repair" in index["mend"]
 
 
 def test_what_is_missing_is_said(nats, db, echora):

@@ -58,6 +58,12 @@ def test_a_night_with_dead_letters(dlq, db, streams, spawn, echora):
     assert "[discarded]" in echora("dlq", "list", "--state", "all").out
 
 
+def test_the_folder_of_the_fleet_is_no_state_of_letters(dlq, db, spawn, echora):
+    """ECHORA_STATE names where ops/up keeps its things; a shell that has it lists letters all the same."""
+    spawn("dead-letters")
+    assert "no dead letters" in echora("dlq", "list", env={"ECHORA_STATE": "/somewhere"}).out
+
+
 def test_a_plan_is_stopped_and_goes_on(dlq, db, spawn, echora):
     spawn("dead-letters")
     for n in range(1, 31):
@@ -77,6 +83,19 @@ def test_a_plan_is_stopped_and_goes_on(dlq, db, spawn, echora):
 def test_usage(echora, argv):
     result = echora("dlq", *argv, ok=False)
     assert result.code == 2 and "echora dlq" in result.err
+
+
+def test_a_wrong_second_word_is_named(echora):
+    wrong = echora("dlq", "lsit", ok=False)
+    assert wrong.code == 2 and wrong.err.startswith('echora: no verb "dlq lsit"; there are\n  echora dlq list ')
+    assert "no verb" not in echora("dlq", ok=False).err
+    for first in (("--json",), ("--nats-url", "nats://127.0.0.1:1", "--timeout=1s")):  # as good as behind the verb
+        assert echora(*first, "dlq", "lsit", ok=False).err == wrong.err
+        assert echora(*first, "dlq", "show", ok=False).code == 2
+    assert echora("--nats-url", "nats://127.0.0.1:1", "--timeout=1s", "streams", "check", ok=False).code == 3
+    assert "usage: echora VERB" in echora("--json", "--help").out
+    example = echora("dlq", "list", "--help").out.split("Example:\n")[1].split("\n\n")[0]
+    assert example == "  echora dlq list --groups\n  echora dlq list --code bad-uuid --since 24h"
 
 
 def test_clear_errors(dlq, db, spawn, streams, echora):

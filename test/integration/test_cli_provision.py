@@ -117,6 +117,8 @@ def test_streams_are_made_checked_and_mended(fresh_nats):
         assert (suspects.subjects, suspects.max_msgs_per_subject, suspects.discard, suspects.allow_direct) == \
             (["suspect.>"], 1, "old", True)
         assert bus.stream("ANIME_EVENTS").config.max_msgs_per_subject == -1
+        letters = json.loads(bus.request("$JS.API.STREAM.INFO.ANIME_DLQ").data)["config"]
+        assert (letters["max_msgs_per_subject"], letters["discard_new_per_subject"]) == (250_000, True)
         # A fleet of before that stream, with the max deliver of then.
         bus.wait(bus.js.delete_stream("WORKER_SUSPECTS"))
         consumer.max_deliver = 100
@@ -144,6 +146,11 @@ def test_streams_are_made_checked_and_mended(fresh_nats):
             admin("streams", "apply")
             now = bus.stream("ANIME_EVENTS").config
             assert (now.max_bytes, now.max_age) == (mended["max_bytes"] + max(step, 0), config.max_age)
+        raised = {**letters, "max_msgs_per_subject": 300_000, "max_msgs": 2_000_000}
+        assert "error" not in json.loads(bus.request("$JS.API.STREAM.UPDATE.ANIME_DLQ", json.dumps(raised).encode()).data)
+        admin("streams", "apply")
+        now = bus.stream("ANIME_DLQ").config
+        assert (now.max_msgs_per_subject, now.max_msgs) == (300_000, 2_000_000)
     finally:
         bus.close()
 

@@ -1,5 +1,6 @@
 """The dead-letter worker: its index and what it answers about dead letters."""
 import json
+import time
 
 import pytest
 
@@ -184,6 +185,46 @@ def test_without_postgresql_the_stream_answers(dlq, db, pg_server, spawn):
         pg_server.start()
     eventually(worker.is_ready, 20, "ready again")
     assert dlq.list(limit=1)["source"] == "index"
+
+
+def test_answers_are_what_their_schemas_say(dlq, db, spawn):
+    """With every member that an answer of this worker can have; the harness holds each against its schema."""
+    spawn("dead-letters")
+    dlq.write(1, payload=b"\xff", entity="an entity", hop=1, headers={"Echora-Replay-Id": "a plan"})
+    dlq.write(2, subject="nobody.knows", parked=True)
+    dlq.indexed()
+    page = dlq.list(limit=1, filter={"parked": True})
+    assert page["letters"] and page["nextCursor"] == "2" and page["source"] == "index"
+    assert set(dlq.list(filter={"toSequence": 1})["letters"][0]) == {
+        "id", "sequence", "stream", "streamSequence", "consumer", "subject", "class", "code", "reason", "fingerprint", "entity",
+        "deliveries", "hop", "size", "state", "worker", "replayId", "firstSeen", "failedAt"}
+    assert dlq.list(groupBy="fingerprint")["groups"]
+    assert set(dlq.ask("dlq.show", sequence=1)) == {"letter", "headers", "schema", "raw", "source"}
+    dry = dlq.ask("dlq.discard", filter={}, dryRun=True, rate=5, canary=True, maxFailurePercent=3, waitSeconds=7, actor="maria")
+    assert dry["sample"] and set(dry["plan"]) == {"id", "action", "state", "actor", "rate", "canary", "maxFailurePercent",
+                                                  "total", "waiting", "createdAt"}
+    assert dlq.finished(dlq.replay("replay", filter={"fromSequence": 2, "parked": True})["id"])["failed"] == 1
+    status = dlq.ask("dlq.status")
+    assert len(status["plans"]) == 2 and status["letters"] == "2" and status["parked"] == "1"
+
+
+def test_metrics(dlq, db, spawn):
+    worker = spawn("dead-letters")
+    for n in range(1, 8):
+        dlq.write(n, code="ab"[n % 2])
+    dlq.indexed()
+    assert dlq.finished(dlq.replay("discard", filter={"toSequence": 2})["id"])["discarded"] == 2
+
+    def letters(code):
+        return worker.metric("echora_dead_letters_open", consumer="catalog-updated", code=code, **{"class": "reject"})
+    eventually(lambda: (letters("a"), letters("b")) == (2, 3), 15, "open letters by code")
+    assert 0 < worker.metric("echora_dead_letters_oldest_timestamp_seconds") < time.time() - 3600
+    assert worker.metric("echora_dlq_replays_total", outcome="discarded") == 2
+    assert worker.metric("echora_replay_plans", state="running") == 0
+    dlq.replay(filter={}, rate=1)
+    eventually(lambda: worker.metric("echora_replay_plans", state="running") == 1, 15, "a plan runs")
+    eventually(lambda: worker.metric("echora_dlq_replays_without_outcome") > 0, 15, "published")
+    eventually(lambda: letters("a") < 2, 15, "no longer open")
 
 
 def test_protobuf_is_answered_in_kind(dlq, db, spawn):

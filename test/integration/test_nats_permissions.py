@@ -16,7 +16,8 @@ CATALOG = {"catalog-enriched", "catalog-updated", "catalog-episode-aired", "cata
 QDRANT = {"qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-deleted", "qdrant-character-synced",
           "qdrant-episode-synced"}
 READ = {"catalog.record.get", "catalog.anime.get", "catalog.character.get", "catalog.episode.get"}
-SERVED = READ | {"catalog.anime.delete", "catalog.anime.restore", "catalog.outbox.enqueue",
+REVIEW = {"catalog.review.list", "catalog.review.get"}
+SERVED = READ | REVIEW | {"catalog.review.decide", "catalog.anime.delete", "catalog.anime.restore", "catalog.outbox.enqueue",
                  "catalog.revisions.list", "catalog.xref.resolve", "contracts.validate"}
 ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
                "NOTIFICATION_EVENTS", "AUDIT"}
@@ -63,7 +64,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched", "$JS.API.CONSUMER.DELETE.ANIME_EVENTS.catalog-enriched",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 WEBHOOKS = {"webhook.test", "webhook.replay", "webhook.enable"}
-VIEW = READ | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
+VIEW = READ | REVIEW | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
                            "catalog.review.decide", "catalog.reconcile", "catalog.revisions.list", PAUSED} | WEBHOOKS
 
@@ -90,7 +91,7 @@ PUBLISH = {
     "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
     "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},
-    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE,
+    "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE | {"$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"},
 }
 # Those that answer requests may write to anybody's inbox.
 ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}

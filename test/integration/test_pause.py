@@ -1,7 +1,5 @@
 """`echora pause` and `resume`, and the bucket behind them."""
 import json
-import re
-import shlex
 import signal
 import subprocess
 
@@ -9,7 +7,7 @@ import pytest
 from harness.catalogue import DURABLES, Catalogue, anime, new_id
 from harness.pausing import OTHER, PAUSED, run_paused, waiting
 from harness.process import eventually
-from harness.settings import BUILD, ROOT, TOOLS
+from harness.settings import BUILD
 
 
 def test_a_paused_consumer_fetches_nothing_through_restarts(streams, db, spawn, echora):
@@ -51,25 +49,6 @@ def test_plain_key_value_tools_pause_too(streams, db, spawn):
     eventually(lambda: worker.metric("echora_consumer_paused", consumer=PAUSED) == 0, 10, "no bucket, no pause")
     catalogue.enriched(new_id(), anime())
     catalogue.settle()
-
-
-def nats_cli(server, user, *argv):
-    done = subprocess.run([TOOLS / "nats", "--server", server.url, "--user", user, "--password", server.passwords[user],
-                           "--inbox-prefix", f"_INBOX_{user}", *argv], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
-
-
-@pytest.mark.skipif(not (TOOLS / "nats").exists(), reason="no nats CLI")
-def test_the_commands_of_the_runbook(streams, db, spawn):
-    worker = spawn("catalogue")
-    text = (ROOT / "ops/runbooks/pausing.md").read_text().replace("qdrant-anime-synced", PAUSED)
-    put, get, delete = re.findall(r"^    nats (.+)$", text, re.M)
-    nats_cli(streams.server, "operator", *shlex.split(put))
-    eventually(lambda: worker.metric("echora_consumer_paused", consumer=PAUSED) == 1, 10, "paused")
-    assert "index is moved" in nats_cli(streams.server, "viewer", *shlex.split(get))
-    nats_cli(streams.server, "operator", *shlex.split(delete))
-    eventually(lambda: worker.metric("echora_consumer_paused", consumer=PAUSED) == 0, 10, "resumed")
 
 
 def test_a_pause_without_workers(streams, echora):

@@ -7,6 +7,7 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "workers/catalogue/announce.h"
+#include "workers/catalogue/review.h"
 #include "workers/catalogue/types.h"
 
 static int no_memory(struct err *err)
@@ -104,20 +105,26 @@ int announce_row(struct arena *arena, enum announcement_kind say, enum entity_ki
     return 0;
 }
 
-/* The event ids of what is said; the kind of entity keeps two entities of one UUID apart. */
+/* The event ids of what is said; the kind of entity keeps two entities of one UUID apart. What an
+ * approval says is of the decision: the update itself may have said something of its safe fields.
+ */
 static struct uuid event_id_of(const struct announcement *a)
 {
-    uint8_t name[2 * sizeof(struct uuid) + 1];
-    memcpy(name, a->op->clock.event.b, 16);
+    uint8_t name[2 * sizeof(struct uuid) + 2];
+    const struct op *op = a->op;
+    memcpy(name, op->decision ? op->decision->id.b : op->clock.event.b, 16);
     memcpy(name + 16, a->entity->id.b, 16);
     name[32] = (uint8_t)a->entity->kind;
-    return uuid_v5(uuid_echora, (struct view){(const char *)name, sizeof(name)});
+    name[33] = 'd'; /* whatever id a person's program has chosen for the decision */
+    return uuid_v5(uuid_echora,
+                   (struct view){(const char *)name, sizeof(name) - (op->decision ? 0 : 1)});
 }
 
-static int parked_row(struct work *w, struct parked *p, struct outbox_row *ret, struct err *err)
+int announce_review(struct arena *arena, const struct parked *p, struct uuid anime,
+                    struct uuid event_id, struct outbox_row *ret, struct err *err)
 {
-    struct bus_header *headers = arena_array(w->arena, 2, sizeof(*headers));
-    char *id = arena_alloc(w->arena, UUID_TEXT);
+    struct bus_header *headers = arena_array(arena, 2, sizeof(*headers));
+    char *id = arena_alloc(arena, UUID_TEXT);
     struct buf reasons;
     buf_init(&reasons, 4096);
     for (size_t i = 0; i < p->n_reasons; i++) {
@@ -129,19 +136,27 @@ static int parked_row(struct work *w, struct parked *p, struct outbox_row *ret, 
     }
     if (reasons.n == 0) /* an empty value makes older clients misread the header behind it */
         buf_puts(&reasons, "flagged");
-    p->reasons = reasons.n > 0 ? arena_strdup(w->arena, buf_view(&reasons)) : NULL;
+    char *joined = reasons.n > 0 ? arena_strdup(arena, buf_view(&reasons)) : NULL;
     buf_deinit(&reasons);
-    if (!headers || !id || !p->reasons)
+    if (!headers || !id || !joined)
         return no_memory(err);
     uuid_format(p->review_id, id);
     headers[0] = (struct bus_header){"Echora-Review", id};
-    headers[1] = (struct bus_header){"Echora-Risk", p->reasons};
+    headers[1] = (struct bus_header){"Echora-Risk", joined};
     *ret = (struct outbox_row){.def = registry_must("anime.updated"),
-                               .event_id = p->review_id,
-                               .entity_id = p->anime->id,
+                               .event_id = event_id,
+                               .entity_id = anime,
                                .message = p->copy,
                                .extra = headers,
                                .n_extra = 2};
+    return 0;
+}
+
+static int parked_row(struct work *w, const struct parked *p, struct outbox_row *ret,
+                      struct err *err)
+{
+    if (announce_review(w->arena, p, p->anime->id, p->review_id, ret, err) < 0)
+        return -1;
     if (p->op->trace)
         ret->trace = *p->op->trace;
     return 0;
@@ -151,8 +166,8 @@ int announce_all(struct work *w, struct outbox *outbox, size_t *ret_rows, struct
 {
     size_t n = 0;
     struct outbox_row *rows =
-        arena_array(w->arena, w->announcements.n + w->parked.n, sizeof(*rows));
-    if (!rows && w->announcements.n + w->parked.n)
+        arena_array(w->arena, w->announcements.n + w->parked.n + w->rows.n, sizeof(*rows));
+    if (!rows && w->announcements.n + w->parked.n + w->rows.n)
         return no_memory(err);
     for (size_t i = 0; i < w->announcements.n; i++) {
         const struct announcement *a = w->announcements.p[i];
@@ -168,6 +183,8 @@ int announce_all(struct work *w, struct outbox *outbox, size_t *ret_rows, struct
     for (size_t i = 0; i < w->parked.n; i++)
         if (parked_row(w, w->parked.p[i], &rows[n++], err) < 0)
             return -1;
+    for (size_t i = 0; i < w->rows.n; i++)
+        rows[n++] = *(const struct outbox_row *)w->rows.p[i];
     *ret_rows = n;
     return n && !FAULT("outbox-omitted") ? outbox_append(outbox, w->pg, rows, n, err) : 0;
 }

@@ -16,3 +16,7 @@ MUST_CHECK int announce_row(struct arena *arena, enum announcement_kind say, enu
                             struct uuid entity, int64_t revision, uint64_t changed,
                             const char *inherited, struct uuid event_id, struct outbox_row *ret,
                             struct err *err);
+/* A flagged copy: p's review, copy and reasons, as an event of this id. Headers are arena memory.
+ * -1 = no-memory. */
+MUST_CHECK int announce_review(struct arena *arena, const struct parked *p, struct uuid anime,
+                               struct uuid event_id, struct outbox_row *ret, struct err *err);

@@ -17,8 +17,8 @@
 #include "contracts/field.h"
 #include "events/base/fault.h"
 #include "outbox/append.h"
+#include "workers/catalogue/review.h"
 #include "workers/catalogue/types.h"
-#include "workers/catalogue/work.h"
 
 static int no_memory(struct err *err)
 {
@@ -177,6 +177,27 @@ static enum found find_episode(struct work *w, struct op *op, struct thing *t, s
     return settle(w, t, e);
 }
 
+/* What a person agreed to was a change of a living anime that bore this id. */
+static enum found check_approvable(struct op *op, const struct entity *e)
+{
+    if (FAULT("approval-of-the-gone"))
+        return FOUND;
+    if (uuid_cmp(op->main.id, e->id) != 0) {
+        char id[UUID_TEXT];
+        uuid_format(e->id, id);
+        err_set(&op->err, ERR_REJECT, "anime-merged", "approve",
+                "the anime was merged into %s since: reject it, and update that one if need be",
+                id);
+        return FOUND_CONFLICT;
+    }
+    if (e->f.deleted) {
+        err_set(&op->err, ERR_REJECT, "anime-deleted", "approve",
+                "the anime was deleted since: restore it first, or reject the update");
+        return FOUND_CONFLICT;
+    }
+    return FOUND;
+}
+
 /* What a request demands of the entity that it names, beside its owners. */
 static enum found check_demands(struct work *w, struct op *op, const struct entity *e)
 {
@@ -198,6 +219,8 @@ static enum found check_demands(struct work *w, struct op *op, const struct enti
                 "a newer event or request has settled whether the anime exists");
         return FOUND_CONFLICT;
     }
+    if (op->decision && op->decision->approves)
+        return check_approvable(op, e);
     if (uuid_is_nil(op->merge_into))
         return FOUND;
     const struct entity *survivor = work_by_id(w, KIND_ANIME, op->merge_into);
@@ -304,6 +327,7 @@ static int merge_main(struct work *w, struct op *op, uint64_t mask, bool made, s
     if (op->main.message)
         merge_fields(&e->f, op->main.message, mask, op->clock, &merged);
     e->dirty |= merged.moved;
+    e->reviews_due |= merged.moved;
     if (!merged.changed)
         return 0;
     if (e->kind == KIND_ANIME) {
@@ -408,11 +432,25 @@ static enum found park(struct work *w, struct op *op, uint64_t fields, const str
     if (n_bytes > OUTBOX_PAYLOAD_MAX)
         return too_large(op, n_bytes);
     op->outcome = OUTCOME_PARKED;
+    p->anime->reviews_due = true;
     return work_add(w, &w->parked, p) ? FOUND : FOUND_NO_MEMORY;
 }
 
+/* References of sources that wait for a person belong to nobody yet. An operation that is judged
+ * has no members: what it added is main's. */
+static enum found forget_refs(struct work *w, struct work_mark mark)
+{
+    for (size_t i = mark.refs; i < w->refs.n; i++) {
+        const struct new_ref *r = w->refs.p[i];
+        if (!work_put_ref(w, KIND_ANIME, r->ref, NULL))
+            return FOUND_NO_MEMORY;
+    }
+    w->refs.n = mark.refs;
+    return FOUND;
+}
+
 /* Which fields of main are applied now; the others are parked. */
-static enum found judge(struct work *w, struct op *op, uint64_t *mask)
+static enum found judge(struct work *w, struct op *op, struct work_mark mark, uint64_t *mask)
 {
     const Echora__Events__V1__AnimeUpdatedEvent *m =
         (const Echora__Events__V1__AnimeUpdatedEvent *)op->event;
@@ -426,6 +464,9 @@ static enum found judge(struct work *w, struct op *op, uint64_t *mask)
     if (!flagged && !parked)
         return FOUND;
     *mask &= ~parked;
+    if (parked & kind_bit(KIND_ANIME, "sources") && !FAULT("parked-sources-known") &&
+        forget_refs(w, mark) < 0)
+        return FOUND_NO_MEMORY;
     return park(w, op, parked, &risk);
 }
 
@@ -460,7 +501,7 @@ int work_apply(struct work *w, struct op *op, struct err *err)
     uint64_t mask = op->main.mask;
     enum found f = find_owners(w, op);
     if (f == FOUND && op->judged && op->main.entity)
-        f = judge(w, op, &mask);
+        f = judge(w, op, mark, &mask);
     if (f == FOUND_NO_MEMORY)
         return no_memory(err);
     if (f == FOUND_CONFLICT) {

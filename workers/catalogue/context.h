@@ -13,6 +13,8 @@ struct catalogue_config {
     int64_t risk_list_cut; /* percent */
     int64_t inbox_keep_days;
     int64_t pending_keep_ms;
+    int64_t review_remind_ms;
+    int64_t review_expire_ms;
 };
 
 struct catalogue {
@@ -22,7 +24,7 @@ struct catalogue {
     struct writer writer;
     const struct catalogue_config *config;
     /* Chores of lane 0, monotonic. */
-    int64_t next_sweep_ms, next_busy_sweep_ms, next_maintenance_ms, next_expiry_ms;
+    int64_t next_sweep_ms, next_busy_sweep_ms, next_maintenance_ms, next_expiry_ms, next_review_ms;
     uint64_t swept_at;   /* writer.committed at the last sweep */
     uint64_t expired_at; /* writer.refused when waiting updates were last looked through */
 };

@@ -12,6 +12,7 @@
 #include "workers/catalogue/merge.h"
 
 struct entity;
+struct decision;
 
 /* One entity that an operation speaks of. */
 struct thing {
@@ -62,6 +63,7 @@ struct op {
     /* Requests. */
     int64_t expected_revision; /* refuse unless main stands there; 0 = any */
     struct uuid merge_into;    /* who takes over main's id and references; nil = nobody */
+    struct decision *decision; /* on a parked update, which clock and message are of (review.h) */
 
     /* Results, of the last attempt. */
     enum op_outcome outcome;

@@ -13,5 +13,8 @@ const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS] = {
     {"catalog.revisions.list", answer_revisions_list},
     {"catalog.xref.resolve", answer_xref_resolve},
     {"catalog.outbox.enqueue", answer_outbox_enqueue},
+    {"catalog.review.list", answer_review_list},
+    {"catalog.review.get", answer_review_get},
+    {"catalog.review.decide", answer_review_decide},
     {"contracts.validate", answer_contracts_validate, .always = true},
 };

@@ -5,7 +5,7 @@
 #include "events/worker.h"
 #include "workers/catalogue/kind.h"
 
-enum { N_CATALOGUE_REQUESTS = 10 };
+enum { N_CATALOGUE_REQUESTS = 13 };
 extern const struct request_spec catalogue_requests[N_CATALOGUE_REQUESTS];
 
 /* read.c: committed state with its revision. At most 256 ids; a reply that grows too large ends
@@ -17,6 +17,10 @@ answer_fn answer_anime_delete, answer_anime_restore;
 answer_fn answer_revisions_list, answer_xref_resolve;
 /* enqueue.c: fresh outbox rows under the lock of the entities' rows. */
 answer_fn answer_outbox_enqueue;
+/* review_list.c: risky updates, the committed state. */
+answer_fn answer_review_list, answer_review_get;
+/* review_decide.c */
+answer_fn answer_review_decide;
 /* check.c: contracts.validate. */
 answer_fn answer_contracts_validate;
 

@@ -18,7 +18,8 @@ struct entity {
     struct uuid id;
     struct fields f;
     bool in_db;
-    bool dirty; /* its row is to be written */
+    bool dirty;       /* its row is to be written */
+    bool reviews_due; /* a field's clock moved, or an update was parked: some may be superseded */
     int64_t revision;
     struct announcement *said; /* the newest about it */
     /* anime */
@@ -65,7 +66,6 @@ struct parked {
     uint64_t fields;
     struct uuid review_id;
     const ProtobufCMessage *copy; /* AnimeUpdatedEvent as it is published */
-    const char *reasons;          /* comma-separated */
     const char **reason_list;
     size_t n_reasons;
 };
@@ -101,12 +101,14 @@ struct work {
     struct list refs;
     struct list casts;
     struct list parked;
+    struct list rows;    /* struct outbox_row: announced behind all others, as they are */
     struct list refused; /* waiting updates that become dead letters */
     struct list follows;
     struct list merges; /* struct entity: those whose merged_into was set now */
     struct list ops;    /* every operation applied, pending ones included */
     struct list undo;
     bool recording;
+    size_t superseded; /* reviews that ended because newer values overtook all of their fields */
 };
 
 void work_init(struct work *w, struct pg *pg, struct arena *arena,

@@ -8,6 +8,7 @@
 #include "workers/catalogue/context.h"
 #include "workers/catalogue/expire.h"
 #include "workers/catalogue/requests.h"
+#include "workers/catalogue/review_chores.h"
 #include "workers/catalogue/sql.h"
 #include "workers/catalogue/worker.h"
 
@@ -16,6 +17,7 @@ enum {
     SWEEP_BUSY_MS = 5000,
     SWEEP_EVERY_MS = 60 * 1000,
     EXPIRE_EVERY_MS = 60 * 1000,
+    REVIEWS_EVERY_MS = 15 * 1000,
     MAINTAIN_EVERY_MS = 3600 * 1000,
 };
 
@@ -29,6 +31,12 @@ static const struct option options[] = {
     {"pending-keep", OPT_DURATION, offsetof(struct catalogue_config, pending_keep_ms), "7d", 100,
      INT64_C(30) * 86400 * 1000, NULL, "TIME",
      "How long an update waits for its entity before it becomes a dead letter."},
+    {"review-remind", OPT_DURATION, offsetof(struct catalogue_config, review_remind_ms), "3d", 100,
+     INT64_C(365) * 86400 * 1000, NULL, "TIME",
+     "After this time a risky update that nobody has decided is announced once more."},
+    {"review-expire", OPT_DURATION, offsetof(struct catalogue_config, review_expire_ms), "30d", 100,
+     INT64_C(365) * 86400 * 1000, NULL, "TIME",
+     "After this time a risky update that nobody has decided is discarded."},
 };
 
 static void handle(void *context, struct batch *batch)
@@ -91,8 +99,27 @@ static void close_lane(void *context)
     free(c);
 }
 
-/* Chores of lane 0, each at its own pace: partitions of the inbox; updates that waited too long;
- * relations that two transactions brought past each other, often while events come, seldom else. */
+/* What has waited long enough for a person. Looks again at once while there is more. */
+static int tend_reviews(struct catalogue *c, int64_t now, struct err *err)
+{
+    const struct catalogue_config *config = c->config;
+    if (now < c->next_review_ms)
+        return 0;
+    c->next_review_ms = now + FAILED_PAUSE_MS;
+    int expired = review_expire(&c->writer, config->review_expire_ms, err);
+    int reminded = expired < 0 ? -1 : review_remind(&c->writer, config->review_remind_ms, err);
+    if (reminded < 0 || review_gauge(c->pg, err) < 0)
+        return -1;
+    int64_t pause = config->review_remind_ms < config->review_expire_ms ? config->review_remind_ms
+                                                                        : config->review_expire_ms;
+    pause = pause / 4 < REVIEWS_EVERY_MS ? pause / 4 : REVIEWS_EVERY_MS;
+    c->next_review_ms = expired + reminded > 0 ? now : now + pause;
+    return 0;
+}
+
+/* Chores of lane 0, each at its own pace: partitions of the inbox; updates and reviews
+ * that waited too long; relations that two transactions brought past each other, often while events
+ * come, seldom else. */
 static int tick(void *context, struct err *err)
 {
     struct catalogue *c = context;
@@ -117,6 +144,8 @@ static int tick(void *context, struct err *err)
         int64_t pause = c->config->pending_keep_ms / 4;
         c->next_expiry_ms = n > 0 ? now : now + (pause < EXPIRE_EVERY_MS ? pause : EXPIRE_EVERY_MS);
     }
+    if (tend_reviews(c, now, err) < 0)
+        return -1;
     bool busy = c->swept_at != c->writer.committed;
     if (now < c->next_sweep_ms && !(busy && now >= c->next_busy_sweep_ms))
         return 0;

@@ -11,6 +11,7 @@
 #include "workers/catalogue/announce.h"
 #include "workers/catalogue/load.h"
 #include "workers/catalogue/pending.h"
+#include "workers/catalogue/review.h"
 #include "workers/catalogue/sql.h"
 #include "workers/catalogue/writer.h"
 
@@ -56,6 +57,7 @@ int writer_init(struct writer *w, struct pg *pg, struct bus *bus, const struct r
         w->outcomes[i] = metric_series(
             &outcomes_def, (const char *const[]){outcome_name((enum op_outcome)i), NULL});
     w->duplicates = metric_series(&outcomes_def, (const char *const[]){"duplicate", NULL});
+    review_count(NULL, 0);
     return 0;
 }
 
@@ -235,18 +237,20 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
         return -1;
     if (n == 0)
         return pg_commit(w->pg, err);
-    if (load(w, &work, ops, n, err) < 0)
+    if (load(w, &work, ops, n, err) < 0 || review_take(&work, ops, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if (work_apply(&work, ops[i], err) < 0)
             return -1;
     if (pending_apply(&work, err) < 0 || follow_members(&work, err) < 0 ||
-        store_revisions(&work, err) < 0 || store_entities(w->store, &work, err) < 0)
+        store_revisions(&work, err) < 0 || store_entities(w->store, &work, err) < 0 ||
+        review_settle(&work, err) < 0)
         return -1;
     if (FAULT("outbox-apart") && (pg_commit(w->pg, err) < 0 || pg_begin(w->pg, err) < 0))
         return -1;
     size_t rows;
-    if (announce_all(&work, w->outbox, &rows, err) < 0 || store_outcomes(w->store, &work, err) < 0)
+    if (announce_all(&work, w->outbox, &rows, err) < 0 ||
+        store_outcomes(w->store, &work, err) < 0 || review_supersede(&work, err) < 0)
         return -1;
     KILL_POINT("before-commit");
     if (pg_commit(w->pg, err) < 0)
@@ -255,6 +259,7 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
     *ret_hint |= rows > 0;
     w->committed++;
     w->refused += work.refused.n;
+    review_count("superseded", (double)work.superseded);
     return 0;
 }
 
@@ -349,7 +354,8 @@ void writer_handle(struct writer *w, struct batch *batch)
     size_t n = 0;
     for (size_t i = 0; i < batch->n; i++) {
         const struct event *event = &batch->events[i];
-        if (event_header(event, "Echora-Review")) { /* our own flagged copy */
+        /* Our own flagged copy. */
+        if (event_header(event, "Echora-Review") && !FAULT("copy-handled")) {
             batch->verdicts[i].kind = VERDICT_SKIP;
             continue;
         }

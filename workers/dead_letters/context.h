@@ -9,12 +9,22 @@ typedef Echora__Ops__V1__DlqFilter DlqFilter;
 typedef Echora__Ops__V1__DlqLetter DlqLetter;
 typedef Echora__Ops__V1__DlqPlan DlqPlan;
 
+/* The worker's own options. */
+struct dead_letters_config {
+    int64_t reconcile_interval_ms;
+};
+
+struct gauges;
+struct reconcile;
+
 struct dead_letters {
     struct lane *lane;
     struct pg *pg;
     struct bus *bus;
     struct arena *scratch; /* reset by whoever uses it, per message or page */
     int64_t next_forget_ms;
+    struct reconcile *reconcile;
+    struct gauges *gauges;
 };
 
 static inline int dlq_no_memory(struct err *err)

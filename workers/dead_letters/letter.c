@@ -3,20 +3,13 @@
 
 #include "contracts/field.h"
 #include "events/base/clock.h"
+#include "events/deadletter.h"
 
 enum { TEXT_MAX = 512 };
 
 static const char *clean(const char *value, struct arena *arena)
 {
-    const struct view v = view_of(value != NULL ? value : "");
-    const size_t n = v.n < TEXT_MAX ? v.n : TEXT_MAX;
-    char *out = arena_alloc(arena, n + 1);
-    if (out == NULL)
-        return NULL;
-    for (size_t i = 0; i < n; i++)
-        out[i] = v.p[i] >= 0x20 && v.p[i] < 0x7f ? v.p[i] : '?';
-    out[n] = '\0';
-    return out;
+    return dead_letter_text(view_of(value != NULL ? value : ""), TEXT_MAX, arena);
 }
 
 static int64_t number(const char *value, int64_t max)

@@ -8,7 +8,7 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/stream.h"
-#include "workers/dead_letters/audit.h"
+#include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/progress.h"
 #include "workers/dead_letters/sql.h"
 
@@ -33,7 +33,8 @@ static int add_resolved(PGresult *rows, int row, struct arena *arena, DlqAuditIt
 
 /* Outcomes of what one consumer has settled, inside a transaction. */
 static int resolve_page(struct dead_letters *dl, struct uuid plan, struct view stream,
-                        struct view consumer, uint64_t settled, int *ret_n, struct err *err)
+                        struct view consumer, uint64_t settled, DlqAuditItem ***ret, size_t *ret_n,
+                        struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *rows = NULL;
     struct arena *arena = dl->scratch;
@@ -42,16 +43,18 @@ static int resolve_page(struct dead_letters *dl, struct uuid plan, struct view s
                                       pg_i64((int64_t)settled)};
     if (pg_query(dl->pg, &sql_resolve_items, params, ARRAY_LEN(params), &rows, err) < 0)
         return -1;
-    *ret_n = PQntuples(rows);
-    DlqAuditItem **items = arena_array(arena, (size_t)*ret_n + 1, sizeof(*items));
+    const int n = PQntuples(rows);
+    DlqAuditItem **items = arena_array(arena, (size_t)n + 1, sizeof(*items));
     if (items == NULL)
         return dlq_no_memory(err);
-    for (int row = 0; row < *ret_n; row++) {
+    for (int row = 0; row < n; row++) {
         if (add_resolved(rows, row, arena, &items[row], err) < 0)
             return -1;
     }
+    *ret = items;
+    *ret_n = (size_t)n;
     uuid_format(plan, id_text);
-    return *ret_n > 0 ? audit_letters(dl, id_text, "replay", items, (size_t)*ret_n, arena, err) : 0;
+    return n > 0 ? audit_letters(dl, id_text, "replay", items, *ret_n, arena, err) : 0;
 }
 
 static int resolve_for(struct dead_letters *dl, struct uuid plan, struct view stream,
@@ -60,7 +63,8 @@ static int resolve_for(struct dead_letters *dl, struct uuid plan, struct view st
     struct consumer_progress progress;
     char stream_name[128], consumer_name[128];
     bool complete;
-    int n = 0;
+    DlqAuditItem **items = NULL;
+    size_t n = 0;
     snprintf(stream_name, sizeof(stream_name), "%.*s", VIEW_ARG(stream));
     snprintf(consumer_name, sizeof(consumer_name), "%.*s", VIEW_ARG(consumer));
     /* In this order: a letter is stored before its event is settled. */
@@ -73,12 +77,13 @@ static int resolve_for(struct dead_letters *dl, struct uuid plan, struct view st
         arena_reset(dl->scratch);
         if (pg_begin(dl->pg, err) < 0)
             return -1;
-        if (resolve_page(dl, plan, stream, consumer, progress.settled_up_to, &n, err) < 0) {
+        if (resolve_page(dl, plan, stream, consumer, progress.settled_up_to, &items, &n, err) < 0) {
             pg_rollback(dl->pg);
             return -1;
         }
         if (pg_commit(dl->pg, err) < 0)
             return -1;
+        gauges_count(items, n);
     } while (n > 0 && mono_ms() < until_ms && !lane_stopping(dl->lane));
     return 0;
 }
@@ -116,7 +121,8 @@ static int look_through(struct search *s, int64_t until_ms, struct err *err)
         struct stored_message message;
         bool found;
         arena_reset(s->dl->scratch);
-        if (stream_next(s->dl->bus, s->stream, s->at, s->dl->scratch, &message, &found, err) < 0)
+        if (stream_next(s->dl->bus, s->stream, s->at, ">", s->dl->scratch, &message, &found, err) <
+            0)
             return -1;
         if (!found)
             break;

@@ -19,7 +19,7 @@ struct sending {
     struct err *errs;
     DlqAuditItem **items;
     const char **consumers;
-    size_t n, bytes;
+    size_t n;
     uint64_t relay_at; /* first sequence that events of this page can have in the relay's stream */
 };
 
@@ -113,23 +113,14 @@ static int enqueue(struct dead_letters *dl, const struct replay_page *page, stru
     return 0;
 }
 
-/* Settles the item, or adds its event to what is sent. */
-static int prepare(struct dead_letters *dl, const struct replay_page *page, size_t i,
-                   struct sending *s, struct err *err)
+/* Settles the item, or adds its event to what is sent. stored NULL: it is no longer there. */
+static int prepare(struct dead_letters *dl, const struct replay_page *page, DlqAuditItem *item,
+                   const struct stored_message *stored, struct sending *s, struct err *err)
 {
-    DlqAuditItem *item = page->items[i];
-    struct stored_message stored;
     struct letter letter;
-    bool found;
-    if (page->overtaken[i]) {
-        settle(item, "skipped", "", "");
-        return 0;
-    }
-    if (stream_message(dl->bus, "ANIME_DLQ", item->sequence, page->arena, &stored, &found, err) < 0)
+    if (stored != NULL && letter_read(stored, page->arena, &letter, err) < 0)
         return -1;
-    if (found && letter_read(&stored, page->arena, &letter, err) < 0)
-        return -1;
-    if (!found || strcmp(letter.id, item->id) != 0) {
+    if (stored == NULL || strcmp(letter.id, item->id) != 0) {
         settle(item, "gone", "", "");
         return 0;
     }
@@ -146,8 +137,36 @@ static int prepare(struct dead_letters *dl, const struct replay_page *page, size
     }
     s->items[s->n] = item;
     s->consumers[s->n] = letter.consumer;
-    s->bytes += stored.payload.n;
-    return build(page, &letter, &stored, item, &s->messages[s->n++], err);
+    return build(page, &letter, stored, item, &s->messages[s->n++], err);
+}
+
+/* Reads the letters of the page that nobody has dealt with, all at once. */
+static int prepare_all(struct dead_letters *dl, const struct replay_page *page, struct sending *s,
+                       struct err *err)
+{
+    struct arena *arena = page->arena;
+    struct stored_message *stored = arena_array(arena, page->n, sizeof(*stored));
+    DlqAuditItem **items = arena_array(arena, page->n, sizeof(DlqAuditItem *));
+    uint64_t *sequences = arena_array(arena, page->n, sizeof(*sequences));
+    bool *found = arena_array(arena, page->n, sizeof(*found));
+    size_t n = 0;
+    if (arena_overflowed(arena))
+        return dlq_no_memory(err);
+    for (size_t i = 0; i < page->n; i++) {
+        if (page->overtaken[i]) {
+            settle(page->items[i], "skipped", "", "");
+            continue;
+        }
+        items[n] = page->items[i];
+        sequences[n++] = page->items[i]->sequence;
+    }
+    if (n > 0 && stream_messages(dl->bus, "ANIME_DLQ", sequences, n, arena, stored, found, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (prepare(dl, page, items[i], found[i] ? &stored[i] : NULL, s, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* The broker had a message of this id. Ours, published before a crash? */
@@ -211,13 +230,9 @@ int republish_page(struct dead_letters *dl, struct replay_page *page, struct err
         .items = arena_array(page->arena, page->n, sizeof(DlqAuditItem *)),
         .consumers = arena_array(page->arena, page->n, sizeof(*s.consumers)),
     };
-    size_t i = 0;
     if (arena_overflowed(page->arena))
         return dlq_no_memory(err);
-    for (; i < page->n && s.bytes < PAGE_BYTES; i++) {
-        if (prepare(dl, page, i, &s, err) < 0)
-            return -1;
-    }
-    page->n = i;
+    if (prepare_all(dl, page, &s, err) < 0)
+        return -1;
     return send_all(dl, page, &s, err);
 }

@@ -9,14 +9,11 @@
 
 #include "workers/dead_letters/audit.h"
 
-/* Payload bytes after which a page ends early. */
-#define PAGE_BYTES (8 << 20)
-
 struct replay_page {
     const char *plan_id;
     DlqAuditItem **items; /* id, sequence, attempt are set; outcome, code, state follow */
     const bool *overtaken;
-    size_t n;            /* in: items; out: how many of them were worked on */
+    size_t n;
     struct arena *arena; /* of the page */
 };
 /* -1: nothing is known about the page, do it again. */

@@ -7,17 +7,18 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/log.h"
+#include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/outcome.h"
+#include "workers/dead_letters/pace.h"
 #include "workers/dead_letters/plan.h"
 #include "workers/dead_letters/republish.h"
 #include "workers/dead_letters/sql.h"
 
 enum {
-    PAGE = 256,
-    DISCARD_PAGE = 2048, /* nothing is read or published */
-    SLICE_MS = 700,
-    RATE_SAVED_MS = 2000, /* of a pause, what a rate may make up for */
-    RAMP = 10,
+    PAGE = 512,
+    PAGE_BYTES = 8 << 20, /* of payloads; it is passed by one letter at most */
+    DISCARD_PAGE = 2048,  /* nothing is read or published */
+    SLICE_MS = 850,
     ARRAY_MAX = 4 << 20,
 };
 
@@ -25,7 +26,7 @@ struct running {
     struct uuid id;
     char id_text[UUID_TEXT];
     bool discard, canary;
-    int64_t rate, max_failure, wait_s, since_ms;
+    int64_t rate, max_failure, wait_s, since_ms, turned_to;
 };
 
 /* 1: taken, 0: somebody else works on it, or it does not run. */
@@ -43,6 +44,7 @@ static int take(struct dead_letters *dl, struct running *plan, struct err *err)
     plan->max_failure = pg_get_i64(rows, 0, 3);
     plan->wait_s = pg_get_i64(rows, 0, 4);
     plan->since_ms = pg_get_i64(rows, 0, 5);
+    plan->turned_to = pg_get_i64(rows, 0, 6);
     return 1;
 }
 
@@ -54,20 +56,23 @@ static int canary_quota(struct dead_letters *dl, const struct running *plan, int
     const struct pg_param param = pg_uuid(plan->id);
     if (pg_query(dl->pg, &sql_plan_turned, &param, 1, &rows, err) < 0)
         return -1;
-    const int64_t open = pg_get_i64(rows, 0, 0), failed = pg_get_i64(rows, 0, 1),
-                  turned = pg_get_i64(rows, 0, 2);
-    *ret_n = 0;
-    if (open > 0) {
+    const struct canary_counts counts = {.open = pg_get_i64(rows, 0, 0),
+                                         .failed = pg_get_i64(rows, 0, 1),
+                                         .turned = pg_get_i64(rows, 0, 2)};
+    switch (canary_next(&counts, FAULT("canary-never-stops") ? 100 : plan->max_failure, ret_n)) {
+    case CANARY_GO:
+        break;
+    case CANARY_WAIT:
         if (plan->since_ms > plan->wait_s * 1000)
             *ret_stop = arena_printf(
-                dl->scratch, "canary: %" PRId64 " events have no outcome after %" PRId64 " s", open,
-                plan->wait_s);
-    } else if (failed * 100 > plan->max_failure * turned && !FAULT("canary-never-stops")) {
+                dl->scratch, "canary: %" PRId64 " events have no outcome after %" PRId64 " s",
+                counts.open, plan->wait_s);
+        break;
+    case CANARY_FAILED:
         *ret_stop = arena_printf(
             dl->scratch, "canary: %" PRId64 " of %" PRId64 " failed, more than %" PRId64 " %%",
-            failed, turned, plan->max_failure);
-    } else {
-        *ret_n = turned == 0 ? 1 : turned * (RAMP - 1);
+            counts.failed, counts.turned, plan->max_failure);
+        break;
     }
     return 0;
 }
@@ -75,19 +80,17 @@ static int canary_quota(struct dead_letters *dl, const struct running *plan, int
 static int quota(struct dead_letters *dl, const struct running *plan, int64_t *ret_n,
                  const char **ret_stop, struct err *err)
 {
-    int64_t n = plan->discard ? DISCARD_PAGE : PAGE, canary;
+    const int64_t page = plan->discard ? DISCARD_PAGE : PAGE;
+    int64_t n = page, canary;
     *ret_stop = NULL;
-    if (plan->rate > 0 && !plan->discard) {
-        const int64_t ms = plan->since_ms < RATE_SAVED_MS ? plan->since_ms : RATE_SAVED_MS;
-        n = plan->rate * ms / 1000;
-        n = n < PAGE ? n : PAGE;
-    }
+    if (plan->rate > 0 && !plan->discard)
+        n = pace_rate(plan->rate, plan->since_ms);
     if (plan->canary) {
         if (canary_quota(dl, plan, &canary, ret_stop, err) < 0)
             return -1;
         n = n < canary ? n : canary;
     }
-    *ret_n = n;
+    *ret_n = n < page ? n : page;
     return 0;
 }
 
@@ -95,26 +98,29 @@ static int next_items(struct dead_letters *dl, const struct running *plan, int64
                       struct replay_page *page, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *rows = NULL;
-    const struct pg_param params[] = {pg_uuid(plan->id), pg_i32((int32_t)most)};
+    const struct pg_param params[] = {pg_uuid(plan->id), pg_i32((int32_t)most),
+                                      pg_i64(plan->turned_to)};
     if (pg_query(dl->pg, &sql_next_items, params, ARRAY_LEN(params), &rows, err) < 0)
         return -1;
-    page->n = (size_t)PQntuples(rows);
-    page->items = arena_array(page->arena, page->n + 1, sizeof(*page->items));
-    bool *overtaken = arena_array(page->arena, page->n + 1, sizeof(bool));
+    const int n = PQntuples(rows);
+    int64_t bytes = 0;
+    page->items = arena_array(page->arena, (size_t)n + 1, sizeof(*page->items));
+    bool *overtaken = arena_array(page->arena, (size_t)n + 1, sizeof(bool));
     if (page->items == NULL || overtaken == NULL)
         return dlq_no_memory(err);
-    for (size_t i = 0; i < page->n; i++) {
+    for (int i = 0; i < n && (plan->discard || bytes < PAGE_BYTES); i++) {
         DlqAuditItem *item =
             (DlqAuditItem *)message_new(&echora__ops__v1__dlq_audit_item__descriptor, page->arena);
         if (item == NULL)
             return dlq_no_memory(err);
-        item->sequence = (uint64_t)pg_get_i64(rows, (int)i, 0);
-        item->id = arena_strdup(page->arena, pg_get_text(rows, (int)i, 1));
-        item->attempt = (int32_t)pg_get_i64(rows, (int)i, 2);
-        overtaken[i] = pg_get_bool(rows, (int)i, 4);
+        item->sequence = (uint64_t)pg_get_i64(rows, i, 0);
+        item->id = arena_strdup(page->arena, pg_get_text(rows, i, 1));
+        item->attempt = (int32_t)pg_get_i64(rows, i, 2);
+        overtaken[i] = pg_get_bool(rows, i, 3);
+        bytes += pg_get_i64(rows, i, 4);
         if (item->id == NULL)
             return dlq_no_memory(err);
-        page->items[i] = item;
+        page->items[page->n++] = item;
     }
     page->overtaken = overtaken;
     return 0;
@@ -155,32 +161,33 @@ static int settle_items(struct dead_letters *dl, const struct running *plan,
 }
 
 /* Inside the transaction. *ret_more: the plan may go on at once. */
-static int run_page(struct dead_letters *dl, struct running *plan, bool *ret_more, struct err *err)
+static int run_page(struct dead_letters *dl, struct running *plan, struct replay_page *page,
+                    bool *ret_more, struct err *err)
 {
-    struct replay_page page = {.plan_id = plan->id_text, .arena = dl->scratch};
-    const struct pg_param id = pg_uuid(plan->id);
     const char *stop;
     int64_t n;
     if (quota(dl, plan, &n, &stop, err) < 0)
         return -1;
     if (stop != NULL)
-        return plan_end(dl, plan->id, "stopped", stop, page.arena, err);
-    if (next_items(dl, plan, n > 0 ? n : 1, &page, err) < 0)
+        return plan_end(dl, plan->id, "stopped", stop, page->arena, err);
+    if (next_items(dl, plan, n > 0 ? n : 1, page, err) < 0)
         return -1;
-    if (page.n == 0)
-        return plan_end(dl, plan->id, "done", "", page.arena, err);
+    if (page->n == 0)
+        return plan_end(dl, plan->id, "done", "", page->arena, err);
     if (n == 0)
         return 0;
     if (plan->discard)
-        discard_page(&page);
-    else if (republish_page(dl, &page, err) < 0)
+        discard_page(page);
+    else if (republish_page(dl, page, err) < 0)
         return -1;
-    if (audit_letters(dl, plan->id_text, plan->discard ? "discard" : "replay", page.items, page.n,
-                      page.arena, err) < 0 ||
-        settle_items(dl, plan, &page, err) < 0 || audit_apply(dl, page.items, page.n, err) < 0)
+    if (audit_letters(dl, plan->id_text, plan->discard ? "discard" : "replay", page->items, page->n,
+                      page->arena, err) < 0 ||
+        settle_items(dl, plan, page, err) < 0 || audit_apply(dl, page->items, page->n, err) < 0)
         return -1;
     *ret_more = true;
-    return pg_query(dl->pg, &sql_plan_slice, &id, 1, NULL, err);
+    const struct pg_param slice[] = {pg_uuid(plan->id),
+                                     pg_i64((int64_t)page->items[page->n - 1]->sequence)};
+    return pg_query(dl->pg, &sql_plan_slice, slice, ARRAY_LEN(slice), NULL, err);
 }
 
 /* What a person must look at before the plan goes on; else it is tried again. */
@@ -203,15 +210,18 @@ static int stop_for(struct dead_letters *dl, const struct running *plan, const s
 
 static int work_on(struct dead_letters *dl, struct running *plan, bool *ret_more, struct err *err)
 {
+    struct replay_page page = {.plan_id = plan->id_text, .arena = dl->scratch};
     struct err trouble = ERR_INIT;
     *ret_more = false;
     arena_reset(dl->scratch);
     if (pg_begin(dl->pg, err) < 0)
         return -1;
     const int taken = take(dl, plan, &trouble);
-    if (taken == 1 && run_page(dl, plan, ret_more, &trouble) == 0) {
+    if (taken == 1 && run_page(dl, plan, &page, ret_more, &trouble) == 0) {
         if (pg_commit(dl->pg, err) < 0)
             return -1;
+        if (*ret_more)
+            gauges_count(page.items, page.n);
         KILL_POINT("replay-recorded");
         return 0;
     }

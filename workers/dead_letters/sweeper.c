@@ -5,28 +5,18 @@
 #include <stdio.h>
 
 #include "contracts/json.h"
-#include "contracts/wire.h"
-#include "events/base/clock.h"
 #include "events/base/fault.h"
-#include "events/deadletter.h"
-#include "events/log.h"
-#include "events/stream.h"
+#include "workers/dead_letters/given_up.h"
 
 /* From this delivery of an advisory on its event is not decoded: that may be what ended us. */
-enum { CAREFUL_FROM = 3, DECODE_MAX = 32 << 20 };
-
-struct advisory {
-    char stream[64], consumer[64];
-    uint64_t sequence;
-    unsigned deliveries;
-};
+enum { CAREFUL_FROM = 3 };
 
 static void jsonp(json_t **j)
 {
     json_decref(*j);
 }
 
-static int read_advisory(struct bytes payload, struct advisory *ret, struct err *err)
+static int read_advisory(struct bytes payload, struct given_up *ret, struct err *err)
 {
     CLEANUP(jsonp) json_t *json = NULL;
     if (json_parse(view_of_bytes(payload), &json, err) < 0)
@@ -44,89 +34,17 @@ static int read_advisory(struct bytes payload, struct advisory *ret, struct err 
     return 0;
 }
 
-/* Streams whose consumers are this worker's own: a letter about a letter helps nobody. */
-static bool is_own(const char *stream)
-{
-    return strcmp(stream, "ANIME_DLQ") == 0 || strcmp(stream, "ANIME_ADVISORY") == 0 ||
-           strcmp(stream, "AUDIT") == 0;
-}
-
-static struct view entity_of(const struct stored_message *original, struct arena *arena)
-{
-    const struct subject_def *def = registry_subject(view_of(original->subject));
-    struct err ignored = ERR_INIT;
-    ProtobufCMessage *message;
-    struct envelope envelope;
-    if (def == NULL || def->kind != SUBJECT_EVENT ||
-        wire_decode(def->message, original->payload, DECODE_MAX, arena, &message, &ignored) < 0)
-        return (struct view){0};
-    envelope_read(def, message, &envelope);
-    return envelope.entity_id;
-}
-
-static int write_letter(struct dead_letters *dl, const struct advisory *advisory,
-                        const struct stored_message *original, struct view entity,
-                        struct arena *arena, struct err *err)
-{
-    const char *hop = stored_header(original->headers, original->n_headers, "Echora-Replay-Hop");
-    struct stream_state state;
-    int64_t created_s, replays = 0;
-    int32_t nanos;
-    struct bus_message message;
-    if (stream_state(dl->bus, advisory->stream, &state, err) < 0)
-        return -1;
-    if (!rfc3339_parse(view_of(state.created), &created_s, &nanos))
-        return err_set_dep(err, ERR_UNAVAILABLE, DEP_NATS, "nats-reply", "sweep",
-                           "stream info without its creation time");
-    if (hop != NULL)
-        (void)!view_to_i64(view_of(hop), 0, 1000000, &replays);
-    const struct dead_letter facts = {
-        .stream = advisory->stream,
-        .stream_created_s = FAULT("sweeper-other-identity") ? 0 : created_s,
-        .consumer = advisory->consumer,
-        .parks = view_starts_with(view_of(advisory->consumer), "adapter-"),
-        .subject = original->subject,
-        .sequence = advisory->sequence,
-        .deliveries = advisory->deliveries,
-        .class = "crash",
-        .code = "crash",
-        .reason = "the server gave up delivering it: no delivery ended with a verdict",
-        .entity = entity,
-        .first_seen_us = original->stored_us,
-        .failed_at_us = wall_us(),
-        .worker = "echora-dead-letters",
-        .hop = (unsigned)replays,
-        .payload = original->payload,
-        .original = original->headers,
-        .n_original = original->n_headers,
-    };
-    if (dead_letter_build(&facts, arena, &message, err) < 0)
-        return -1;
-    return bus_publish(dl->bus, &message, NULL, err);
-}
-
 static int sweep(struct dead_letters *dl, const struct event *event, struct arena *arena,
                  struct err *err)
 {
-    struct advisory advisory;
-    struct stored_message original;
-    bool found;
+    struct given_up advisory;
+    bool is_new;
     if (read_advisory(event->payload, &advisory, err) < 0)
         return -1;
-    if (is_own(advisory.stream))
+    if (given_up_is_own(advisory.stream))
         return 0;
-    if (stream_message(dl->bus, advisory.stream, advisory.sequence, arena, &original, &found, err) <
-        0)
-        return -1;
-    if (!found) {
-        log_warn("an event that was given up is no longer in its stream",
-                 LF_STR("stream", advisory.stream), LF_STR("consumer", advisory.consumer),
-                 LF_I64("seq", (int64_t)advisory.sequence));
-        return 0;
-    }
-    const struct view entity =
-        event->deliveries < CAREFUL_FROM ? entity_of(&original, arena) : (struct view){0};
-    return write_letter(dl, &advisory, &original, entity, arena, err);
+    return given_up_write(dl, &advisory, GIVEN_UP_ADVISORY, event->deliveries < CAREFUL_FROM, arena,
+                          &is_new, err);
 }
 
 void sweep_advisories(void *context, struct batch *batch)

@@ -10,6 +10,7 @@
 #include "events/control.h"
 #include "events/log.h"
 #include "events/metrics.h"
+#include "workers/qdrant/sync.h"
 
 /* A pass whose worker says nothing for so long is taken up by another. */
 #define SILENT_MS 30000
@@ -47,12 +48,35 @@ static const struct metric_def enqueued_def = {"echora_repair_enqueued_total", M
                                                "Entities that scheduled repair sent to be synced.",
                                                "", NULL};
 
+static const struct metric_def drift_def = {
+    "echora_repair_drift_total", METRIC_COUNTER,
+    "What drift repair found: entities missing or stale in the index, surplus there, or waiting "
+    "for their vector (pending).",
+    "drift", NULL};
+
+/* Called with nothing too, so that the series are there before the first find. */
+static void count_drift(const struct drift *found)
+{
+    const struct {
+        const char *name;
+        int64_t n;
+    } kinds[] = {{"missing", found->missing},
+                 {"stale", found->stale},
+                 {"surplus", found->surplus},
+                 {"pending", found->pending}};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        metric_add(metric_series(&drift_def, (const char *[]){kinds[i].name}), (double)kinds[i].n);
+    metric_add(metric_series(&enqueued_def, NULL), (double)found->enqueued);
+}
+
 struct repair *repair_new(const struct repair_settings *settings)
 {
     struct repair *r = calloc(1, sizeof(*r));
     if (!r)
         return NULL;
     r->set = *settings;
+    count_drift(&(struct drift){0});
+    metric_add(metric_series(&passes_def, NULL), 0);
     snprintf(r->key, sizeof(r->key), "repair.%s", qdrant_collection(settings->qdrant));
     return r;
 }
@@ -123,6 +147,7 @@ static int vectors_can_be_made(struct repair *r, bool *ret, struct err *err)
         return -1;
     }
     *ret = json_array_size(json_object_get(result, "points")) > 0;
+    sync_tell_owed(*ret);
     json_decref(result);
     return 0;
 }
@@ -197,7 +222,7 @@ static int go_on(struct repair *r, struct err *err)
         return -1;
     KILL_POINT("repair-page");
     drift_add(&r->total, &drift);
-    metric_add(metric_series(&enqueued_def, NULL), (double)drift.enqueued);
+    count_drift(&drift);
     p->rest = (struct id_range){.has_from = drift.more, .from = drift.next};
     if (!drift.more && ++p->kind == N_DOC_KINDS) {
         p->kind = DOC_ANIME;

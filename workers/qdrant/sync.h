@@ -31,6 +31,8 @@ MUST_CHECK int sync_init(struct sync *s, struct err *err);
 void sync_deinit(struct sync *s);
 /* Fills every verdict of the batch. */
 void sync_batch(struct sync *s, struct batch *batch);
+/* The gauge of vectors that are owed. */
+void sync_tell_owed(bool owed);
 /* Brings these to their committed state outside of any event, whatever the index holds of that or a
  * lower revision. *ret_refused: how many can't be points (their errors are ERR_REJECT). -1: some
  * others are not settled. */

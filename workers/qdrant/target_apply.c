@@ -18,6 +18,16 @@ static const struct metric_def pending_def = {
     "echora_qdrant_pending_total", METRIC_COUNTER,
     "Points written without a dense vector because the embedding provider was out.", "", NULL};
 
+static const struct metric_def owed_def = {
+    "echora_qdrant_vectors_owed", METRIC_GAUGE,
+    "1 from the first point written without its dense vector until a look finds none any more.", "",
+    NULL};
+
+void sync_tell_owed(bool owed)
+{
+    metric_set(metric_series(&owed_def, NULL), owed ? 1 : 0);
+}
+
 static void count_action(enum plan_action action, size_t n)
 {
     static const char *const names[] = {[PLAN_NOTHING] = "nothing",
@@ -116,8 +126,10 @@ static int embed_round(struct sync *s, struct target targets[], size_t n, struct
     }
     if (pending && why.class == ERR_UNAVAILABLE && s->owed)
         atomic_store(s->owed, true);
-    if (pending)
+    if (pending) {
+        sync_tell_owed(true);
         metric_add(metric_series(&pending_def, NULL), (double)pending);
+    }
     return 0;
 }
 

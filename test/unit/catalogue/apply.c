@@ -4,6 +4,7 @@
 
 #include "contracts/json.h"
 #include "test/unit/check.h"
+#include "workers/catalogue/review.h"
 #include "workers/catalogue/types.h"
 #include "workers/catalogue/work.h"
 
@@ -261,6 +262,57 @@ static void test_risky_fields_are_parked_and_safe_ones_applied(void)
     CHECK_STR(((Anime *)e->f.message)->title, "New");
 }
 
+static void test_parked_sources_name_nobody(void)
+{
+    fresh();
+    struct entity *e = apply("anime.enriched", ENRICHED(ID(1), TIME(1), ""))->main.entity;
+    struct op *op = apply_flagged(
+        "anime.updated",
+        UPDATED(ID(1), TIME(2), "'sources','year'", "'year':2001,'sources':[" ANIDB(7) "]"), "odd");
+    CHECK_EQ_INT(op->outcome, OUTCOME_PARKED);
+    CHECK(op->main.entity == e);
+    CHECK_EQ_INT(w.refs.n, 0);
+    op = apply("anime.enriched", ENRICHED(ID(2), TIME(1), REFS(ANIDB(7))));
+    CHECK(op->main.entity && op->main.entity != e);
+    CHECK_EQ_INT(w.refs.n, 1);
+}
+
+static struct op *approve(const struct op *update)
+{
+    struct err err = ERR_INIT;
+    struct op *op = arena_alloc(arena, sizeof(*op));
+    struct decision *d = arena_zalloc(arena, sizeof(*d));
+    *op = *update;
+    *d = (struct decision){.approves = true, .id = uuid_v7()};
+    op->consumer = NULL;
+    op->judged = false;
+    op->decision = d;
+    CHECK_EQ_INT(work_apply(&w, op, &err), 0);
+    return op;
+}
+
+static void test_an_approval_is_the_update_once_more(void)
+{
+    fresh();
+    struct entity *e = apply("anime.enriched", ENRICHED(ID(1), TIME(1), ""))->main.entity;
+    struct op *update = apply("anime.updated", UPDATED(ID(1), TIME(2), "'title'", "'title':'X'"));
+    CHECK_STR(((Anime *)e->f.message)->title, "T");
+    CHECK_EQ_INT(approve(update)->outcome, OUTCOME_APPLIED);
+    CHECK_STR(((Anime *)e->f.message)->title, "X");
+    CHECK_EQ_INT(w.parked.n, 1);
+    /* It is as old as the update: what came later stands, and an approval in vain changes nothing.
+     */
+    apply("anime.enriched", ENRICHED(ID(1), TIME(3), ""));
+    CHECK_EQ_INT(approve(update)->outcome, OUTCOME_UNCHANGED);
+    CHECK_STR(((Anime *)e->f.message)->title, "T");
+    e->f.deleted = true;
+    CHECK_STR(approve(update)->err.code, "anime-deleted");
+    apply("anime.enriched", ENRICHED(ID(2), TIME(1), REFS(ANIDB(2))));
+    CHECK(
+        work_put_id(&w, KIND_ANIME, e->id, work_by_ref(&w, KIND_ANIME, VIEW_LIT("anidb:anime:2"))));
+    CHECK_STR(approve(update)->err.code, "anime-merged");
+}
+
 static void test_an_aired_episode(void)
 {
     fresh();
@@ -331,6 +383,8 @@ int main(void)
     RUN(test_made_ids_are_the_same_again);
     RUN(test_updates);
     RUN(test_risky_fields_are_parked_and_safe_ones_applied);
+    RUN(test_parked_sources_name_nobody);
+    RUN(test_an_approval_is_the_update_once_more);
     RUN(test_an_aired_episode);
     RUN(test_existence);
     arena_free(arena);

@@ -8,7 +8,7 @@
 #include "test/unit/check.h"
 
 struct config {
-    const char *url, *level, *password;
+    const char *url, *level, *password, *state;
     int64_t lanes, wait, size;
     bool fast;
 };
@@ -38,6 +38,11 @@ static const struct option rows[] = {
      .offset = offsetof(struct config, fast),
      .default_text = "false",
      .help = "Hurry up."},
+    {.name = "state",
+     .kind = OPT_STRING,
+     .offset = offsetof(struct config, state),
+     .help = "A name that is taken in the environment.",
+     .not_in_environment = true},
 };
 static const struct option more_rows[] = {
     {.name = "decode-max",
@@ -119,17 +124,20 @@ static void test_order(void)
     setenv("ECHORA_LANES", "3", 1);
     setenv("ECHORA_DRAIN_TIMEOUT", "6s", 1);
     setenv("ECHORA_SOMETHING_ELSE", "ignored", 1);
+    setenv("ECHORA_STATE", "ignored", 1);
     CHECK_EQ_INT(LOAD("--drain-timeout=7s", "--config", path, "--fast=false"), 0);
     CHECK_EQ_INT(config.lanes, 3);
     CHECK_EQ_INT(config.wait, 7000);
     CHECK(!config.fast);
     CHECK_STR(config.level, "warn");
+    CHECK_STR(config.state, "");
     setenv("ECHORA_CONFIG", path, 1);
     CHECK_EQ_INT(LOAD("--lanes", "4", "--lanes=5"), 0);
     CHECK_EQ_INT(config.lanes, 5);
     CHECK_STR(config.level, "warn");
     unsetenv("ECHORA_CONFIG");
     unsetenv("ECHORA_LANES");
+    unsetenv("ECHORA_STATE");
     unsetenv("ECHORA_DRAIN_TIMEOUT");
 }
 
@@ -267,7 +275,7 @@ static void test_print(void)
                  0);
     char *text = printed(options_print);
     CHECK_STR(text, "pg-url = postgresql://u:***@h:1/db?x=a@b\nlanes = 1\ndrain-timeout = 90s\n"
-                    "fast = false\ndecode-max = 1536KiB\nlog-level = info\n"
+                    "fast = false\nstate = \ndecode-max = 1536KiB\nlog-level = info\n"
                     "# pg-password = (secret)\n");
     free(text);
     /* What is printed can be read back. */

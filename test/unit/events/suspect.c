@@ -9,6 +9,7 @@
 
 static const struct suspect_mark mark = {.begun = 2,
                                          .retried = 1,
+                                         .done = true,
                                          .stream_created_s = CREATED,
                                          .deliveries = 4,
                                          .worker = "echora-catalogue/0.1.0 \"host\":17",
@@ -30,6 +31,9 @@ static void test_a_mark_is_read_as_it_was_written(void)
     REQUIRE(n > 0 && n < sizeof(text));
     CHECK_EQ_INT(parse((struct view){text, n}, CREATED).begun, 2);
     CHECK_EQ_INT(parse((struct view){text, n}, CREATED).retried, 1);
+    CHECK_EQ_INT(parse((struct view){text, n}, CREATED).deliveries, 4);
+    CHECK(parse((struct view){text, n}, CREATED).done);
+    CHECK_EQ_INT(parse((struct view){text, n}, CREATED).time_us, 1700000100000000);
     CHECK(memmem(text, n, "2023-11-14T22:15:00Z", 20) != NULL);
     suspect_subject(subject, "catalog-enriched", UINT64_MAX);
     CHECK_STR(subject, "suspect.catalog-enriched.18446744073709551615");

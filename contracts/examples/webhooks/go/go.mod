@@ -1,0 +1,3 @@
+module example.org/receive
+
+go 1.23.0

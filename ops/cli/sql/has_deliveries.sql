@@ -1,0 +1,1 @@
+SELECT to_regclass('adapter.delivery') IS NOT NULL;

@@ -1,0 +1,1 @@
+SELECT document::text FROM anime_document WHERE id = $1::uuid;
