@@ -109,6 +109,16 @@ def test_every_status(adapter, receiver, first):
     assert {x["Echora-Dlq-Class"] for x in letters} <= {"reject"}
 
 
+def test_only_202_where_it_is_asked_for(adapter, receiver):
+    """n8n answers 200 where a workflow failed before its answer: no delivery."""
+    receiver.answer = lambda call: (200, 204, 202)[min(len(receiver.calls), 3) - 1]
+    adapter.start(receiver.url, only_202="true")
+    id = adapter.dead_letter()
+    adapter.settled("dlq")
+    assert [(r["status"], r["class"]) for r in adapter.attempts(webhook_id=id)] == \
+        [(200, "trouble"), (204, "trouble"), (202, "delivered")]
+
+
 def test_a_receiver_says_when(adapter, receiver):
     """Retry-After is honoured where it is longer than the schedule's pause."""
     receiver.answer = lambda call: (503, {"Retry-After": "2"}, b"") if len(receiver.calls) < 2 else 204

@@ -16,7 +16,7 @@ struct settings {
     const char *base_url, *urls[ROUTES];
     const char *secret_files, *route_secret_files[ROUTES];
     const char *ca_file, *allow_networks;
-    bool allow_http;
+    bool allow_http, only_202;
     int64_t calls, call_timeout_ms;
     int64_t breaker_after, breaker_pause_ms;
     int64_t keep_ms, keep_rows;

@@ -95,7 +95,7 @@ static void start(struct work *w, size_t i)
 static void note_failure(struct adapter *a, const struct item *item, const struct err *err)
 {
     const struct settings *s = a->settings;
-    const bool auth = judge(&item->outcome) == JUDGED_AUTH;
+    const bool auth = judge(&item->outcome, s->only_202) == JUDGED_AUTH;
 
     a->failures++;
     if (!auth && a->failures < s->breaker_after)
@@ -107,7 +107,7 @@ static void note_failure(struct adapter *a, const struct item *item, const struc
 
 static void note_outcome(struct adapter *a, const struct item *item)
 {
-    const enum judgement j = judge(&item->outcome);
+    const enum judgement j = judge(&item->outcome, a->settings->only_202);
     struct err err = ERR_INIT;
 
     metric_add(a->attempts[j], 1);
@@ -226,7 +226,7 @@ static int disable(struct adapter *a, struct err *err)
 
 static struct verdict verdict_of(const struct adapter *a, const struct item *item)
 {
-    const enum judgement j = judge(&item->outcome);
+    const enum judgement j = judge(&item->outcome, a->settings->only_202);
     struct err err = ERR_INIT;
 
     if (j == JUDGED_DELIVERED)
@@ -251,7 +251,7 @@ static void conclude(struct work *w)
         if (item->step != OVER)
             continue;
         const struct verdict v = verdict_of(a, item);
-        const enum judgement j = judge(&item->outcome);
+        const enum judgement j = judge(&item->outcome, a->settings->only_202);
         attempts[n] = (struct attempt){
             .webhook_id = item->id,
             .stream_sequence = e->stream_sequence,

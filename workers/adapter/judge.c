@@ -10,12 +10,12 @@
 #define OVERLOADED_MS 60000
 #define AUTH_MS 600000
 
-enum judgement judge(const struct http_outcome *o)
+enum judgement judge(const struct http_outcome *o, bool only_202)
 {
     const long s = o->status;
 
     if (s >= 200 && s <= 299)
-        return JUDGED_DELIVERED;
+        return only_202 && s != 202 ? JUDGED_TROUBLE : JUDGED_DELIVERED;
     if (FAULT("failure-taken-for-delivery"))
         return JUDGED_DELIVERED;
     switch (s) {

@@ -13,7 +13,8 @@ enum judgement {
     JUDGED_GONE,          /* 410: the route is disabled until a person enables it */
     JUDGED_MAX,
 };
-enum judgement judge(const struct http_outcome *o);
+/* only_202: any other 2xx is trouble. */
+enum judgement judge(const struct http_outcome *o, bool only_202);
 /* "delivered", "refused", ...: metrics and the attempt log. */
 const char *judgement_name(enum judgement j);
 /* Fills *ret for all but JUDGED_DELIVERED: class, code http-<status> or the call's, a text without

@@ -92,7 +92,7 @@ static int send_once(const struct adapter *a, enum route route, const char *stre
     attempt.started_us = wall_us();
     if (call(a, route, id, body, &request->trace, &attempt.outcome, err) < 0)
         return -1;
-    attempt.judgement = judge(&attempt.outcome);
+    attempt.judgement = judge(&attempt.outcome, a->settings->only_202);
     if (record_attempts(a->pg, route, stream, &attempt, 1, err) < 0)
         return -1;
     return reply_of(&attempt, request->arena, ret_reply, err);

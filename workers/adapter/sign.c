@@ -31,6 +31,11 @@ bool secret_parse(struct view text, struct secret *ret)
         padding++;
     if (n < 0 || (size_t)n < padding + KEY_LEAST || (size_t)n - padding > sizeof(ret->key))
         return false;
+    /* Receivers refuse bits behind the key; so that both sides read the same secret or none. */
+    uint8_t again[SECRET_TEXT_MAX];
+    if (EVP_EncodeBlock(again, key, n - (int)padding) != (int)base64.n ||
+        memcmp(again, base64.p, base64.n) != 0)
+        return false;
     *ret = (struct secret){.n_key = (size_t)n - padding};
     memcpy(ret->key, key, ret->n_key);
     memcpy(ret->text, text.p, text.n);

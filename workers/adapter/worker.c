@@ -48,6 +48,13 @@ static const struct option option_rows[] = {
      .offset = AT(allow_http),
      .default_text = "false",
      .help = "Destinations may be plain http://."},
+    {.name = "only-202",
+     .kind = OPT_BOOL,
+     .offset = AT(only_202),
+     .default_text = "false",
+     .help =
+         "Only status 202 counts as delivered, which the workflows of ops/n8n answer; any other "
+         "2xx is tried again, for n8n answers 200 where a workflow failed before its answer."},
     {.name = "allow-networks",
      .kind = OPT_STRING,
      .offset = AT(allow_networks),

@@ -24,7 +24,17 @@ static void test_every_status(void)
 {
     for (long s = 0; s < 1000; s++) {
         const struct http_outcome o = {.status = s, .code = s == 0 ? "http-reset" : ""};
-        CHECK_EQ_INT(judge(&o), expected(s));
+        CHECK_EQ_INT(judge(&o, false), expected(s));
+    }
+}
+
+static void test_only_202(void)
+{
+    for (long s = 0; s < 1000; s++) {
+        const struct http_outcome o = {.status = s, .code = ""};
+        const enum judgement any = judge(&o, false);
+        const bool other = any == JUDGED_DELIVERED && s != 202;
+        CHECK_EQ_INT(judge(&o, true), other ? JUDGED_TROUBLE : any);
     }
 }
 
@@ -34,7 +44,7 @@ static struct err err_of(long status, const char *code, int64_t retry_after_ms, 
         .status = status, .code = code, .text = "why", .retry_after_ms = retry_after_ms};
     struct err err = ERR_INIT;
 
-    judgement_err(judge(&o), &o, "webhook", longest_ms, &err);
+    judgement_err(judge(&o, false), &o, "webhook", longest_ms, &err);
     return err;
 }
 
@@ -58,6 +68,7 @@ static void test_errors(void)
 int main(void)
 {
     RUN(test_every_status);
+    RUN(test_only_202);
     RUN(test_errors);
     return check_result();
 }

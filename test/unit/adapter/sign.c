@@ -61,8 +61,15 @@ static void test_what_is_no_secret(void)
     static const char too_long[] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
                                    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     static const char too_short[] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAA="; /* 20 */
-    const char *const bad[] = {"",        "whsec_", "whsec_short", "whsec_!!!!", "hunter2 hunter2",
-                               too_short, too_long};
+    const char *const bad[] = {
+        "",
+        "whsec_",
+        "whsec_short",
+        "whsec_!!!!",
+        "hunter2 hunter2",
+        too_short,
+        too_long,
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB==" /* bits behind the key */};
     struct secret s;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
