@@ -410,7 +410,8 @@ def test_missing_secret_is_an_error_that_n8n_shows(n8n):
         answers.append(send(n8n, route, event_of(route)))
         return answers[-1][1] == {"failed": True}
     wait(served, "n8n serves", seconds=PATIENCE)
-    assert answers[-1][0] == 503 and {status for status, _ in answers} <= {None, 404, 503}
-    # Once more, for what comes while n8n starts it takes for an execution that crashed before.
+    # While it starts, n8n may take a call that it is serving for one that crashed before, and answers 200 with nothing.
+    assert answers[-1][0] == 503
+    assert all(status in (None, 404, 503) or (status, said) == (200, b"") for status, said in answers), answers
     assert send(n8n, route, event_of(route)) == (503, {"failed": True})
     wait(lambda: n8n.executions(route).count("error") > errors, "the failed execution")
