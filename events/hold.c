@@ -12,18 +12,25 @@
 #define OWN_TROUBLE 3
 
 /* A disk may be full for one event and not for the next, which needs no new page; no event is to
- * blame for it, nor for connections that ran out. */
-static bool is_full(const struct err *err)
+ * blame for it, nor for connections that ran out. Nor for an index that acknowledges a write and
+ * does not do it: Qdrant's engine, killed while it wrote, did so for some points for minutes. */
+static bool is_never_own(const struct err *err)
 {
-    return (strcmp(err->code, "pg-53100") == 0 || strcmp(err->code, "pg-53300") == 0) &&
-           !FAULT("full-is-own-trouble");
+    static const char *const codes[] = {"pg-53100", "pg-53300", "qdrant-acknowledged",
+                                        "not-settled"};
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (strcmp(err->code, codes[i]) == 0)
+            return !FAULT("full-is-own-trouble");
+    }
+    return false;
 }
 
 bool hold_is_own_trouble(const struct binding *b, struct held *h, const struct err *cause)
 {
     const uint64_t done = atomic_load(&b->done);
 
-    if (is_full(cause))
+    if (is_never_own(cause))
         return false;
     h->failed_alone = h->alone && h->holds > 0 && done != h->done_then ? h->failed_alone + 1 : 0;
     h->done_then = done;

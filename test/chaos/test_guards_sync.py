@@ -3,6 +3,8 @@
 A scenario makes the bad moment certain, not likely: the proxy holds a write back, its worker dies, another worker
 goes on, and then the old write arrives. The oracle is content: points against PostgreSQL and what was published.
 """
+import time
+
 import pytest
 from harness.chain import Chain, anime, changed, ident
 from harness.process import eventually
@@ -127,6 +129,25 @@ def acknowledged_and_lost(rig):
     rig.check([anime(1)])
 
 
+def lost_for_long(rig):
+    """Qdrant acknowledges all writes of one point and does none of them, for longer than any patience, and does those
+    of others: the event is not to blame."""
+    rig.qdrant.faults({"action": "acknowledged-lost", "method": "PUT", "path": "*/points", "contains": ONE,
+                       "times": 100_000})
+    rig.worker(argv=["--give-up-at=1"])
+    events, end = [anime(1)], time.monotonic() + 15
+    rig.publish(*events)
+    while time.monotonic() < end and not rig.dead_letters():
+        events.append(anime(len(events) + 1))
+        rig.publish(events[-1])
+        time.sleep(0.2)
+    letters = [m.headers["Echora-Dlq-Code"] + ": " + m.headers["Echora-Dlq-Reason"] for m in rig.dead_letters()]
+    assert not letters, f"an event was given up for what Qdrant did: {letters}"
+    rig.qdrant.faults()
+    rig.quiet(60)
+    rig.check(events)
+
+
 def catalogue_of_yesterday(rig):
     """The catalogue answers an older state than the event's, as a restored database or a lagging copy does."""
     event = anime(1)
@@ -213,6 +234,24 @@ SCENARIOS = {
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_guarded(rig, scenario):
     scenario(rig(""))
+
+
+SAYS = {"qdrant-acknowledged": "", "not-settled": "acknowledged-is-done,"}  # the second is that it says it did them
+
+
+@pytest.mark.chaos(fault="wrong answer or order: acknowledged, and never done", place="qdrant",
+                   checks="no dead letter, points equal the committed state")
+@pytest.mark.long  # waits out the patience
+@pytest.mark.parametrize("code", SAYS)
+def test_lost_for_long(rig, code):
+    lost_for_long(rig(SAYS[code]))
+
+
+@pytest.mark.chaos(fault="guard taken away", place="qdrant-sync", checks="the scenario turns red")
+@pytest.mark.parametrize("code", SAYS)
+def test_lost_for_long_without_the_guard(rig, code):
+    with pytest.raises(AssertionError, match=f"given up for what Qdrant did.*{code}"):
+        lost_for_long(rig(SAYS[code] + "full-is-own-trouble"))
 
 
 @pytest.mark.chaos(fault="guard taken away: one of two that see the same", place="qdrant-sync",

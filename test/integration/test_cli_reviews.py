@@ -73,24 +73,20 @@ def test_the_journey_of_a_risky_update(chain, db):
     for known in (e.event_id, review, anime_id):
         result = echora("follow", known, "--json", ok=False)
         seen = stations(result)
-        assert list(seen) == ["received", "written", "flagged", "decision", "outbox", "relayed", "indexed"], known
+        assert list(seen) == ["received", "written", "flagged", "webhook", "decision", "outbox", "relayed", "indexed"], known
         assert result.json["eventId"] == e.event_id and result.code == 1 and result.json["state"] == "waiting"
         assert "parked: title [title-changed]" in seen["written"]["text"]
         assert f"echora review show {review}" in seen["decision"]["text"]
-    # The adapter's log of attempts is shown where there is one.
-    db.do("CREATE SCHEMA IF NOT EXISTS adapter")
-    db.do("CREATE TABLE adapter.delivery (id bigint, webhook_id uuid, route text, attempt int, status int, error text,"
-          " class text, started_at timestamptz, next_try_at timestamptz)")
-    db.do("GRANT USAGE ON SCHEMA adapter TO echora_reader; GRANT SELECT ON adapter.delivery TO echora_reader")
     assert stations(echora("follow", review, "--json", ok=False))["webhook"]["text"] == "no attempt yet"
-    attempt = ("INSERT INTO adapter.delivery VALUES (%s, %s, 'risky-update', %s, %s, '', %s, now(), %s)")
-    db.do(attempt, 1, review, 1, 503, "trouble", "2099-01-01")
+    attempt = ("INSERT INTO adapter.delivery (webhook_id, route, attempt, trigger, stream, stream_seq, started_at, ms, status,"
+               " error, class, next_try_at) VALUES (%s, 'risk', %s, 'event', 'ANIME_EVENTS', 1, now(), 3, %s, '', %s, %s)")
+    db.do(attempt, review, 1, 503, "trouble", "2099-01-01")
     assert stations(echora("follow", review, "--json", ok=False))["webhook"]["state"] == "waiting"
-    db.do(attempt, 2, review, 2, 202, "delivered", None)
+    db.do(attempt, review, 2, 202, "delivered", None)
     decision = reviews.approve(review)
     result = echora("follow", review, "--json", "--wait", "15s")
     seen = stations(result)
-    assert seen["webhook"]["text"] == "risky-update, attempt 2: 202 (delivered)"
+    assert seen["webhook"]["text"] == "risk, attempt 2: 202 (delivered)"
     assert f"approved by anna, revision {decision['revision']}" in seen["decision"]["text"]
     assert f"revision {decision['revision']}" in seen["indexed"]["text"] and result.json["state"] == "done"
     assert stations(echora("follow", decision["decisionId"], "--json")) == seen

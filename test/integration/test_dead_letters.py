@@ -221,10 +221,13 @@ def test_metrics(dlq, db, spawn):
     assert 0 < worker.metric("echora_dead_letters_oldest_timestamp_seconds") < time.time() - 3600
     assert worker.metric("echora_dlq_replays_total", outcome="discarded") == 2
     assert worker.metric("echora_replay_plans", state="running") == 0
-    dlq.replay(filter={}, rate=1)
+    for n in range(8, 68):
+        dlq.write(n, code="c")
+    dlq.indexed()
+    dlq.replay(filter={"code": "c"}, rate=1)
     eventually(lambda: worker.metric("echora_replay_plans", state="running") == 1, 15, "a plan runs")
     eventually(lambda: worker.metric("echora_dlq_replays_without_outcome") > 0, 15, "published")
-    eventually(lambda: letters("a") < 2, 15, "no longer open")
+    eventually(lambda: letters("c") < 60, 15, "no longer open")
 
 
 def test_protobuf_is_answered_in_kind(dlq, db, spawn):

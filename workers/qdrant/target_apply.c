@@ -202,8 +202,8 @@ int targets_apply(struct sync *s, struct target targets[], size_t n, struct err 
         if (plan_settled(&targets[i].want, &targets[i].have))
             settle(s, &targets[i]);
         else
-            err_set_dep(&s->items.list[targets[i].item].err, ERR_RETRY, DEP_QDRANT, "not-settled",
-                        "read back", "the point does not hold what was written");
+            err_set_dep(&s->items.list[targets[i].item].err, ERR_UNAVAILABLE, DEP_QDRANT,
+                        "not-settled", "read back", "the point does not hold what was written");
     }
     return 0;
 }
