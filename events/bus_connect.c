@@ -25,8 +25,8 @@
 
 #define TIMEOUT_DEFAULT_MS 5000
 #define CLOSE_FLUSH_MS 2000
-/* A connection that is open and silent is given up after 15 s: before the ack wait (30 s) of what is
- * in hand is over. */
+/* A connection that is open and silent is given up after 15 s: before the ack wait (30 s) of what
+ * is in hand is over. */
 #define PING_MS 5000
 #define PINGS_OUT 2
 #define RECONNECT_MS 250
