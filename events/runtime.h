@@ -186,6 +186,8 @@ MUST_CHECK int control_look(struct runtime *rt, struct binding *b, struct err *e
 /* watch.c */
 MUST_CHECK int watch_start(struct runtime *rt, struct err *err);
 void watch_stop(struct runtime *rt);
+/* How often it has looked so far: at least once a second, but while a ping is under way. */
+unsigned watch_rounds(struct watch *w);
 /* Every dependency answered once and no breaker is open, but for the dead-letter stream's: that one
  * stops only the consumers whose events wait for it. */
 bool watch_allows(struct watch *w);

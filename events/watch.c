@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "events/base/clock.h"
 #include "events/base/fault.h"
@@ -53,7 +54,7 @@ struct watch {
     struct lane probe; /* the worker's own context for probing, opened when first needed */
     struct pg *pg;
     bool poked, stopping;
-    unsigned generation;
+    unsigned generation, rounds;
     struct metric *reconnects;
 };
 
@@ -115,6 +116,8 @@ static int ping_nats(struct watch *w, struct err *err)
 {
     struct bus *const all[] = {w->rt->bus, w->rt->ack_bus, w->rt->request_bus};
 
+    if (FAULT("library-hangs"))
+        pause();
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         if (all[i] == NULL)
             continue;
@@ -292,6 +295,7 @@ static void *run(void *arg)
         int64_t next = mono_ms() + INTERVAL_MS;
 
         w->poked = false;
+        w->rounds++;
         pthread_mutex_unlock(&w->mutex);
         count_connects(w);
         check_all(w, &next);
@@ -357,6 +361,14 @@ void watch_stop(struct runtime *rt)
     pthread_mutex_destroy(&w->mutex);
     free(w);
     rt->watch = NULL;
+}
+
+unsigned watch_rounds(struct watch *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    const unsigned rounds = w->rounds;
+    pthread_mutex_unlock(&w->mutex);
+    return rounds;
 }
 
 bool watch_allows(struct watch *w)

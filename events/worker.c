@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/log.h"
 #include "events/runtime.h"
 #include "events/settle.h"
@@ -235,6 +236,12 @@ static int start(struct runtime *rt, struct err *err)
     return 0;
 }
 
+#define TICK_MS 1000
+#define HANG_TICKS 60 /* as long as a loop may stand still for livez */
+struct ticks {
+    unsigned rounds, same;
+};
+
 static bool lanes_ended(const struct runtime *rt)
 {
     bool ended = true;
@@ -252,10 +259,27 @@ static void reload(struct runtime *rt)
     runtime_wake(rt);
 }
 
+/* Whether the watch has made no round for long, in ticks of this thread, so that a process that was
+ * stopped is not blamed. A client library that hangs holds its locks, and what touches it hangs
+ * too: nats.c 3.4 was seen waiting without a deadline, under the lock of the connection, for an
+ * answer while it connected again over a half-open connection. Only another process helps. */
+static bool watch_hangs(const struct runtime *rt, struct ticks *t)
+{
+    const unsigned rounds = watch_rounds(rt->watch);
+
+    t->same = rounds == t->rounds && !FAULT("hang-endured") ? t->same + 1 : 0;
+    t->rounds = rounds;
+    if (t->same < HANG_TICKS)
+        return false;
+    log_error("a client library hangs, the process ends");
+    return true;
+}
+
 /* Waits for the end. False: it must be forced. */
 static bool supervise(struct runtime *rt, int signal_fd)
 {
     int64_t deadline = INT64_MAX;
+    struct ticks ticks = {0};
     bool asked = false;
 
     while (!runtime_stopping(rt) || !lanes_ended(rt)) {
@@ -267,7 +291,8 @@ static bool supervise(struct runtime *rt, int signal_fd)
 
         if (left <= 0)
             return false;
-        if (poll(fds, ARRAY_LEN(fds), deadline == INT64_MAX ? -1 : (int)left) < 0 && errno != EINTR)
+        const int n = poll(fds, ARRAY_LEN(fds), left < TICK_MS ? (int)left : TICK_MS);
+        if ((n < 0 && errno != EINTR) || (n == 0 && watch_hangs(rt, &ticks)))
             return false;
         if (fds[1].revents & POLLIN)
             (void)!read(rt->event_fd, &count, sizeof(count));

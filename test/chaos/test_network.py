@@ -61,11 +61,11 @@ def in_pieces(link, seconds):
 
 def half_open(link, seconds):
     """What is sent next arrives, and this connection never says anything again, whatever becomes of the others."""
-    link.plan("half-open", times=2)
+    link.plan("half-open")
     time.sleep(seconds)
 
 
-WAYS = (slow, resets, refused, silent, in_pieces, half_open)
+WAYS = (half_open, slow, resets, refused, silent, in_pieces)
 
 
 @pytest.fixture
@@ -94,6 +94,8 @@ def bad_network(fleet, proxies, capsys):
         for way in WAYS:
             way(link, SPELL)
             link.heal()
+            if way is half_open:
+                eventually(fleet.workers[kind].is_ready, READY, f"{kind} is ready after {place} fell silent")
         healed = time.monotonic()
         eventually(fleet.workers[kind].is_ready, READY, f"{kind} is ready after what {place} did")
         lines.append(f"{kind} to {place}: ready {time.monotonic() - healed:.1f} s after the last fault")
@@ -119,5 +121,25 @@ def test_trouble_that_counts_is_seen(network, capsys):
 @pytest.mark.long  # waits out the bound
 def test_silent_connection_that_is_kept_is_seen(network, capsys):
     fleet, proxies = network(faults="silent-connection-kept")
-    with pytest.raises(AssertionError, match="catalogue is ready after what nats did"):
+    with pytest.raises(AssertionError, match="catalogue is ready after nats fell silent"):
         bad_network(fleet, {("catalogue", "nats"): proxies["catalogue", "nats"]}, capsys)
+
+
+def library_hangs(spawn, faults=""):
+    """What nats.c did once after a half-open connection, made certain: a call that never comes back, on the thread that
+    looks after all dependencies. The process ends by itself, so that a supervisor can start another one."""
+    relay = spawn("relay", env={"PLANTED_FAULTS": "library-hangs" + faults}, wait=False)
+    eventually(lambda: not relay.alive(), 90, "the process ends")
+    assert relay.child.returncode == 7
+    relay.wait_log("a client library hangs")
+
+
+@pytest.mark.long  # waits for a minute
+def test_library_hangs(streams, db, spawn):
+    library_hangs(spawn)
+
+
+@pytest.mark.long
+def test_hang_that_is_endured_is_seen(streams, db, spawn):
+    with pytest.raises(AssertionError, match="the process ends"):
+        library_hangs(spawn, ",hang-endured")

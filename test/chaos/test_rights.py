@@ -37,8 +37,8 @@ def forbidden_to_all():
                 "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.ANIME_EVENTS.catalog-enriched")
 
 
-# Message delete: dead letters of ANIME_DLQ, by their own service alone.
-DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters"} if s == "ANIME_DLQ" else set() for s in ALL_STREAMS}
+# Message delete: dead letters of ANIME_DLQ, by their own service, and by hand.
+DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters", "admin"} if s == "ANIME_DLQ" else set() for s in ALL_STREAMS}
 ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
 
 
