@@ -105,6 +105,7 @@ def bad_network(fleet, proxies, capsys):
 
 @pytest.mark.chaos(fault="connection cut: latency, resets, refusal, silence, partial writes, half-open connections",
                    place="catalogue, relay, qdrant-sync", checks="oracle, dead letters, memory, descriptors")
+@pytest.mark.long
 def test_bad_network(network, capsys):
     bad_network(*network(), capsys)
 
@@ -134,11 +135,13 @@ def library_hangs(spawn, faults=""):
     relay.wait_log("a client library hangs")
 
 
+@pytest.mark.chaos(fault="silent: a client library hangs", place="any worker", checks="the process ends with code 7")
 @pytest.mark.long  # waits for a minute
 def test_library_hangs(streams, db, spawn):
     library_hangs(spawn)
 
 
+@pytest.mark.chaos(fault="guard taken away", place="any worker", checks="the scenario turns red")
 @pytest.mark.long
 def test_hang_that_is_endured_is_seen(streams, db, spawn):
     with pytest.raises(AssertionError, match="the process ends"):
