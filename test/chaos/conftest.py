@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
     if PAGE:
         bare = sorted({matrix.name(item) for item, row in rows.items() if not row})
         text = matrix.page([row for row in rows.values() if row])
-        Path(PAGE).write_text(text + "".join(f"\nNo mark: {name}\n" for name in bare))
+        Path(PAGE).write_text(text + "".join(f"\nNo mark: {name}" for name in bare))
 
 
 def pytest_runtest_logreport(report):
