@@ -48,7 +48,6 @@ static int call(const struct adapter *a, enum route route, struct uuid id, struc
 {
     struct http_pool *pool = NULL;
     struct secrets secrets;
-    enum http_progress progress;
 
     if (open_destination(a, route, &pool, &secrets, err) < 0)
         return -1;
@@ -56,7 +55,7 @@ static int call(const struct adapter *a, enum route route, struct uuid id, struc
         (void)http_pool_free(pool);
         return -1;
     }
-    while ((progress = http_pool_look(pool, KEY, ret)) == HTTP_RUNNING)
+    while (http_pool_look(pool, KEY, ret) == HTTP_RUNNING)
         http_pool_wait(pool, 1000);
     (void)http_pool_free(pool);
     explicit_bzero(&secrets, sizeof(secrets));
