@@ -357,7 +357,7 @@ def superuser(fleet, *argv, **options):
 def dump(fleet):
     superuser(fleet, "dropdb", "--if-exists", "backup")
     superuser(fleet, "psql", "-c", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'echora'")
-    superuser(fleet, "createdb", "-T", "echora", "backup")
+    superuser(fleet, "createdb", "-O", "echora_owner", "-T", "echora", "backup")
 
 
 def restore(fleet):
