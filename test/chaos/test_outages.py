@@ -69,7 +69,7 @@ def away(fleet, place, seconds, capsys):
 
 
 @pytest.mark.chaos(fault="away: for 10 minutes", place="postgres, nats, qdrant", checks=CHECKS)
-@pytest.mark.parametrize("place", NEEDS)
+@pytest.mark.parametrize("place", ["postgres", "qdrant", pytest.param("nats", marks=pytest.mark.long)])
 def test_away(fleet, capsys, place):
     away(fleet(), place, AWAY, capsys)
 

@@ -157,6 +157,7 @@ def test_stream_is_full_for_one_consumer(rig, streams, beside, capsys):
 
 
 @pytest.mark.chaos(fault="guard taken away", place="catalogue", checks="the scenario turns red")
+@pytest.mark.long  # waits for what does not come
 def test_letters_that_block_all_are_seen(rig, streams, beside, capsys):
     """Without the guard, who can't store a dead letter fetches nothing for anybody."""
     with pytest.raises(AssertionError, match="another's dead letter|of another consumer were not handled"):
