@@ -31,6 +31,7 @@
 #define PINGS_OUT 2
 #define RECONNECT_MS 250
 #define RECONNECT_JITTER_MS 100
+#define RECONNECT_JITTER_TLS_MS 250
 #define REFUSED_MAX 2 /* as nats.c does on later connections */
 
 static void call_hook(struct bus *bus)
@@ -122,7 +123,7 @@ static natsStatus set_options(natsOptions *o, const struct bus_options *options,
     SET(natsOptions_SetTimeout(o, 2000));
     SET(natsOptions_SetMaxReconnect(o, -1));
     SET(natsOptions_SetReconnectWait(o, RECONNECT_MS));
-    SET(natsOptions_SetReconnectJitter(o, RECONNECT_JITTER_MS, RECONNECT_JITTER_MS));
+    SET(natsOptions_SetReconnectJitter(o, RECONNECT_JITTER_MS, RECONNECT_JITTER_TLS_MS));
     SET(natsOptions_SetPingInterval(o, FAULT("silent-connection-kept") ? 3600000 : PING_MS));
     SET(natsOptions_SetMaxPingsOut(o, PINGS_OUT));
     SET(natsOptions_SetWriteDeadline(o, 5000));
