@@ -2,6 +2,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
+#include <jansson.h>
+
 #include "contracts/gen/ops.pb-c.h"
 #include "events/worker.h"
 
@@ -26,6 +28,11 @@ struct dead_letters {
     struct reconcile *reconcile;
     struct gauges *gauges;
 };
+
+static inline void dlq_jsonp(json_t **j)
+{
+    json_decref(*j);
+}
 
 static inline int dlq_no_memory(struct err *err)
 {

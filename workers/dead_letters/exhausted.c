@@ -10,11 +10,6 @@
 
 enum { MARKS = 500, BEHIND_MARKS = EXHAUSTED_MAX - MARKS };
 
-static void jsonp(json_t **j)
-{
-    json_decref(*j);
-}
-
 static int64_t member(const json_t *object, const char *name)
 {
     return (int64_t)json_integer_value(json_object_get(object, name));
@@ -113,7 +108,7 @@ bool exhausted_by_mark(const struct consumer_state *c, uint64_t sequence,
 static int is_whole(struct dead_letters *dl, const char *stream, uint64_t after, uint64_t before,
                     bool *ret, struct err *err)
 {
-    CLEANUP(jsonp) json_t *info = NULL;
+    CLEANUP(dlq_jsonp) json_t *info = NULL;
     char subject[128];
     snprintf(subject, sizeof(subject), "$JS.API.STREAM.INFO.%s", stream);
     if (bus_js_api(dl->bus, subject, VIEW_LIT("{\"deleted_details\":true}"), &info, err) < 0)

@@ -2,7 +2,6 @@
 #include "workers/dead_letters/reconcile.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,11 +42,6 @@ struct reconcile *reconcile_free(struct reconcile *r)
 {
     free(r);
     return NULL;
-}
-
-static void jsonp(json_t **j)
-{
-    json_decref(*j);
 }
 
 /* What is remembered of the consumer; one made anew is another. NULL: there are too many. */
@@ -161,7 +155,7 @@ static int look_at(struct dead_letters *dl, const struct consumer_state *c,
 static int look_through(struct dead_letters *dl, const char *stream, int64_t stream_created_s,
                         uint64_t stream_last, int64_t *offset, bool *ret_more, struct err *err)
 {
-    CLEANUP(jsonp) json_t *reply = NULL;
+    CLEANUP(dlq_jsonp) json_t *reply = NULL;
     char subject[128], body[48];
     bool complete;
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.LIST.%s", stream);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workers/dead_letters/sweeper.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #include "contracts/json.h"
@@ -11,14 +10,9 @@
 /* From this delivery of an advisory on its event is not decoded: that may be what ended us. */
 enum { CAREFUL_FROM = 3 };
 
-static void jsonp(json_t **j)
-{
-    json_decref(*j);
-}
-
 static int read_advisory(struct bytes payload, struct given_up *ret, struct err *err)
 {
-    CLEANUP(jsonp) json_t *json = NULL;
+    CLEANUP(dlq_jsonp) json_t *json = NULL;
     if (json_parse(view_of_bytes(payload), &json, err) < 0)
         return -1;
     const char *stream = json_string_value(json_object_get(json, "stream"));
