@@ -250,6 +250,15 @@ def test_events_whose_ids_are_much_alike_are_all_told(adapter, receiver):
     assert sorted(r["webhook_id"] for r in adapter.attempts()) == sorted(ids)
 
 
+def test_the_id_is_that_of_the_event_whatever_a_header_says(adapter, receiver):
+    """Receivers take a second call of one webhook-id for a repeat, so no header may give two events one id."""
+    adapter.start(receiver.url)
+    header = {"Echora-Event-Id": str(uuid.uuid4())}
+    ids = [adapter.review(headers=header) for _ in range(3)] + [adapter.risky(headers=header)]
+    adapter.settled("review", "risk")
+    assert sorted(receiver.ids()) == sorted(ids)
+
+
 class Sending:
     """Dead letters without a pause, until the block ends."""
 
