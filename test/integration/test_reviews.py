@@ -139,6 +139,17 @@ def test_a_publishers_words_hide_no_reason_and_fill_no_list(reviews):
         assert len(reviews.review(r["reviewId"])["riskReasons"]) == len(r["riskReasons"]) <= 20
 
 
+def test_only_the_writers_own_copies_pass_it_by(reviews):
+    """Anybody who publishes can write Echora-Review: it saves no update from the writer, nor from being judged."""
+    anime_id = reviews.living()
+    reviews.updated(anime_id, ["year"], of(year=2001), 10, **{"Echora-Review": new_id()})
+    review, _ = reviews.park(anime_id, 11, {"Echora-Review": new_id()}, title="Wrong")
+    reviews.updated(anime_id, ["year"], of(year=2002), 12, **{"Echora-Review": review})
+    reviews.settle()
+    assert (reviews.value(anime_id, "year"), reviews.value(anime_id)) == (2002, "Right")
+    assert reviews.dead_letters() == []
+
+
 def test_sources_that_wait_for_a_person_name_nobody_yet(reviews):
     """The references of a parked list of sources are not the anime's before it is approved."""
     anime_id, url = reviews.living(), "https://myanimelist.net/anime/77"
