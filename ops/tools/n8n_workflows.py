@@ -166,7 +166,7 @@ def risky_update():
                     body="{ decision: $json.Decision, reviewed_by: $json['Your name'], "
                          "reason: $json.Reason || undefined }")
     w.chain(w.entrance(), on, fetch, ask, w.remember((9, 0)), form, decided, decide)
-    by_hand = w.alert("Alert people", f"`{what}echora review get ${{{data}.event_id}}`", (7, 1))
+    by_hand = w.alert("Alert people", f"`{what}echora review show ${{{data}.event_id}}`", (7, 1))
     w.connect(on, by_hand, 1)
     w.connect(by_hand, w.remember((8, 1), "Remember id, by hand"))
     return w
