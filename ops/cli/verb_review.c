@@ -146,11 +146,11 @@ static int print_value(const Anime *of, const ProtobufCFieldDescriptor *field, s
 {
     CLEANUP(buf_deinit) struct buf json;
 
+    buf_init(&json, VALUE_MAX);
     if (!of || !field_is_set(&of->base, field)) {
         printf("(empty)");
         return 0;
     }
-    buf_init(&json, VALUE_MAX);
     if (json_encode_field(&of->base, field, &json, err) < 0)
         return -1;
     size_t n = json.n;

@@ -93,6 +93,12 @@ def test_the_journey_of_a_risky_update(chain, db):
     assert "approved by anna" in echora("follow", anime_id).out
 
 
+def test_values_that_are_not_there(chain):
+    reviews, echora = chain
+    review, _ = reviews.park(reviews.living(), headers={"Echora-Risk": "odd"}, year=2001, background="b")
+    assert echora("review", "show", review).out.count("now       (empty)") == 2
+
+
 def test_follow_other_ends(chain):
     reviews, echora = chain
     anime_id = reviews.living()
