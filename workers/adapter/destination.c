@@ -58,6 +58,10 @@ int destination_open(const struct settings *s, enum route route, unsigned calls,
     *ret_pool = NULL;
     if (!find_url(s, route, url, sizeof(url)))
         return 0;
+    if (strlen(url) == sizeof(url) - 1) /* it may be cut */
+        return err_set(err, ERR_FATAL, "config", "read destination",
+                       "the URL of route %s has more than %zu bytes", route_name(route),
+                       sizeof(url) - 2);
     if (networks_parse(view_of(s->allow_networks), &o.allowed, err) < 0 ||
         destination_secrets(s, route, ret_secrets, err) < 0)
         return -1;
