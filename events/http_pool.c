@@ -341,13 +341,14 @@ void http_pool_wait(struct http_pool *p, int64_t ms)
 
 enum http_progress http_pool_look(struct http_pool *p, uint64_t key, struct http_outcome *ret)
 {
-    const struct call *c = find(p, key);
+    struct call *c = find(p, key);
 
     if (c == NULL)
         return HTTP_UNKNOWN;
     if (!c->over)
         return HTTP_RUNNING;
     *ret = c->outcome;
+    c->outcome.seen = true;
     return HTTP_OVER;
 }
 

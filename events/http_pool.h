@@ -42,6 +42,7 @@ struct http_outcome {
     const char *text; /* for people; static */
     int64_t ms;
     int64_t retry_after_ms; /* at most an hour */
+    bool seen;              /* told before by http_pool_look */
 };
 enum http_progress { HTTP_UNKNOWN, HTTP_RUNNING, HTTP_OVER };
 /* *ret is filled when it is over. */

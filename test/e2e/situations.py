@@ -391,7 +391,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         pass
 
 
-WELL = (200, "")
+WELL = (202, "")  # as the workflows of ops/n8n
 
 
 @contextlib.contextmanager
@@ -439,7 +439,7 @@ def webhooks(fleet, story):
 
 def failing(fleet, story, kind, answer, n=1, **variables):
     """The receiver answers so; the story's first block is about that, the others about the time when it is mended."""
-    with adapter_before(fleet, answer, ECHORA_BREAKER_PAUSE="1s", ECHORA_RETRY_LONGEST="2s", **variables) as receiver:
+    with adapter_before(fleet, answer, ECHORA_BREAKER_PAUSE="1s", ECHORA_RETRY_LONGEST="10s", **variables) as receiver:
         refused_events(fleet, n)
         eventually(lambda: len(calls_of(fleet, kind)) >= n, 30, f"{n} calls that ended with {answer}")
         story.run()

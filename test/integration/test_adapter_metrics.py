@@ -75,7 +75,7 @@ def test_the_time_limit(adapter, receiver):
 @pytest.mark.parametrize("state", ["23514", "57014"])
 def test_attempts_that_are_not_recorded(adapter, receiver, db, state):
     """Whatever PostgreSQL says: the receiver is called once, nothing is parked, and the attempt is recorded in the end."""
-    worker = adapter.start(receiver.url)
+    worker = adapter.start(receiver.url, retry_longest="500ms")
     with refused(db, "adapter.delivery", state):
         id = adapter.dead_letter()
         eventually(lambda: worker.metric("echora_webhook_unrecorded_total", route="dlq") >= 2, 30, "told")
@@ -84,6 +84,20 @@ def test_attempts_that_are_not_recorded(adapter, receiver, db, state):
     assert [(r["webhook_id"], r["class"]) for r in adapter.attempts()] == [(id, "delivered")]
     assert receiver.ids() == [id] and adapter.parked() == []
     assert worker.metric("echora_webhook_unrecorded_total", route="risk") == 0
+    assert worker.metric("echora_webhook_attempts_total") == worker.metric("echora_webhook_seconds_count") == 1
+
+
+def test_a_failure_that_is_not_recorded_counts_once(adapter, receiver, db):
+    """The route does not rest for one failure that PostgreSQL refuses again and again."""
+    receiver.answer = lambda call: (503, {}, b"busy") if len(receiver.calls) < 2 else 204
+    worker = adapter.start(receiver.url, breaker_after=2, retry_longest="500ms")
+    with refused(db, "adapter.delivery", "57014"):
+        adapter.dead_letter()
+        eventually(lambda: worker.metric("echora_webhook_unrecorded_total", route="dlq") >= 4, 30, "told")
+        assert worker.metric("echora_webhook_attempts_total", route="dlq") == 1
+    adapter.settled("dlq")
+    assert [(r["class"], r["answer"]) for r in adapter.attempts()] == [("trouble", "busy"), ("delivered", "")]
+    assert worker.metric("echora_breaker_trips_total", dependency="adapter-dlq") == 0
 
 
 def test_reviews_that_can_not_be_ended(streams, db, spawn):

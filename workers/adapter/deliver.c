@@ -107,16 +107,19 @@ static void note_failure(struct adapter *a, const struct item *item, const struc
     lane_shut(a->lane, err, s->breaker_pause_ms * (times < PAUSE_MOST ? times : PAUSE_MOST));
 }
 
-/* Right when the call is seen to be over: later its place may be another's. */
+/* Right when the call is seen to be over: later its place may be another's. One whose record failed
+ * is seen again, and counts once. */
 static void note_outcome(struct adapter *a, struct item *item)
 {
     const enum judgement j = judge(&item->outcome, a->settings->only_202);
     struct err err = ERR_INIT;
 
-    metric_add(a->attempts[j], 1);
-    metric_observe(a->seconds, (double)item->outcome.ms / 1000);
     if (j != JUDGED_DELIVERED && item->outcome.status != 0)
         destination_answer(a->pool, &a->secrets, key_of(item), item->answer);
+    if (item->outcome.seen)
+        return;
+    metric_add(a->attempts[j], 1);
+    metric_observe(a->seconds, (double)item->outcome.ms / 1000);
     if (j == JUDGED_DELIVERED || j == JUDGED_REFUSED) {
         a->failures = 0;
         return;
