@@ -147,32 +147,80 @@ static int query_attempts(struct cli *cli, const char *route, const char *class,
     return pg_query(pg, &sql_webhook_attempts, params, 4, ret, err);
 }
 
+/* Names and reasons that people gave may hold escape sequences of a terminal. */
+static const char *plain(const struct cli *cli, struct view from)
+{
+    char *copy = arena_strdup(cli->arena, from);
+
+    for (char *c = copy; c != NULL && *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
+    return copy != NULL ? copy : "";
+}
+
+static json_t *json_text(struct view text)
+{
+    return json_stringn(text.p != NULL ? text.p : "", text.n);
+}
+
+static void show_change(const struct cli *cli, const PGresult *rows, int i, const char *at,
+                        json_t *list)
+{
+    const struct view route = pg_get_text(rows, i, 1), change = pg_get_text(rows, i, 4),
+                      actor = pg_get_text(rows, i, 10), reason = pg_get_text(rows, i, 11);
+
+    json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "started", at, "route",
+                                          json_text(route), "trigger", json_text(change), "actor",
+                                          json_text(actor), "reason", json_text(reason)));
+    if (!cli->config.json)
+        printf("%-19s %-6.*s %.*s by %s%s%s\n", at, VIEW_ARG(route), VIEW_ARG(change),
+               actor.n > 0 ? plain(cli, actor) : "somebody", reason.n > 0 ? ": " : "",
+               plain(cli, reason));
+}
+
+static void print_attempt(const struct cli *cli, const PGresult *rows, int i, const char *started,
+                          const char *id, const char *next)
+{
+    const struct view route = pg_get_text(rows, i, 1), trigger = pg_get_text(rows, i, 4),
+                      error = pg_get_text(rows, i, 6), class = pg_get_text(rows, i, 7),
+                      actor = pg_get_text(rows, i, 10), answer = pg_get_text(rows, i, 11);
+
+    printf("%-19s %-6.*s %s %3" PRId64 " %-6.*s %3" PRId64 " %s%-13.*s%s %6" PRId64
+           " ms  %.*s%s%s%s%s\n",
+           started, VIEW_ARG(route), id, pg_get_i64(rows, i, 3), VIEW_ARG(trigger),
+           pg_get_i64(rows, i, 5),
+           paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_YELLOW),
+           VIEW_ARG(class), paint_end(cli->color), pg_get_i64(rows, i, 8), VIEW_ARG(error),
+           *next ? "  again about " : "", next, actor.n > 0 ? "  by " : "", plain(cli, actor));
+    if (answer.n > 0)
+        printf("    it said: %s\n", plain(cli, answer));
+}
+
 static void show_attempt(const struct cli *cli, const PGresult *rows, int i, json_t *list)
 {
-    char started[TIME_TEXT], next[TIME_TEXT] = "";
-    const struct view route = pg_get_text(rows, i, 1), trigger = pg_get_text(rows, i, 4),
-                      error = pg_get_text(rows, i, 6), class = pg_get_text(rows, i, 7);
-    char id[UUID_TEXT];
+    char started[TIME_TEXT], next[TIME_TEXT] = "", id[UUID_TEXT];
 
     time_text(pg_get_timestamp_us(rows, i, 0), started);
+    if (pg_is_null(rows, i, 2)) {
+        show_change(cli, rows, i, started, list);
+        return;
+    }
     if (!pg_is_null(rows, i, 9))
         time_text(pg_get_timestamp_us(rows, i, 9), next);
     uuid_format(pg_get_uuid(rows, i, 2), id);
     json_array_append_new(
-        list, json_pack("{s:s, s:s%, s:s, s:I, s:s%, s:I, s:s%, s:s%, s:I, s:s}", "started",
-                        started, "route", route.p, route.n, "webhook_id", id, "attempt",
-                        (json_int_t)pg_get_i64(rows, i, 3), "trigger", trigger.p, trigger.n,
-                        "status", (json_int_t)pg_get_i64(rows, i, 5), "error",
-                        error.p ? error.p : "", error.n, "class", class.p, class.n, "ms",
-                        (json_int_t)pg_get_i64(rows, i, 8), "next_try", next));
+        list,
+        json_pack("{s:s, s:o, s:s, s:I, s:o, s:I, s:o, s:o, s:I, s:s, s:o, s:o}", "started",
+                  started, "route", json_text(pg_get_text(rows, i, 1)), "webhook_id", id, "attempt",
+                  (json_int_t)pg_get_i64(rows, i, 3), "trigger", json_text(pg_get_text(rows, i, 4)),
+                  "status", (json_int_t)pg_get_i64(rows, i, 5), "error",
+                  json_text(pg_get_text(rows, i, 6)), "class", json_text(pg_get_text(rows, i, 7)),
+                  "ms", (json_int_t)pg_get_i64(rows, i, 8), "next_try", next, "actor",
+                  json_text(pg_get_text(rows, i, 10)), "answer",
+                  json_text(pg_get_text(rows, i, 11))));
     if (!cli->config.json)
-        printf("%-19s %-6.*s %s %3" PRId64 " %-6.*s %3" PRId64 " %s%-13.*s%s %6" PRId64
-               " ms  %.*s%s%s\n",
-               started, VIEW_ARG(route), id, pg_get_i64(rows, i, 3), VIEW_ARG(trigger),
-               pg_get_i64(rows, i, 5),
-               paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_YELLOW),
-               VIEW_ARG(class), paint_end(cli->color), pg_get_i64(rows, i, 8), VIEW_ARG(error),
-               *next ? "  again about " : "", next);
+        print_attempt(cli, rows, i, started, id, next);
 }
 
 static int run_deliveries(struct cli *cli, struct err *err)
@@ -189,8 +237,10 @@ static int run_deliveries(struct cli *cli, struct err *err)
     if (!cli->config.json)
         printf("STARTED             ROUTE  WEBHOOK-ID                           TRY CAUSE  STATUS "
                "CLASS          TOOK\n");
-    for (int i = 0; i < PQntuples(rows); i++)
+    for (int i = 0; i < PQntuples(rows); i++) {
+        arena_reset(cli->arena);
         show_attempt(cli, rows, i, list);
+    }
     if (cli->config.json)
         print_json(list, true);
     json_decref(list);
@@ -201,9 +251,12 @@ const struct verb verb_webhook_deliveries = {
     .name = "webhook deliveries",
     .args = "[ROUTE]",
     .summary = "the log of webhook calls, newest first",
-    .details = "One line per call: its webhook-id, which try it was, what the receiver answered "
-               "(status 0:\nnothing, then a code says why), when it is tried again. The log is "
-               "kept for 30 days.",
+    .details = "One line per call: its webhook-id, which try it was, whether the schedule or a "
+               "person caused it,\nwhat the receiver answered (status 0: nothing, then a code says "
+               "why), when it is tried again; below\nit the beginning of what the receiver said, "
+               "unless it took the webhook: other bytes than printable\nASCII as dots, secrets and "
+               "signatures as asterisks. A route that was disabled or enabled is a line of\nits "
+               "own. The log is kept for 30 days.",
     .example = "echora webhook deliveries dlq --class trouble",
     .max_args = 1,
     .options = delivery_options,
@@ -219,9 +272,10 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
     const bool good = strcmp(reply->class_, "delivered") == 0;
 
     if (cli->config.json) {
-        json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "route", route, "webhook_id",
-                                reply->webhook_id, "status", (int)reply->status, "error",
-                                reply->error, "class", reply->class_, "ms", (json_int_t)reply->ms);
+        json_t *doc =
+            json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:s}", "route", route, "webhook_id",
+                      reply->webhook_id, "status", (int)reply->status, "error", reply->error,
+                      "class", reply->class_, "ms", (json_int_t)reply->ms, "answer", reply->answer);
         print_json(doc, true);
         json_decref(doc);
     } else {
@@ -229,6 +283,8 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
                paint(cli->color, good ? PAINT_GREEN : PAINT_RED), reply->class_,
                paint_end(cli->color), (int)reply->status, *reply->error ? " " : "", reply->error,
                reply->ms);
+        if (*reply->answer)
+            printf("    it said: %s\n", plain(cli, view_of(reply->answer)));
     }
     return good;
 }
@@ -242,6 +298,7 @@ static int run_test(struct cli *cli, struct err *err)
     if (check_route(cli->args[0], err) < 0 || cli_bus(cli, &bus, err) < 0)
         return -1;
     request.route = cli->args[0];
+    request.actor = (char *)(uintptr_t)login_name();
     if (bus_call(bus, "webhook.test", &request.base,
                  &echora__ops__v1__webhook_send_reply__descriptor, CALL_TIMEOUT_MS, cli->arena,
                  &message, err) < 0)
@@ -284,6 +341,7 @@ static int replay_one(struct cli *cli, struct bus *bus, const char *route, const
     arena_reset(cli->arena);
     request.route = (char *)(uintptr_t)route;
     request.webhook_id = (char *)(uintptr_t)id;
+    request.actor = (char *)(uintptr_t)login_name();
     if (bus_call(bus, "webhook.replay", &request.base,
                  &echora__ops__v1__webhook_send_reply__descriptor, CALL_TIMEOUT_MS, cli->arena,
                  &message, err) < 0)
