@@ -213,6 +213,14 @@ def test_names_that_expressions_use_are_nodes_and_every_node_is_connected(workfl
     assert len(places) == len(set(places))
 
 
+def test_commands_that_alerts_name_exist(workflow):
+    """Who is woken copies the command out of the alert."""
+    told = re.findall(r"echora ([a-z]+ [a-z]+) ", json.dumps(workflow.document))
+    manual = (ROOT / "ops/man/echora.1").read_text(encoding="utf-8").replace("\\-", "-")
+    assert all(f"echora {command} " in manual for command in told), told
+    assert told or workflow.document["id"] == "echora-review"
+
+
 def test_no_secret_and_every_variable_is_documented(workflow):
     text = json.dumps(workflow.document)
     assert not re.search(r"whsec_[A-Za-z0-9+/]{8}|[Pp]assword|client_?[Ss]ecret|https?://", text)
