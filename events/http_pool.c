@@ -23,7 +23,7 @@
 struct call {
     struct http_pool *pool;
     CURL *curl;
-    uint64_t key;
+    struct uuid key;
     bool used, over;
     int64_t over_ms; /* monotonic */
     char *body;
@@ -185,10 +185,10 @@ struct http_pool *http_pool_free(struct http_pool *p)
     return NULL;
 }
 
-static struct call *find(struct http_pool *p, uint64_t key)
+static struct call *find(struct http_pool *p, struct uuid key)
 {
     for (unsigned i = 0; i < p->n; i++) {
-        if (p->calls[i].used && p->calls[i].key == key)
+        if (p->calls[i].used && uuid_cmp(p->calls[i].key, key) == 0)
             return &p->calls[i];
     }
     return NULL;
@@ -234,7 +234,7 @@ static bool add_header(struct call *c, const char *name, const char *value)
     return longer != NULL;
 }
 
-int http_pool_start(struct http_pool *p, uint64_t key, const struct http_field fields[],
+int http_pool_start(struct http_pool *p, struct uuid key, const struct http_field fields[],
                     size_t n_fields, struct view body, struct err *err)
 {
     struct call *c = find_place(p);
@@ -333,7 +333,7 @@ void http_pool_wait(struct http_pool *p, int64_t ms)
     }
 }
 
-enum http_progress http_pool_look(struct http_pool *p, uint64_t key, struct http_outcome *ret)
+enum http_progress http_pool_look(struct http_pool *p, struct uuid key, struct http_outcome *ret)
 {
     const struct call *c = find(p, key);
 
@@ -345,7 +345,7 @@ enum http_progress http_pool_look(struct http_pool *p, uint64_t key, struct http
     return HTTP_OVER;
 }
 
-void http_pool_forget(struct http_pool *p, uint64_t key)
+void http_pool_forget(struct http_pool *p, struct uuid key)
 {
     struct call *c = find(p, key);
 

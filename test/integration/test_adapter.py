@@ -228,6 +228,37 @@ def test_a_call_that_hangs_delays_only_itself(adapter, receiver):
     assert sorted(receiver.ids()) == sorted([slow, *ids])  # and it was called once
 
 
+def test_events_whose_ids_are_much_alike_are_all_told(adapter, receiver):
+    """UUIDs of version 1, which one machine made: the second half of all is the same."""
+    ids = [str(uuid.uuid1(node=0x0242AC110002, clock_seq=7)) for _ in range(12)]
+    others = threading.Event()
+
+    def answer(call):
+        if call.id == ids[0]:
+            others.wait(3)
+        elif len(set(receiver.ids())) == len(ids):
+            others.set()
+        return 204
+    receiver.answer = answer
+    adapter.start(receiver.url, calls=2)
+    adapter.review(event_id=ids[0])
+    eventually(lambda: receiver.of(REVIEW), what="the first call has begun")
+    for id in ids[1:]:
+        adapter.review(event_id=id)
+    adapter.settled("review")
+    assert sorted(receiver.ids()) == sorted(ids)
+    assert sorted(r["webhook_id"] for r in adapter.attempts()) == sorted(ids)
+
+
+def test_the_id_is_that_of_the_event_whatever_a_header_says(adapter, receiver):
+    """Receivers take a second call of one webhook-id for a repeat, so no header may give two events one id."""
+    adapter.start(receiver.url)
+    header = {"Echora-Event-Id": str(uuid.uuid4())}
+    ids = [adapter.review(headers=header) for _ in range(3)] + [adapter.risky(headers=header)]
+    adapter.settled("review", "risk")
+    assert sorted(receiver.ids()) == sorted(ids)
+
+
 class Sending:
     """Dead letters without a pause, until the block ends."""
 

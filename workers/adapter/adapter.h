@@ -42,8 +42,9 @@ MUST_CHECK int destination_open(const struct settings *s, enum route route, unsi
                                 struct err *err);
 MUST_CHECK int destination_secrets(const struct settings *s, enum route route, struct secrets *ret,
                                    struct err *err);
-/* Signs and starts one call; parent: the trace that goes along, NULL = none. */
-MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
+/* Signs and starts one call, which the pool knows by its webhook-id; parent: the trace that goes
+ * along, NULL = none. */
+MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets,
                                 struct uuid id, struct view body,
                                 const struct trace_context *parent, struct err *err);
 

@@ -65,9 +65,8 @@ int destination_open(const struct settings *s, enum route route, unsigned calls,
     return *ret_pool != NULL ? 0 : err_wrap(err, "route %s", route_name(route));
 }
 
-int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
-                     struct uuid id, struct view body, const struct trace_context *parent,
-                     struct err *err)
+int destination_send(struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                     struct view body, const struct trace_context *parent, struct err *err)
 {
     char id_text[UUID_TEXT], seconds_text[24], standard[SIGNATURES_MAX], plain[SIGNATURE_256_MAX],
         trace[TRACEPARENT_MAX];
@@ -88,5 +87,5 @@ int destination_send(struct http_pool *pool, const struct secrets *secrets, uint
         trace_format(parent, trace);
         fields[n++] = (struct http_field){"traceparent", trace};
     }
-    return http_pool_start(pool, key, fields, n, body, err);
+    return http_pool_start(pool, id, fields, n, body, err);
 }

@@ -11,6 +11,29 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_RETRY, "no-memory", "decide", "the batch's memory is spent");
 }
 
+int review_find_copies(struct pg *pg, const struct batch *batch, bool ret[], struct err *err)
+{
+    CLEANUP(pg_array_deinit) struct pg_array ids;
+    CLEANUP(pg_clearp) PGresult *r = NULL;
+    bool any = false;
+    pg_array_init(&ids, PG_UUIDS, 1 << 20);
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct event *e = &batch->events[i];
+        bool claims = event_header(e, "Echora-Review") != NULL && !FAULT("copy-handled");
+        pg_array_uuid(&ids, claims ? e->event_id : (struct uuid){0});
+        ret[i] = false;
+        any |= claims;
+    }
+    if (!any)
+        return 0;
+    struct pg_param param = pg_array_param(&ids);
+    if (pg_query(pg, &sql_known_copies, &param, 1, &r, err) < 0)
+        return -1;
+    for (int row = 0; row < PQntuples(r); row++)
+        ret[pg_get_i64(r, row, 0) - 1] = true;
+    return 0;
+}
+
 /* Locks the review and tells which fields are still open; not pending when somebody was quicker. */
 static int take(struct work *w, struct op *op, bool *ret_pending, struct err *err)
 {
