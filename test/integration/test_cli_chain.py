@@ -132,7 +132,7 @@ def test_a_worker_that_waits_says_for_what(chain, qdrant):
     qdrant.kill()
     echora("publish", "anime.enriched", input=json.dumps(event(24)))
     eventually(lambda: "not ready: qdrant (" in echora("status", "--workers", address, ok=False).out, 20, "not ready")
-    shown = re.search(r"outage +qdrant +since (\S+Z) \(.*\): .* \[http-connect\], \d+ probes failed, next in \d",
+    shown = re.search(r"outage +qdrant +since (\S+Z) \(.*\): .* \[http-connect\], \d+ probes? failed, next in \d",
                       echora("status", "--workers", address, ok=False).out)
     outage, = echora("status", "--json", "--workers", address, ok=False).json["workers"][0]["outages"]
     assert (outage["dependency"], outage["code"], outage["since"]) == ("qdrant", "http-connect", shown.group(1))
