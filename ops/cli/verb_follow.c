@@ -46,6 +46,7 @@ void reach(struct path *p, const char *name, enum follow_state state, int64_t at
     va_start(args, fmt);
     (void)vsnprintf(s->text, sizeof(s->text), fmt, args);
     va_end(args);
+    text_plain(s->text, strlen(s->text));
 }
 
 int reach_away(struct path *p, const char *name, const struct err *err)

@@ -340,6 +340,19 @@ def test_a_newer_value_supersedes(reviews):
     assert reviews.state(late) == "pending"
 
 
+def test_what_waits_about_one_field_holds_up_no_other(reviews):
+    """However much waits: an update looks at the reviews of its own fields alone."""
+    anime_id = reviews.living()
+    review, _ = reviews.park(anime_id, title="Wrong")
+    with reviews.db.connect() as somebody, somebody.transaction():
+        somebody.execute("SELECT FROM catalog.update_review FOR UPDATE")
+        reviews.updated(anime_id, ["year"], of(year=2001), at=20)
+        eventually(lambda: reviews.value(anime_id, "year") == 2001, what="written")
+    reviews.updated(anime_id, ["title"], of(title="Right"), at=20)
+    reviews.settle()
+    assert reviews.state(review) == "superseded"
+
+
 def test_a_newer_approval_supersedes_an_older_review(reviews):
     anime_id = reviews.living()
     older, _ = reviews.park(anime_id, at=10, title="Older")

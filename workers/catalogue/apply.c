@@ -327,7 +327,7 @@ static int merge_main(struct work *w, struct op *op, uint64_t mask, bool made, s
     if (op->main.message)
         merge_fields(&e->f, op->main.message, mask, op->clock, &merged);
     e->dirty |= merged.moved;
-    e->reviews_due |= merged.moved;
+    e->reviews_due |= merged.set;
     if (!merged.changed)
         return 0;
     if (e->kind == KIND_ANIME) {
@@ -454,7 +454,7 @@ static enum found park(struct work *w, struct op *op, uint64_t fields, const str
     if (n_bytes > OUTBOX_PAYLOAD_MAX)
         return too_large(op, n_bytes);
     op->outcome = OUTCOME_PARKED;
-    p->anime->reviews_due = true;
+    p->anime->reviews_due |= fields;
     return work_add(w, &w->parked, p) ? FOUND : FOUND_NO_MEMORY;
 }
 
