@@ -3,7 +3,8 @@
  * A call is started, worked on by http_pool_wait, and looked at by its key when it is over; it may
  * go on over several turns of its owner. Never: redirects, a proxy, another protocol, an address
  * that events/address.h refuses, TLS without verification, more than 64 KiB of headers or of body.
- * What the answer says beyond its status is not kept. Of one lane; not thread-safe. */
+ * Of what the answer says beyond its status only the beginning is kept, as it came. Of one lane;
+ * not thread-safe. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -43,10 +44,18 @@ struct http_outcome {
     const char *text; /* for people; static */
     int64_t ms;
     int64_t retry_after_ms; /* at most an hour */
+    bool seen;              /* told before by http_pool_look */
 };
 enum http_progress { HTTP_UNKNOWN, HTTP_RUNNING, HTTP_OVER };
 /* *ret is filled when it is over. */
 enum http_progress http_pool_look(struct http_pool *p, struct uuid key, struct http_outcome *ret);
+/* The first bytes of an answer's body, at most so many, whatever its status: anything may stand in
+ * them. They are the pool's until the call is forgotten or another one started; empty when there is
+ * no such call. */
+#define HTTP_ANSWER_KEPT 320
+struct view http_pool_answer(const struct http_pool *p, struct uuid key);
+/* The value of a header that the call was started with, under the same conditions. */
+struct view http_pool_sent(const struct http_pool *p, struct uuid key, const char *name);
 /* Ends the call, wherever it stands; its place is free. */
 void http_pool_forget(struct http_pool *p, struct uuid key);
 /* Works until a call is over, at most that long; at once when none runs. */

@@ -111,7 +111,8 @@ static int run_list(struct cli *cli, struct err *err)
         return dlq_print_json(cli, message, err) < 0 ? -1 : CLI_OK;
     const ListReply *reply = (const ListReply *)(void *)message;
     if (reply->n_reviews == 0) {
-        printf("no risky updates\n");
+        printf("no risky updates%s\n",
+               strcmp(o->state, "pending") == 0 ? " wait (--state all shows the others)" : "");
         return CLI_OK;
     }
     printf("%s%-36s  %-8s  %-10s  %-28s  %s%s\n", paint(cli->color, PAINT_BOLD), "REVIEW", "AGE",

@@ -130,7 +130,7 @@ def triage():
     replay = w.http("Replay", f"{API} + '/dlq/replay'", (8, 0), credentials=APPROVE, command="dlq-replay",
                     body=f"{{ filter: {{ from_sequence: {data}.dlq_seq, to_sequence: {data}.dlq_seq }} }}")
     alert = w.alert("Alert people", f"`Echora: dead letter ${{{data}.dlq_seq}} on ${{{data}.subject}}: "
-                    f"${{{data}.error_type}}, from ${{{data}.source_service}}, after ${{{data}.attempt_count}} tries. "
+                    f"${{{data}.error_type}}, from ${{{data}.source_service}}, attempts: ${{{data}.attempt_count}}. "
                     f"echora dlq show ${{{data}.dlq_seq}}`", (8, 1))
     remember = w.remember((9, 0))
     w.chain(w.entrance(), on, may, replay, remember)

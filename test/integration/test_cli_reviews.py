@@ -24,7 +24,7 @@ def stations(result):
 
 def test_list_show_approve_reject(chain):
     reviews, echora = chain
-    assert echora("review", "list", user="viewer").out == "no risky updates\n"
+    assert echora("review", "list", user="viewer").out == "no risky updates wait (--state all shows the others)\n"
     anime_id = reviews.living(episode_count=12, synopsis="long " * 100)
     review, e = reviews.park(anime_id, title="Wr\u00f6ng", episode_count=11, synopsis="")
     line = echora("review", "list", user="viewer").out.splitlines()[1]

@@ -29,6 +29,13 @@ static bool find_url(const struct settings *s, enum route route, char *out, size
     return *s->urls[route] != '\0' || n > 0;
 }
 
+bool destination_is_set(const struct settings *s, enum route route)
+{
+    char url[2048];
+
+    return find_url(s, route, url, sizeof(url));
+}
+
 int destination_secrets(const struct settings *s, enum route route, struct secrets *ret,
                         struct err *err)
 {
@@ -92,4 +99,17 @@ int destination_send(struct http_pool *pool, const struct secrets *secrets, stru
         fields[n++] = (struct http_field){"traceparent", trace};
     }
     return http_pool_start(pool, id, fields, n, body, err);
+}
+
+void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                        char out[static EXCERPT_MAX + 1])
+{
+    struct view hidden[SECRETS_MAX + 2];
+    size_t n = 0;
+
+    for (; n < secrets->n; n++)
+        hidden[n] = view_of(secrets->list[n].text);
+    hidden[n++] = http_pool_sent(pool, id, "webhook-signature");
+    hidden[n++] = http_pool_sent(pool, id, "X-Signature-256");
+    excerpt_make(http_pool_answer(pool, id), hidden, n, out);
 }
