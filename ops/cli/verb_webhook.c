@@ -34,37 +34,42 @@ static int check_route(const char *name, struct err *err)
     return cli_usage(err, "%s is no route; there are dlq, risk and review", name);
 }
 
+/* In full for machines, short for people. */
+static void put_time(const struct cli *cli, int64_t at_us, char out[static RFC3339_MAX])
+{
+    if (cli->config.json)
+        rfc3339_format(at_us / 1000000, (int32_t)(at_us % 1000000 * 1000), out);
+    else
+        time_text(at_us, out);
+}
+
 /* routes --------------------------------------------------------------------------------------- */
 
 static int show_route(struct cli *cli, const PGresult *rows, int i, json_t *list, struct err *err)
 {
     struct chain_consumer state;
-    char newest[TIME_TEXT] = "never", newest_at[RFC3339_MAX] = "";
+    char newest[RFC3339_MAX] = "";
     const bool enabled = pg_get_bool(rows, i, 0);
     const struct view reason = pg_get_text(rows, i, 1), class = pg_get_text(rows, i, 5),
                       said = pg_get_text(rows, i, 6);
 
     if (chain_consumer(cli, routes[i].stream, routes[i].durable, &state, err) < 0)
         return -1;
-    if (!pg_is_null(rows, i, 4)) {
-        const int64_t at_us = pg_get_timestamp_us(rows, i, 4);
-
-        time_text(at_us, newest);
-        rfc3339_format(at_us / 1000000, (int32_t)(at_us % 1000000 * 1000), newest_at);
-    }
+    if (!pg_is_null(rows, i, 4))
+        put_time(cli, pg_get_timestamp_us(rows, i, 4), newest);
     json_array_append_new(
         list,
         json_pack("{s:s, s:b, s:s%, s:I, s:I, s:I, s:I, s:s, s:s%}", "route", routes[i].name,
                   "enabled", enabled, "reason", reason.p ? reason.p : "", reason.n, "delivered",
                   (json_int_t)pg_get_i64(rows, i, 2), "failed", (json_int_t)pg_get_i64(rows, i, 3),
                   "pending", (json_int_t)state.pending, "in_hand", (json_int_t)state.ack_pending,
-                  "newest", newest_at, "newest_class", class.p ? class.p : "", class.n));
+                  "newest", newest, "newest_class", class.p ? class.p : "", class.n));
     if (cli->config.json)
         return 0;
     printf("%-8s %s%-9s%s %9" PRIu64 " %8" PRIu64 " %10" PRId64 " %8" PRId64 "  %s", routes[i].name,
            paint(cli->color, enabled ? PAINT_GREEN : PAINT_RED), enabled ? "enabled" : "disabled",
            paint_end(cli->color), state.pending, state.ack_pending, pg_get_i64(rows, i, 2),
-           pg_get_i64(rows, i, 3), newest);
+           pg_get_i64(rows, i, 3), *newest ? newest : "never");
     if (class.n > 0)
         printf(" %s%.*s %.*s%s",
                paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_RED),
@@ -216,15 +221,15 @@ static void print_attempt(const struct cli *cli, const PGresult *rows, int i, co
 
 static void show_attempt(const struct cli *cli, const PGresult *rows, int i, json_t *list)
 {
-    char started[TIME_TEXT], next[TIME_TEXT] = "", id[UUID_TEXT];
+    char started[RFC3339_MAX], next[RFC3339_MAX] = "", id[UUID_TEXT];
 
-    time_text(pg_get_timestamp_us(rows, i, 0), started);
+    put_time(cli, pg_get_timestamp_us(rows, i, 0), started);
     if (pg_is_null(rows, i, 2)) {
         show_change(cli, rows, i, started, list);
         return;
     }
     if (!pg_is_null(rows, i, 9))
-        time_text(pg_get_timestamp_us(rows, i, 9), next);
+        put_time(cli, pg_get_timestamp_us(rows, i, 9), next);
     uuid_format(pg_get_uuid(rows, i, 2), id);
     json_array_append_new(
         list,
@@ -296,10 +301,14 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
         print_json(doc, true);
         json_decref(doc);
     } else {
-        printf("%s %s: %s%s%s, status %d%s%s, %" PRId64 " ms\n", route, reply->webhook_id,
+        printf("%s %s: %s%s%s, ", route, reply->webhook_id,
                paint(cli->color, good ? PAINT_GREEN : PAINT_RED), reply->class_,
-               paint_end(cli->color), (int)reply->status, *reply->error ? " " : "", reply->error,
-               reply->ms);
+               paint_end(cli->color));
+        if (reply->status > 0)
+            printf("status %d", (int)reply->status);
+        else
+            printf("no answer");
+        printf("%s%s, %" PRId64 " ms\n", *reply->error ? " " : "", reply->error, reply->ms);
         if (*reply->answer)
             printf("    it said: %s\n", plain(cli, view_of(reply->answer)));
     }

@@ -8,7 +8,9 @@ DLQ = PATHS["dlq"]
 
 
 def test_a_test_event(adapter, receiver, echora):
-    adapter.start(receiver.url)
+    adapter.start(receiver.url, review_url="http://127.0.0.1:1/")
+    away = echora("webhook", "test", "review", ok=False)
+    assert away.code == 1 and "trouble, no answer http-connect, " in away.out
     said = echora("webhook", "test", "risk", "--json").json
     (call,) = receiver.of(PATHS["risk"])
     assert (call.id, call.json["type"], call.data) == (said["webhook_id"], "webhook.test", {"route": "risk"})
@@ -16,7 +18,7 @@ def test_a_test_event(adapter, receiver, echora):
     receiver.answer = lambda call: 404
     result = echora("webhook", "test", "dlq", ok=False)
     assert result.code == 1 and "misconfigured, status 404" in result.out
-    assert [(r["route"], r["trigger"]) for r in adapter.attempts()] == [("risk", "test"), ("dlq", "test")]
+    assert [(r["route"], r["trigger"]) for r in adapter.attempts()] == [(r, "test") for r in ("review", "risk", "dlq")]
 
 
 def test_what_is_refused(adapter, receiver, echora):
@@ -40,6 +42,7 @@ def test_the_log_and_a_replay(adapter, receiver, echora):
     adapter.settled("dlq", "risk")
     (row,) = echora("webhook", "deliveries", "dlq", "--json").json
     assert (row["webhook_id"], row["status"], row["class"], row["next_try"]) == (id, 422, "refused", "")
+    assert datetime.fromisoformat(row["started"]).tzinfo
     assert len(echora("webhook", "deliveries", "--json").json) == 2
     assert echora("webhook", "deliveries", "--class", "delivered", "--json").json == []
     receiver.answer = lambda call: 200
