@@ -230,6 +230,13 @@ def webhooks():
         "eventId": ID + "01", "runId": "7", "entryCount": 3, "reviewRef": "artifact:sha256/" + "ab" * 32}))
 
 
+def answers():
+    secret, mark = b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b"\xff\xff"
+    write("excerpt", "plain", secret + mark + b'{"code":404,"message":"The requested webhook is not registered."}')
+    write("excerpt", "echo", secret + mark + b"\x1b[2Jbad secret whsec_" + secret + b", not " + secret[4:20].lower())
+    write("excerpt", "edge", secret + mark + b"-" * 245 + secret + b" v1," + secret)
+
+
 def main():
     wire_and_json()
     references()
@@ -242,6 +249,7 @@ def main():
     array_values()
     webhooks()
     idempotency()
+    answers()
 
 
 if __name__ == "__main__":
