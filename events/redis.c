@@ -15,7 +15,6 @@
 #include <time.h>
 
 #include "events/base/clock.h"
-#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/breaker.h"
 #include "events/redis_error.h"
@@ -157,7 +156,7 @@ static bool may_call(struct redis *r, struct err *err)
 static void note(struct redis *r, const struct err *err)
 {
     pthread_mutex_lock(&r->mutex);
-    if (err != NULL && err->class == ERR_UNAVAILABLE && !FAULT("redis-breaker-never-opens"))
+    if (err != NULL && err->class == ERR_UNAVAILABLE)
         breaker_trip(&r->breaker, mono_ms(), err);
     else if (err == NULL || strcmp(err->code, "redis-pool") != 0)
         breaker_probed(&r->breaker, mono_ms(), true);
