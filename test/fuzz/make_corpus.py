@@ -224,6 +224,18 @@ def webhooks():
         "eventId": ID + "01", "runId": "7", "entryCount": 3, "reviewRef": "artifact:sha256/" + "ab" * 32}))
 
 
+def gateway():
+    def head(*pairs):
+        content = "".join(f"{text}\0" for text in ("CONTENT_LENGTH", "2", "SCGI", "1", *pairs)).encode()
+        return str(len(content)).encode() + b":" + content + b","
+    write("scgi", "post", head("REQUEST_METHOD", "POST", "REQUEST_URI", "/workflow/check-tag", "BODY_LENGTH", "7",
+                               "HTTP_IDEMPOTENCY_KEY", "a:1", "HTTP_PREFER", "wait=5") + b"{}")
+    write("scgi", "ids", head("REQUEST_METHOD", "GET", "REQUEST_URI", "/workflow/runs/7/entries?state=failed&limit=5"))
+    write("scgi", "query", head("REQUEST_METHOD", "GET", "REQUEST_URI", "/dlq?consumer=a%2Bb&parked=true&cursor=9"))
+    write("scgi", "cut", head("REQUEST_METHOD", "GET")[:-9])
+    write("scgi", "twice", head("HTTP_A", "x", "HTTP_A", "y", "SCGI", "1"))
+
+
 def main():
     wire_and_json()
     references()
@@ -235,6 +247,7 @@ def main():
     configuration()
     array_values()
     webhooks()
+    gateway()
 
 
 if __name__ == "__main__":
