@@ -16,6 +16,9 @@ static const struct {
     {"http-401", EXIT_CODE_CREDENTIALS},
     {"http-403", EXIT_CODE_CREDENTIALS},
     {"pg-28*", EXIT_CODE_CREDENTIALS},
+    {"redis-noauth", EXIT_CODE_CREDENTIALS},
+    {"redis-wrongpass", EXIT_CODE_CREDENTIALS},
+    {"redis-noperm", EXIT_CODE_CREDENTIALS},
     {"nats-10059", EXIT_CODE_PROVISIONING}, /* stream not found */
     {"nats-10014", EXIT_CODE_PROVISIONING}, /* consumer not found */
     {"nats-10060", EXIT_CODE_PROVISIONING}, /* the subject lies in another stream */

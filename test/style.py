@@ -114,6 +114,7 @@ BORDERS = ((r"\b(getenv|secure_getenv)\s*\(", r"events/option\.c", "the option t
            (r"#\s*include\s+<(nats/nats\.h|nats\.h)>", r"events/[^/]+", "events/bus.h"),
            (r"\b(PQ(?:exec|send|prepare|connect|finish|reset|setdb)\w*)\s*\(", r"events/pg[^/]*\.c", "events/pg.h"),
            (r"\b(curl_(?:easy|multi)_\w+)\s*\(", r"events/http(_pool)?\.c", "events/http.h"),
+           (r"#\s*include\s+<(hiredis/[\w.]+)>", r"events/redis[^/]*", "events/redis.h"),
            (r"(?<![\w.>])(exit|_exit|quick_exit)\s*\(", r"(.*/)?main\.c", "an error to the caller"))
 
 

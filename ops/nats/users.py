@@ -28,6 +28,9 @@ QDRANT_DURABLES = ("qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-
 CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.get",
                 "catalog.episode.get")
 REVIEW_READ = ("catalog.review.list", "catalog.review.get")
+COMMANDS = tuple(f"command.{call}" for call in (
+    "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries"))
 STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
            "NOTIFICATION_EVENTS", "AUDIT")
 CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers
@@ -50,7 +53,7 @@ OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "webhook.test", "webhook.repla
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
-    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "people": True},
+    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "serves": COMMANDS, "people": True},
     "update": {"publish": ANIME_EVENTS[1:], "people": True},
     "catalogue": {
         "publish": (*dead_letters(CATALOG_DURABLES), "hint.outbox"),
@@ -90,6 +93,11 @@ USERS = {
         "consumers": [("ANIME_DLQ", "dlq-index"), ("AUDIT", "dlq-audit"), ("ANIME_ADVISORY", "dlq-sweeper")],
         "get": STREAMS,
         "api": STATE,
+    },
+    # Requests of callers with a token, and who asked for what; nothing else.
+    "command": {
+        "publish": (*COMMANDS, "catalog.review.get", "catalog.review.decide", "catalog.reconcile", "dlq.list", "dlq.show",
+                    "dlq.replay", "dlq.discard", "audit.command"),
     },
     "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ", CONTROL), "api": STATE, "people": True},
     "operator": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": STATE, "people": True},

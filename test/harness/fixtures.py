@@ -1,11 +1,12 @@
 """What a test can ask for.
 
-Session:  pg_server, nats_server, qdrant_server (started on first use, stopped at the end)
+Session:  pg_server, nats_server, qdrant_server, redis_server (started on first use, stopped at the end)
 Test:     folder   a temporary folder for this test's logs and files
           db       a fresh database with all migrations
           nats     the nats-server with nothing in it (all streams deleted), plus `bus(user)`
           streams  the same with the product's streams and consumers (`echora streams apply`)
           qdrant   the Qdrant front without collections
+          redis    the Redis server without keys
           spawn    spawn("catalogue", env={…}) starts a worker against db, streams and qdrant
           echora   runs the CLI: echora("publish", "anime.enriched", input=…)
           receiver a strict receiver of webhooks, adapter the event adapter in front of it
@@ -65,6 +66,14 @@ def qdrant_server(session_folder):
     assert QDRANT_FRONT.exists(), "ops/qdrant-edge is missing"
     server = servers.Qdrant(session_folder)
     server.start(timeout=60)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server(session_folder):
+    server = servers.Redis(session_folder)
+    server.start()
     yield server
     server.stop()
 
@@ -134,6 +143,14 @@ def qdrant(qdrant_server):
         qdrant_server.start()
     qdrant_server.wipe()
     return qdrant_server
+
+
+@pytest.fixture
+def redis(redis_server):
+    if not redis_server.alive():
+        redis_server.start()
+    redis_server.wipe()
+    return redis_server
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""PostgreSQL, nats-server and the Qdrant front as test servers."""
+"""PostgreSQL, nats-server, Redis and the Qdrant front as test servers."""
 import contextlib
 import hashlib
 import itertools
@@ -16,6 +16,7 @@ import psycopg
 from ops.fleet import nats as fleet_nats
 from ops.fleet import postgres, system
 from ops.nats import users
+from ops.redis import server as redis_server
 
 from . import rest
 from .process import Process
@@ -217,6 +218,42 @@ class Nats(Process):
         self.start()
 
 
+class Redis(Process):
+    """redis-server with the product's own configuration and users."""
+
+    def __init__(self, folder, name="redis"):
+        self.folder = Path(folder)
+        self.port = system.free_port()
+        self.passwords = {user: f"secret-of-{user}" for user in redis_server.USERS}
+        self.secret_files = {}
+        for user, password in self.passwords.items():
+            self.secret_files[user] = self.folder / f"redis-{user}"
+            system.write_private(self.secret_files[user], password + "\n")
+        self.data = self.folder / f"{name}-data"
+        self.data.mkdir()
+        system.own(self.data)
+        conf = redis_server.write(self.folder, self.port, self.passwords, self.data)
+        super().__init__(name, [redis_server.binary(), conf], folder,
+                         ready=lambda: redis_server.ready(self.port, self.passwords["admin"]))
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self, user="admin"):
+        return redis_server.Client(self.port, user, self.passwords[user])
+
+    def call(self, *words, user="admin"):
+        with self.client(user) as client:
+            return client.call(*words)
+
+    def wipe(self):
+        """Forgets every key, script and setting that a test has changed."""
+        for words in (("FLUSHALL",), ("SCRIPT", "FLUSH"), ("CONFIG", "RESETSTAT"),
+                      ("CONFIG", "SET", "maxmemory", redis_server.MEMORY)):
+            self.call(*words)
+
+
 class Qdrant(Process):
     """The Qdrant Edge front of ops/qdrant-edge, in a process of its own."""
 
@@ -254,4 +291,4 @@ class Qdrant(Process):
             self.call("DELETE", f"/collections/{row['name']}")
 
 
-__all__ = ["Postgres", "Database", "Nats", "Qdrant", "http_get", "migrate", "STATE"]
+__all__ = ["Postgres", "Database", "Nats", "Qdrant", "Redis", "http_get", "migrate", "STATE"]
