@@ -2,11 +2,12 @@
 """The nginx in front of the Command API: it parses HTTP, does TLS, limits, and speaks SCGI to the worker.
 
 usage: config.py --folder DIR --socket PATH [--listen ADDRESS:PORT] [--certificate FILE --key FILE]
-                 [--allow-plain-http] > nginx.conf
+                 [--allow-plain-http] [--log FILE] > nginx.conf
 
 Without a certificate it listens on loopback alone; --allow-plain-http says that something else in front does the TLS.
 Run it as `nginx -c nginx.conf -e stderr` by an account that may connect to the socket; DIR is for its pid file and
-temporary files and must be writable by it. What nginx refuses itself is problem+json like the worker's refusals
+temporary files and must be writable by it. FILE gets a line for each request that nginx refuses by itself; rotate it.
+What nginx refuses itself is problem+json like the worker's refusals
 (workers/command_api/problem.c), and no log holds a URL, a header or a body.
 """
 import argparse
@@ -73,7 +74,7 @@ http {
     }
     log_format refusals escape=json '{"ts":"$time_iso8601","worker":"nginx","msg":"refused","request_id":"$uuid",'
                                     '"peer":"$remote_addr","status":$status,"bytes":$bytes_sent}';
-    access_log /dev/stdout refusals if=$refused_here;
+    access_log %(log)s;
 
     client_header_buffer_size 1k;
     large_client_header_buffers 1 16k;
@@ -160,7 +161,7 @@ def is_loopback(listen):
         return False
 
 
-def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=False):
+def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=False, log=None):
     """The text of the configuration; ValueError when it would carry tokens in the clear."""
     if bool(certificate) != bool(key):
         raise ValueError("a certificate needs its key, and a key its certificate")
@@ -175,8 +176,10 @@ def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=
                      f"            return {status} '{text}';\n        }}\n")
     tls = (f"        ssl_certificate {certificate};\n        ssl_certificate_key {key};\n"
            "        ssl_protocols TLSv1.2 TLSv1.3;\n        ssl_session_tickets off;\n") if certificate else ""
-    return MAIN % {"folder": folder, "socket": socket, "listen": listen, "tls": " ssl http2" if certificate else "",
-                   "certificate": tls, "headers": HEADERS, "call": CALL % {"socket": socket}, "error_pages": pages, "problems": problems}
+    values = {"folder": folder, "socket": socket, "listen": listen, "tls": " ssl http2" if certificate else "",
+              "log": f"{log} refusals if=$refused_here" if log else "off", "certificate": tls, "headers": HEADERS,
+              "call": CALL % {"socket": socket}, "error_pages": pages, "problems": problems}
+    return MAIN % values
 
 
 def main():
@@ -187,6 +190,7 @@ def main():
     parser.add_argument("--certificate")
     parser.add_argument("--key")
     parser.add_argument("--allow-plain-http", action="store_true")
+    parser.add_argument("--log")
     args = parser.parse_args()
     try:
         print(config(**vars(args)), end="")
