@@ -67,10 +67,8 @@ static void put_ids(const struct call *c, struct buf *out)
 
 static void put_outcome(const struct call *c, struct buf *out)
 {
-    const struct problem_def *def = &problem_defs[c->refusal.problem];
-
-    buf_printf(out, ",\"status\":%d", c->refusal.problem == PROBLEM_NONE ? c->status : def->status);
-    put_text(out, "code", view_of(def->code));
+    buf_printf(out, ",\"status\":%d", call_status(c));
+    put_text(out, "code", view_of(call_code(c)));
     buf_printf(out, ",\"replayed\":%s,\"ms\":%" PRId64, c->replayed ? "true" : "false",
                (mono_us() - c->began_us) / 1000);
 }

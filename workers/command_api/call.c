@@ -86,21 +86,35 @@ static void run(struct call *c, enum read_result head)
     call_audit_outcome(c);
 }
 
+int call_status(const struct call *c)
+{
+    return c->refusal.problem == PROBLEM_NONE ? c->status : problem_defs[c->refusal.problem].status;
+}
+
+const char *call_code(const struct call *c)
+{
+    /* Of failures only this one is ever answered again. */
+    const enum problem problem = c->refusal.problem == PROBLEM_NONE && c->status >= 400
+                                     ? PROBLEM_FAILED
+                                     : c->refusal.problem;
+
+    return problem_defs[problem].code;
+}
+
 static void note(const struct call *c, size_t bytes)
 {
-    const struct problem_def *def = &problem_defs[c->refusal.problem];
-    const bool good = c->refusal.problem == PROBLEM_NONE;
-    const int status = good ? c->status : def->status;
+    const int status = call_status(c);
+    const char *code = call_code(c);
     const char *call = c->route != NULL ? c->route->call : "none";
     const char *const classes[] = {"", "", "2xx", "3xx", "4xx", "5xx"};
     const int64_t us = mono_us() - c->began_us;
 
     metric_add(metric_series(&calls_def, (const char *[]){call, classes[status / 100]}), 1);
-    if (!good)
-        metric_add(metric_series(&refusals_def, (const char *[]){def->code}), 1);
+    if (*code != '\0')
+        metric_add(metric_series(&refusals_def, (const char *[]){code}), 1);
     metric_observe(metric_series(&seconds_def, (const char *[]){call}), (double)us / 1e6);
     log_info("call", LF_STR("request_id", c->id), LF_STR("client", c->caller.client),
-             LF_STR("call", call), LF_I64("status", status), LF_STR("code", def->code),
+             LF_STR("call", call), LF_I64("status", status), LF_STR("code", code),
              LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
 }
 

@@ -51,6 +51,9 @@ struct call {
     bool invalid_token;                                       /* a token came, and was no good */
 };
 
+/* Of what is answered: status, and the problem's code ("" = none). */
+int call_status(const struct call *call);
+const char *call_code(const struct call *call);
 void call_serve(void *api, struct connection *connection);
 
 /* The parts, in files of their own. False: call->refusal says why. */
