@@ -100,6 +100,7 @@ class CommandApi:
                "ECHORA_REDIS_URL": self.redis.url, "ECHORA_REDIS_USER": "command",
                "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json", **self.env}
         self.worker = self.spawn("command-api", env=env, **more)
+        self.worker.wait_log('"listening"')
         if nginx:
             self.start_nginx()
         return self

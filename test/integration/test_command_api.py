@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.gateway import ALL, APPROVE, EXECUTE, READ, CommandApi, Responder, refusal, reply
+from harness.gateway import APPROVE, EXECUTE, READ, Responder, refusal, reply
 from harness.process import eventually, lasted_less
 
 ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
@@ -32,13 +32,6 @@ WORKFLOW = {
     "ingest-approved": (EXECUTE, {"run_id": 7}, reply(202, {"run_id": 7, "phase": "review", "state": "running"}), 202),
     "finalize-run": (EXECUTE, {"run_id": 7}, reply(200, {"final_status": "success"}), 200),
 }
-
-
-@pytest.fixture
-def api(spawn, redis, streams, folder):
-    one = CommandApi(spawn, redis, folder)
-    yield one
-    one.stop()
 
 
 @pytest.fixture

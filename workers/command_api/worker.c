@@ -133,8 +133,9 @@ static int run(void *context, struct err *err)
     const struct settings *s = api->settings;
     const struct connection_limits limits = {s->head_ms, s->body_ms};
     struct server *server = NULL;
-    bool ready = true;
+    bool ready = false;
 
+    lane_report(api->lane, "starting");
     if (open_parts(api, err) < 0 ||
         server_start(&server, s->socket, (unsigned)strtoul(s->socket_mode, NULL, 8), limits,
                      call_serve, api, err) < 0)
