@@ -8,6 +8,7 @@
 import asyncio
 import http.client
 import json
+import re
 import socket
 import time
 import uuid
@@ -183,6 +184,21 @@ def drained(s):
     try:
         while part := s.recv(65536):
             out += part
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return out
+
+
+def first_answer(s):
+    """The bytes of one answer; the connection may stay open behind it."""
+    out = b""
+    try:
+        while part := s.recv(65536):
+            out += part
+            head, end, body = out.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+            if end and length and len(body) >= int(length[1]):
+                break
     except (TimeoutError, ConnectionResetError):
         pass
     return out

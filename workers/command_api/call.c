@@ -140,8 +140,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 
-    if (head != READ_OK)
-        connection->head.n = 0;
     make_id(&c);
     start_span(&c);
     run(&c, head);

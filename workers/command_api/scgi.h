@@ -32,7 +32,8 @@ struct scgi_head {
     int64_t content_length; /* BODY_LENGTH when the gateway says that, else CONTENT_LENGTH */
 };
 
-/* *ret is meaningful with SCGI_DONE only. Values hold no control characters but tabs; names are
+/* *ret: with SCGI_BAD and SCGI_TOO_LARGE the fields in front of the fault, for who has to say so;
+ * it must be zeroed before the first call. Values hold no control characters but tabs; names are
  * [A-Z0-9_]+; CONTENT_LENGTH comes first, SCGI is 1, no variable of the gateway comes twice.
  * BODY_LENGTH is there for nginx, which puts into CONTENT_LENGTH only what of a body it has already
  * when it does not wait for all of it. */

@@ -13,7 +13,7 @@
 
 #include "events/log.h"
 
-#define BACKLOG 128
+#define BACKLOG 512
 /* JSON may be nested as deep as jansson reads it. */
 #define STACK_SIZE ((size_t)4 << 20)
 #define PAUSE_NS 50000000
