@@ -1,7 +1,7 @@
 """A state folder and the servers and workers that live in it, under Debian's supervisor.
 
 Below the folder: settings.json (ports, which servers are ours), secrets/ (0700, one password per
-file), pg/ nats/ qdrant/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
+file), pg/ nats/ redis/ qdrant/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
 never changes a running fleet). Started again, everything keeps its port and password.
 """
 import base64
@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.nats import users
+from ops.redis import server as redis
 
 from . import nats, postgres, system
 
@@ -38,11 +39,12 @@ WORKERS = {
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
     "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),  # only where it has a receiver
 }
-PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
+PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "redis": 6379, "qdrant": 6333,
          "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104,
          "adapter": 9105}
 # Server → the variable that names one that runs elsewhere.
-URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "qdrant": "ECHORA_QDRANT_URL"}
+URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "redis": "ECHORA_REDIS_URL",
+        "qdrant": "ECHORA_QDRANT_URL"}
 
 
 def http(url, timeout=2.0):
@@ -115,6 +117,7 @@ class State:
         self.settings["own"] = [s for s in URLS if s not in external]
         host = "127.0.0.1"
         self.settings["nats_url"] = external.get("nats") or f"nats://{host}:{ports['nats']}"
+        self.settings["redis_url"] = external.get("redis") or f"redis://{host}:{ports['redis']}"
         self.settings["qdrant_url"] = external.get("qdrant") or f"http://{host}:{ports['qdrant']}"
         if "postgres" not in external:
             self.settings["pg"] = {"host": host, "port": ports["postgres"], "database": "echora",
@@ -133,7 +136,7 @@ class State:
         if "own" not in self.settings:
             return {}
         return {"nats": self.settings["nats_url"], "postgres": self.pg_url("echora_reader"),
-                "qdrant": self.settings["qdrant_url"]}
+                "redis": self.settings.get("redis_url"), "qdrant": self.settings["qdrant_url"]}
 
     def external(self):
         """Server → URL of those that run elsewhere. A URL that came from ops/env changes nothing about that."""
@@ -175,12 +178,15 @@ class State:
         pg = self.settings["pg"]
         out = {"PATH": ":".join([*(shlex.quote(p) for p in path), '"$PATH"'])}
         out.update(self.environment(user, "echora_reader"))
-        out.update({"ECHORA_QDRANT_URL": self.settings["qdrant_url"], "ECHORA_WORKERS": self.listeners(),
+        out.update({"ECHORA_QDRANT_URL": self.settings["qdrant_url"], "ECHORA_REDIS_URL": self.settings["redis_url"],
+                    "REDIS_URL": self.settings["redis_url"], "ECHORA_WORKERS": self.listeners(),
                     "NATS_URL": self.settings["nats_url"], "NATS_USER": user,
                     "NATS_PASSWORD": self.password(f"nats-{user}"),
                     "PGHOST": pg["host"], "PGPORT": str(pg["port"]), "PGDATABASE": pg["database"],
                     "PGUSER": "echora_reader", "PGPASSFILE": str(self.secrets / "pgpass"),
                     "QDRANT_URL": self.settings["qdrant_url"]})
+        if user == "admin":  # redis-cli takes it from here: what stands in a command line, others can read
+            out["REDISCLI_AUTH"] = self.password("redis-admin")
         return out
 
     # Servers ---------------------------------------------------------------------------------------
@@ -195,6 +201,9 @@ class State:
             binary = nats.server_binary("best", TOOLS)
             programs["nats"] = ([binary, "-c", str(self.folder / "nats.conf")],
                                 "priority=20\nautostart=true\nstopwaitsecs=15")
+        if self.ours("redis"):
+            programs["redis"] = ([redis.binary(), str(self.folder / "redis.conf")],
+                                 "priority=20\nautostart=true\nstopwaitsecs=15")
         if self.ours("qdrant"):
             programs["qdrant"] = ([str(VENV / "bin/python"), str(self.folder / "bin/qdrant-edge/serve.py"),
                                    "--listen", f"127.0.0.1:{self.port('qdrant')}",
@@ -298,12 +307,15 @@ class State:
             step("initdb")
             shutil.rmtree(self.folder / "pg", ignore_errors=True)
             postgres.initdb(self.folder / "pg", self.password("pg-postgres"))
-        for name in [s for s in ("nats", "qdrant") if self.ours(s)]:
+        redis_passwords = {user: self.password("redis-" + user) for user in redis.USERS}
+        for name in [s for s in ("nats", "redis", "qdrant") if self.ours(s)]:
             (self.folder / name).mkdir(exist_ok=True)
             system.own(self.folder / name)
         if self.ours("nats"):
             system.write_private(self.folder / "nats.conf", users.config(
                 self.port("nats"), self.folder / "nats", passwords, self.port("nats-monitor")))
+        if self.ours("redis"):
+            redis.write(self.folder, self.port("redis"), redis_passwords, self.folder / "redis")
         config = self.supervisor_config()
         config_changed = not self.conf.exists() or self.conf.read_text() != config
         self.conf.write_text(config)
@@ -323,12 +335,13 @@ class State:
                 if running.get(name, {}).get("state") == "RUNNING":
                     self.control("restart", name)
         running = self.processes()
-        for name in ("postgres", "nats", "qdrant"):
+        for name in ("postgres", "nats", "redis", "qdrant"):
             if self.ours(name) and running.get(name, {}).get("state") not in ("RUNNING", "STARTING"):
                 self.control("start", name)
         words = []
         checks = {"postgres": lambda: postgres.ready(self.port("postgres")),
                   "nats": lambda: nats.healthy(self.port("nats-monitor")),
+                  "redis": lambda: redis.ready(self.port("redis"), redis_passwords["admin"]),
                   "qdrant": lambda: http(self.settings["qdrant_url"] + "/readyz")[0] == 200}
         for name, check in checks.items():
             if self.ours(name):
@@ -343,6 +356,8 @@ class State:
         if name == "nats":
             text = system.run([nats.server_binary("best", TOOLS), "--version"])
             return "nats-server " + text.strip().split("v")[-1]
+        if name == "redis":
+            return "Redis " + system.run([redis.binary(), "--version"]).split("v=")[1].split()[0]
         if name == "postgres":
             return "PostgreSQL " + system.run([str(postgres.binaries() / "postgres"), "--version"]).split()[2]
         try:
@@ -431,6 +446,8 @@ class State:
         pg = self.settings.get("pg", {})
         out = {"NATS": self.settings.get("nats_url"), "Qdrant": self.settings.get("qdrant_url"),
                "PostgreSQL": f"{pg.get('host')}:{pg.get('port')}/{pg.get('database')}"}
+        if self.settings.get("redis_url"):
+            out["Redis"] = self.settings["redis_url"]
         if self.settings.get("ports"):
             out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in self.workers())
         out["state"] = self.settings.get("shown", str(self.folder))

@@ -46,7 +46,7 @@ NOT_BY_AN_EVENT = {
     **dict.fromkeys(("too-many", "bad-kind", "bad-cursor", "missing-header", "unknown-subject", "unknown-consumer",
                      "reply-too-large", "revision-conflict", "not-found", "alias", "superseded",
                      "bad-survivor", "bad-request", "bad-filter", "no-letter", "no-plan", "already-decided",
-                     "review-expired", "decision-reused", "anime-deleted", "anime-merged", "route-unset", "unknown-route",
+                     "review-expired", "decision-reused", "idempotency-conflict", "anime-deleted", "anime-merged", "route-unset", "unknown-route",
                      "no-event"), "refusals of requests"),
     **dict.fromkeys(("incomplete", "duplicate", "not-in-catalogue"), "outcomes of replays (integration/test_replay.py)"),
     **dict.fromkeys(("bad-advisory", "bad-record"), "of ANIME_ADVISORY and AUDIT, no events"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(BUILD != (ROOT / "build").resolve(), reason="use
 
 
 def run(command, *argv, ok=True, env=None):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ECHORA_", "PG", "NATS_"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("ECHORA_", "PG", "NATS_", "REDIS"))}
     result = subprocess.run([str(ROOT / "ops" / command), *argv], cwd=str(ROOT), text=True, capture_output=True,
                             stdin=subprocess.DEVNULL, timeout=180, env=dict(clean, **(env or {})))
     if ok:
@@ -55,7 +55,7 @@ def test_up_follows_and_finds_an_anime(first):
 def test_status_knows_everything(first, state):
     answer = json.loads(run("status", "--state", str(state), "--json").stdout)
     assert {n: p["state"] for n, p in answer["processes"].items()} == dict.fromkeys(
-        ("postgres", "nats", "qdrant", "catalogue", "relay", "qdrant-sync", "dead-letters"), "RUNNING")
+        ("postgres", "nats", "redis", "qdrant", "catalogue", "relay", "qdrant-sync", "dead-letters"), "RUNNING")
     assert set(answer["health"].values()) == {"ready"}
 
 
@@ -95,6 +95,12 @@ def test_shell_of_a_reader(first, state):
     refused = shell(state, "psql -c 'DELETE FROM anime'")
     assert refused.returncode != 0
     assert "secret" not in shell(state, "echora --print-config").stdout.lower().replace("(secret)", "")
+
+
+def test_redis_of_an_administrator(first, state):
+    assert shell(state, 'redis-cli -u "$REDIS_URL" --user admin ACL WHOAMI', "admin").stdout.strip() == "admin"
+    assert "NOAUTH" in shell(state, 'redis-cli -u "$REDIS_URL" PING').stdout
+    assert "noeviction" in shell(state, 'redis-cli -u "$REDIS_URL" --user admin CONFIG GET maxmemory-policy', "admin").stdout
 
 
 def test_nats_cli_reads_and_may_not_write_what_the_relay_writes(first, state):

@@ -209,6 +209,12 @@ def array_values():
     write("values", "bytes", b"\x02\x03\x00\xff\x01\xff")
 
 
+def idempotency():
+    write("idempotency", "bare", 'order-7:build_diff.1\nb=2&a=1\napplication/json\n{"run_id": 7}')
+    write("idempotency", "quoted", '"order-7"\n&&a=%26&a\nApplication/JSON; charset=utf-8\n')
+    write("idempotency", "odd", b'"a\x00b"\n' + b"x&" * 70 + b"\n;\n\xff\n")
+
+
 def webhooks():
     letter = (f"Subject: anime.dlq.catalog-updated\nNats-Msg-Id: ANIME_EVENTS:1:catalog-updated:7\nEchora-Event-Id: {ID}01\n"
               f"Echora-Dlq-Subject: anime.updated\nEchora-Dlq-Code: pg-23503\nEchora-Dlq-Entity: {ID}02\n"
@@ -248,6 +254,7 @@ def main():
     array_values()
     webhooks()
     gateway()
+    idempotency()
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ class DeadLetters:
             self.buses[user] = self.streams.bus(user)
         return self.buses[user]
 
-    def ask(self, subject, user="operator", timeout=10, **body):
+    def ask(self, subject, user="operator", timeout=10, headers=None, **body):
         """The answer. It, and what was asked, are held against the published schemas."""
-        reply = self.as_user(user).request(subject, json.dumps(body).encode(), timeout=timeout)
+        reply = self.as_user(user).request(subject, json.dumps(body).encode(), timeout=timeout, headers=headers)
         code = (reply.headers or {}).get("Nats-Service-Error-Code")
         if code:
             raise Refused(code, reply.headers["Nats-Service-Error"])

@@ -7,6 +7,7 @@ from google.protobuf import json_format
 
 from harness import wire
 from harness.catalogue import anime, event, new_id
+from harness.once import once_headers
 from harness.process import eventually
 from harness.reviews import Refused, Reviews, of
 
@@ -238,9 +239,8 @@ def test_asked_again_it_answers_the_same(reviews):
     other, _ = reviews.park(anime_id, at=20, title="Other")
     with pytest.raises(Refused, match="decision-reused"):
         reviews.approve(other, decisionId=decision)
-    key = {"headers": {"Echora-Idem": "ab12:1"}}
-    first = reviews.approve(other, **key)
-    assert reviews.approve(other, **{"headers": {"Echora-Idem": "ab12:2"}}) == first
+    first = reviews.approve(other, headers=once_headers("other"))
+    assert reviews.approve(other, headers=once_headers("other", 2)) == first
     third, _ = reviews.park(anime_id, at=30, title="Third")
     first = reviews.reject(third)
     assert reviews.reject(third) == first and "alreadyDecided" not in first

@@ -9,11 +9,13 @@ ROLES = {"workers/adapter": "echora_adapter", "workers/catalogue": "echora_catal
          "workers/dead_letters": "echora_deadletters"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()
               for path in sorted((ROOT / folder / "sql").glob("*.sql"))]
+STATEMENTS += [(role, path) for role in ("echora_catalogue", "echora_deadletters")
+               for path in sorted((ROOT / "events/sql").glob("*.sql"))]
 STATEMENTS += [("echora_owner" if path.name.startswith("migrate_") else "echora_reader", path)
                for path in sorted((ROOT / "ops/cli/sql").glob("*.sql"))]
 
 
-@pytest.mark.parametrize("role, path", STATEMENTS, ids=[f"{p.parent.parent.name}/{p.stem}" for _, p in STATEMENTS])
+@pytest.mark.parametrize("role, path", STATEMENTS, ids=[f"{p.parent.parent.name}/{p.stem}-{r.removeprefix('echora_')}" for r, p in STATEMENTS])
 def test_statement_is_valid_for_its_role(db, role, path: Path):
     sql = path.read_text()
     with db.connect(role) as connection:

@@ -21,6 +21,9 @@ static int take(struct work *w, struct op *op, bool *ret_pending, struct err *er
         return -1;
     *ret_pending =
         PQntuples(r) > 0 && (view_is(pg_get_text(r, 0, 0), "pending") || FAULT("decision-twice"));
+    if (*ret_pending && once_begin(w->pg, d->once, &d->answer, err) < 0)
+        return -1;
+    *ret_pending = *ret_pending && !d->answer;
     if (!*ret_pending)
         return 0;
     d->superseded = review_fields(pg_get_text(r, 0, 1));
@@ -39,6 +42,7 @@ int review_take(struct work *w, struct op *ops[], size_t *n, struct err *err)
         bool pending = true;
         if (ops[i]->decision) {
             ops[i]->decision->taken = false;
+            ops[i]->decision->answer = NULL;
             if (take(w, ops[i], &pending, err) < 0)
                 return -1;
         }
@@ -165,6 +169,19 @@ int review_settle(struct work *w, struct err *err)
             return -1;
     }
     return leave_out_known(w, err);
+}
+
+int review_keep(struct work *w, struct err *err)
+{
+    for (size_t i = 0; i < w->ops.n; i++) {
+        const struct op *op = w->ops.p[i];
+        struct decision *d = op->decision;
+        if (d && d->taken && d->once->asked &&
+            (d->reply(d->reply_ctx, &d->answer, err) < 0 ||
+             once_keep(w->pg, d->once, 200, d->answer, err) < 0))
+            return -1;
+    }
+    return 0;
 }
 
 static int pending_of(struct work *w, struct pg_array *ids, PGresult **ret, struct err *err)

@@ -12,6 +12,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
+#include "events/once.h"
 #include "outbox/append.h"
 #include "workers/catalogue/work.h"
 
@@ -24,9 +25,15 @@ struct decision {
     const char *reviewed_by; /* checked: no control characters */
     const char *note;
     uint64_t fields; /* those parked */
+    /* Of a request: its key is taken with the review; reply makes what is answered from what stands
+     * in the transaction, to be kept in it. */
+    const struct once *once;
+    int (*reply)(void *ctx, ProtobufCMessage **ret, struct err *err);
+    void *reply_ctx;
     /* Results, of the last attempt. */
-    bool taken;          /* the review was pending, and is this decision's */
-    uint64_t superseded; /* of fields */
+    bool taken;               /* the review was pending, and is this decision's */
+    ProtobufCMessage *answer; /* kept now, or before; NULL: none was */
+    uint64_t superseded;      /* of fields */
 };
 
 /* "a,b" of a set of an anime's fields; NULL when the arena is full. */
@@ -42,6 +49,8 @@ MUST_CHECK int review_take(struct work *w, struct op *ops[], size_t *n, struct e
 /* Stores what was decided, and leaves out of w->parked what was parked before: it is not announced
  * a second time. After revisions were given, before rows are announced. */
 MUST_CHECK int review_settle(struct work *w, struct err *err);
+/* Keeps what is answered to those who decided. After all that they say of is stored. */
+MUST_CHECK int review_keep(struct work *w, struct err *err);
 /* Supersedes what newer values have overtaken. After parked updates were stored. */
 MUST_CHECK int review_supersede(struct work *w, struct err *err);
 

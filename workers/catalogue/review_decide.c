@@ -1,15 +1,17 @@
 /* catalog.review.decide: a person's yes or no to a parked update.
  *
  * A decision is an event with an id of its own, so that asking again (the reply was lost, the
- * process died behind its commit) answers the same: what is answered is always read from the
- * committed row. The same decision by another id is answered, too, and told that it came second;
- * the contrary one is refused with who decided what and when. */
+ * process died behind its commit) answers the same: what is answered is read from the committed
+ * row, or kept with it where the request has a key (events/once.h). The same decision by another id
+ * is answered, too, and told that it came second; the contrary one is refused with who decided what
+ * and when. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "contracts/field.h"
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/log.h"
+#include "events/once.h"
 #include "workers/catalogue/context.h"
 #include "workers/catalogue/requests.h"
 #include "workers/catalogue/review.h"
@@ -104,29 +106,6 @@ static int make_op(const struct request *request, const struct review *review, s
     return 0;
 }
 
-static int run(struct catalogue *c, const struct request *request, const struct review *review,
-               struct uuid id, bool *ret_taken, struct err *err)
-{
-    const DecideRequest *asked = (const DecideRequest *)request->message;
-    struct decision d = {.review = review->id,
-                         .id = id,
-                         .update = review->update,
-                         .approves = strcmp(asked->decision, "approve") == 0,
-                         .reviewed_by = asked->reviewed_by,
-                         .note = asked->reason,
-                         .fields = review->fields};
-    struct op op;
-    if (make_op(request, review, &d, &op, err) < 0)
-        return -1;
-    struct written written = {.op = &op};
-    writer_run(&c->writer, &written, 1);
-    *ret_taken = d.taken;
-    if (written.err.class == ERR_NONE)
-        return 0;
-    *err = written.err;
-    return -1;
-}
-
 /* The decision came too late: is it the one that was taken? */
 static int compare(const struct review *review, const DecideRequest *asked, struct err *err)
 {
@@ -176,6 +155,49 @@ static int reply_of(const struct review *review, struct uuid asked_id, struct ar
     return 0;
 }
 
+/* What the transaction of a decision makes its reply from. */
+struct replying {
+    struct catalogue *c;
+    struct arena *arena;
+    struct uuid review, decision;
+};
+
+static int reply_inside(void *ctx, ProtobufCMessage **ret, struct err *err)
+{
+    const struct replying *r = ctx;
+    struct review review;
+    if (find(r->c, r->review, r->decision, r->arena, &review, err) < 0)
+        return -1;
+    return reply_of(&review, r->decision, r->arena, ret, err);
+}
+
+static int run(struct catalogue *c, const struct once *once, const struct review *review,
+               struct uuid id, struct decision *ret, struct err *err)
+{
+    const struct request *request = once->request;
+    const DecideRequest *asked = (const DecideRequest *)request->message;
+    struct replying replying = {c, request->arena, review->id, id};
+    *ret = (struct decision){.review = review->id,
+                             .id = id,
+                             .update = review->update,
+                             .approves = strcmp(asked->decision, "approve") == 0,
+                             .reviewed_by = asked->reviewed_by,
+                             .note = asked->reason,
+                             .fields = review->fields,
+                             .once = once,
+                             .reply = reply_inside,
+                             .reply_ctx = &replying};
+    struct op op;
+    if (make_op(request, review, ret, &op, err) < 0)
+        return -1;
+    struct written written = {.op = &op};
+    writer_run(&c->writer, &written, 1);
+    if (written.err.class == ERR_NONE)
+        return 0;
+    *err = written.err;
+    return -1;
+}
+
 static void note(const struct review *review)
 {
     char id[UUID_TEXT], anime[UUID_TEXT];
@@ -194,9 +216,14 @@ int answer_review_decide(void *context, const struct request *request, ProtobufC
     const DecideRequest *asked = (const DecideRequest *)request->message;
     struct uuid id, decision;
     struct review review;
-    bool taken = false;
-    if (check(asked, &id, err) < 0 ||
-        find(c, id, (struct uuid){0}, request->arena, &review, err) < 0 ||
+    struct decision made = {0};
+    struct once once;
+    if (check(asked, &id, err) < 0 || once_read(request, &once, err) < 0 ||
+        once_find(c->pg, &once, ret_reply, err) < 0)
+        return -1;
+    if (*ret_reply)
+        return 0;
+    if (find(c, id, (struct uuid){0}, request->arena, &review, err) < 0 ||
         decision_id(request, review.id, &decision, err) < 0 ||
         find(c, review.id, decision, request->arena, &review, err) < 0)
         return -1;
@@ -204,12 +231,16 @@ int answer_review_decide(void *context, const struct request *request, ProtobufC
         return err_set(err, ERR_REJECT, "decision-reused", "decide",
                        "another update was decided with this decision_id");
     if (strcmp(review.state, "pending") == 0 || FAULT("decision-twice")) {
-        if (run(c, request, &review, decision, &taken, err) < 0 ||
+        if (run(c, &once, &review, decision, &made, err) < 0 ||
             find(c, review.id, decision, request->arena, &review, err) < 0)
             return -1;
     }
-    if (taken)
+    if (made.taken)
         note(&review);
+    if (made.answer) {
+        *ret_reply = made.answer;
+        return 0;
+    }
     if (compare(&review, asked, err) < 0)
         return -1;
     return reply_of(&review, decision, request->arena, ret_reply, err);

@@ -3,6 +3,8 @@
 
 #include "contracts/field.h"
 #include "contracts/json.h"
+#include "events/base/fault.h"
+#include "events/once.h"
 #include "workers/dead_letters/audit.h"
 #include "workers/dead_letters/filter.h"
 #include "workers/dead_letters/requests.h"
@@ -196,21 +198,6 @@ static int stop(struct dead_letters *dl, const ReplayRequest *asked, struct uuid
     return reason != NULL ? plan_end(dl, id, "stopped", reason, arena, err) : dlq_no_memory(err);
 }
 
-static int change(struct dead_letters *dl, const char *action, const ReplayRequest *asked,
-                  struct uuid id, struct arena *arena, struct err *err)
-{
-    const bool fresh = asked->plan_id[0] == '\0';
-    if (pg_begin(dl->pg, err) < 0)
-        return -1;
-    if ((fresh && make(dl, action, asked, id, arena, err) < 0) ||
-        (asked->stop && stop(dl, asked, id, arena, err) < 0) ||
-        (!asked->stop && !asked->dry_run && let_run(dl, action, asked, id, arena, err) < 0)) {
-        pg_rollback(dl->pg);
-        return -1;
-    }
-    return pg_commit(dl->pg, err);
-}
-
 static int check(const ReplayRequest *asked, struct uuid *ret_id, struct err *err)
 {
     const bool named = asked->plan_id[0] != '\0';
@@ -250,25 +237,58 @@ static int add_sample(struct dead_letters *dl, struct uuid id, ReplayReply *repl
     return 0;
 }
 
-static int answer(struct dead_letters *dl, const char *action, const struct request *request,
-                  ProtobufCMessage **ret_reply, struct err *err)
+/* Inside the transaction: what is asked for, and the reply that tells of it. */
+static int change(struct dead_letters *dl, const char *action, const struct request *request,
+                  struct uuid id, ProtobufCMessage **ret_reply, struct err *err)
 {
     const ReplayRequest *asked = (const ReplayRequest *)request->message;
-    struct uuid id = {0};
+    const bool fresh = asked->plan_id[0] == '\0';
+    struct arena *arena = request->arena;
     DlqPlan **plans;
     size_t n;
     ReplayReply *reply =
-        (ReplayReply *)message_new(&echora__ops__v1__dlq_replay_reply__descriptor, request->arena);
+        (ReplayReply *)message_new(&echora__ops__v1__dlq_replay_reply__descriptor, arena);
     if (reply == NULL)
         return dlq_no_memory(err);
-    if (check(asked, &id, err) < 0 || change(dl, action, asked, id, request->arena, err) < 0 ||
-        plan_load(dl, &id, request->arena, &plans, &n, err) < 0)
+    if ((fresh && make(dl, action, asked, id, arena, err) < 0) ||
+        (asked->stop && stop(dl, asked, id, arena, err) < 0) ||
+        (!asked->stop && !asked->dry_run && let_run(dl, action, asked, id, arena, err) < 0) ||
+        plan_load(dl, &id, arena, &plans, &n, err) < 0)
         return -1;
     reply->plan = plans[0];
-    if (asked->dry_run && add_sample(dl, id, reply, request->arena, err) < 0)
+    if (asked->dry_run && add_sample(dl, id, reply, arena, err) < 0)
         return -1;
     *ret_reply = &reply->base;
     return 0;
+}
+
+static int change_once(struct dead_letters *dl, const char *action, const struct once *once,
+                       struct uuid id, ProtobufCMessage **ret_reply, struct err *err)
+{
+    const ReplayRequest *asked = (const ReplayRequest *)once->request->message;
+    if (once_begin(dl->pg, once, ret_reply, err) < 0)
+        return -1;
+    if (*ret_reply != NULL)
+        return 0;
+    if (change(dl, action, once->request, id, ret_reply, err) < 0)
+        return -1;
+    return once_keep(dl->pg, once, asked->dry_run ? 200 : 202, *ret_reply, err);
+}
+
+static int answer(struct dead_letters *dl, const char *action, const struct request *request,
+                  ProtobufCMessage **ret_reply, struct err *err)
+{
+    struct uuid id = {0};
+    struct once once;
+    if (check((const ReplayRequest *)request->message, &id, err) < 0 ||
+        once_read(request, &once, err) < 0 || pg_begin(dl->pg, err) < 0)
+        return -1;
+    if (change_once(dl, action, &once, id, ret_reply, err) < 0) {
+        pg_rollback(dl->pg);
+        return -1;
+    }
+    KILL_POINT("before-commit");
+    return pg_commit(dl->pg, err);
 }
 
 int answer_replay(void *context, const struct request *request, ProtobufCMessage **ret_reply,

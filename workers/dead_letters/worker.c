@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/once.h"
 #include "workers/dead_letters/audit.h"
 #include "workers/dead_letters/gauges.h"
 #include "workers/dead_letters/index.h"
@@ -74,7 +75,7 @@ static int forget_old(struct dead_letters *dl, struct err *err)
         if (pg_query(dl->pg, statements[i], NULL, 0, NULL, err) < 0)
             return -1;
     }
-    return 0;
+    return once_forget(dl->pg, err);
 }
 
 static int tick(void *context, struct err *err)
