@@ -23,7 +23,8 @@ def make_tool(tmp_path):
 
 def run_forged(tool):
     assert tool.verify(token(Ec(), header(EC, kid="k2"))) == "signature", "a stranger's signature was taken"
-    assert tool.verify(token(EC, header(EC, kid="k2"), sign=lambda text: bytes(64))) == "signature", "a stranger's signature was taken"
+    assert tool.verify(token(EC, header(EC, kid="k2"),
+                             sign=lambda text: bytes(64))) == "signature", "a stranger's signature was taken"
 
 
 def run_other_algorithm(tool):
@@ -31,7 +32,8 @@ def run_other_algorithm(tool):
 
 
 def run_other_audience(tool):
-    assert tool.verify(token(EC, header(EC, kid="k2"), payload(aud="another-api"))) == "audience", "somebody else's token was taken"
+    assert tool.verify(token(EC, header(EC, kid="k2"),
+                             payload(aud="another-api"))) == "audience", "somebody else's token was taken"
 
 
 def run_expired(tool):
@@ -41,7 +43,8 @@ def run_expired(tool):
 
 
 def run_stranger(tool):
-    assert tool.verify(token(EC, header(EC, kid="k2"), payload(client_id="stranger"))) == "client", "a client was taken that is not listed"
+    assert tool.verify(token(EC, header(EC, kid="k2"),
+                             payload(client_id="stranger"))) == "client", "a client was taken that is not listed"
 
 
 def run_scopes(tool):
@@ -59,7 +62,8 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.chaos(fault="hostile input: tokens that are not for us", place="command-api", checks="each refused, by its reason")
+@pytest.mark.chaos(fault="hostile input: tokens that are not for us", place="command-api",
+                   checks="each refused, by its reason")
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_hostile_tokens(make_tool, name):
     SCENARIOS[name][0](make_tool())
@@ -109,7 +113,8 @@ def issuer():
     one.stop()
 
 
-@pytest.mark.chaos(fault="hostile input: unknown key ids; an issuer away for long", place="issuer", checks="few calls; keys end")
+@pytest.mark.chaos(fault="hostile input: unknown key ids; an issuer away for long", place="issuer",
+                   checks="few calls; keys end")
 @pytest.mark.parametrize("name", KEYS)
 def test_keys(make_tool, issuer, name):
     KEYS[name][0](make_tool, issuer)

@@ -234,19 +234,26 @@ BASE_X, BASE_Y = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "T-NC4v4af5uO5-t
 
 
 def tokens():
-    def pieces(header, claims):
-        return b"\1" + b"\xff\xff".join(part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims))
+    def pieces(*parts):
+        texts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
+        return b"\1" + b"\xff\xff".join(texts)
 
     header = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k"}
-    claims = {"iss": "https://i", "aud": "a", "client_id": "n8n", "iat": 1799999990, "exp": 1800000600, "sub": "s", "jti": "j",
+    claims = {"iss": "https://i", "aud": "a", "client_id": "n8n", "iat": 1799999990, "exp": 1800000600, "sub": "s",
+              "jti": "j",
               "scope": "workflow.read workflow.approve"}
     write("token", "right", pieces(header, claims))
-    write("token", "lists", pieces({**header, "typ": "JWT"}, {**claims, "aud": ["b", "a"], "scope": ["workflow.read"], "azp": "n8n", "nbf": 1}))
+    write("token", "lists",
+          pieces({**header, "typ": "JWT"},
+                 {**claims, "aud": ["b", "a"], "scope": ["workflow.read"], "azp": "n8n", "nbf": 1}))
     write("token", "no-kid", pieces({"alg": "EdDSA", "typ": "application/at+jwt"}, claims))
-    write("token", "extensions", pieces({**header, "crit": ["b64"], "b64": False, "zip": "DEF", "jwk": {"kty": "oct"}}, claims))
-    write("token", "twice", pieces(b'{"alg":"EdDSA","alg":"none","typ":"at+jwt"}', b'{"iss":"https://i","iss":"https://i"}'))
+    write("token", "extensions",
+          pieces({**header, "crit": ["b64"], "b64": False, "zip": "DEF", "jwk": {"kty": "oct"}}, claims))
+    write("token", "twice",
+          pieces(b'{"alg":"EdDSA","alg":"none","typ":"at+jwt"}', b'{"iss":"https://i","iss":"https://i"}'))
     write("token", "numbers", pieces({**header, "alg": 5}, {**claims, "exp": 1e99, "iat": -1, "nbf": 2**63}))
-    write("token", "whole", b"\0eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2kifQ." + b"A" * 86)
+    write("token", "whole",
+          b"\0eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2kifQ." + b"A" * 86)
     write("token", "none", b"\0eyJhbGciOiJub25lIn0.e30.")
 
 
@@ -254,10 +261,13 @@ def key_sets():
     rsa = {"kty": "RSA", "kid": "a", "use": "sig", "n": MODULUS, "e": "AQAB"}
     p256 = {"kty": "EC", "crv": "P-256", "kid": "b", "alg": "ES256", "x": BASE_X, "y": BASE_Y}
     edwards = {"kty": "OKP", "crv": "Ed25519", "x": BASE_X, "key_ops": ["verify"]}
-    for name, keys in (("three", [rsa, p256, edwards]), ("same-kid", [rsa, {**p256, "kid": "a"}]), ("weak", [{**rsa, "e": "Aw"}, p256]),
-                       ("off", [{**p256, "y": BASE_X}, p256]), ("private", [{**p256, "d": BASE_X}]), ("others", [{"kty": "oct", "k": ""}, {**rsa, "use": "enc"}])):
+    for name, keys in (("three", [rsa, p256, edwards]), ("same-kid", [rsa, {**p256, "kid": "a"}]),
+                       ("weak", [{**rsa, "e": "Aw"}, p256]),
+                       ("off", [{**p256, "y": BASE_X}, p256]), ("private", [{**p256, "d": BASE_X}]),
+                       ("others", [{"kty": "oct", "k": ""}, {**rsa, "use": "enc"}])):
         write("jwks", name, b"\0" + json.dumps({"keys": keys}).encode())
-    rows = [{"id": "n8n", "scopes": ["workflow.read", "workflow.execute"], "limits": {"read": 5}}, {"id": "x", "scopes": []}]
+    rows = [{"id": "n8n", "scopes": ["workflow.read", "workflow.execute"], "limits": {"read": 5}},
+            {"id": "x", "scopes": []}]
     write("jwks", "table", b"\1" + json.dumps({"clients": rows}).encode())
     write("jwks", "table-twice", b"\1" + json.dumps({"clients": rows + rows}).encode())
 

@@ -39,7 +39,8 @@ def has_ipv6():
 class Started:
     def __init__(self, folder, listen):
         (folder / "secrets").write_text(SECRETS)
-        argv = [reachable_copy(BUILD / "ops/echora", folder), "dev-issuer", "--listen", listen, "--secrets-file", folder / "secrets"]
+        argv = [reachable_copy(BUILD / "ops/echora", folder), "dev-issuer", "--listen", listen, "--secrets-file",
+                folder / "secrets"]
         self.process = Process("dev-issuer", argv, folder, ready=lambda: "tokens http" in self.process.text())
 
     def __enter__(self):
@@ -74,7 +75,8 @@ def test_a_token_by_its_own_words(issuer):
     keys = HTTP.get(issuer.url + "/jwks").json()["keys"]
     assert head == {"alg": "ES256", "typ": "at+jwt", "kid": keys[0]["kid"]} and len(keys) == 1 and "d" not in keys[0]
     assert claims["iss"] == issuer.url and claims["aud"] == AUDIENCE and claims["exp"] - claims["iat"] == 600
-    assert (claims["sub"], claims["client_id"], claims["scope"]) == ("n8n", "n8n", EVERY) and abs(claims["iat"] - time.time()) < 60
+    assert (claims["sub"], claims["client_id"], claims["scope"]) == ("n8n", "n8n",
+                                                                     EVERY) and abs(claims["iat"] - time.time()) < 60
     x, y = (int.from_bytes(base64.urlsafe_b64decode(keys[0][c] + "="), "big") for c in "xy")
     der = utils.encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
     ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key().verify(
@@ -104,7 +106,9 @@ def test_secrets_in_the_form(issuer):
     assert issuer.post({**GRANT, "client_id": "n8n"}).status_code == 200, "named beside Basic"
 
 
-@pytest.mark.parametrize("auth", [("n8n", "wrong"), ("n8n", ""), ("desk", "s3cret/+%"), ("nobody", "other"), ("", ""), ("N8N", "s3cret/+%"),
+@pytest.mark.parametrize("auth",
+                         [("n8n", "wrong"), ("n8n", ""), ("desk", "s3cret/+%"), ("nobody", "other"), ("", ""),
+                          ("N8N", "s3cret/+%"),
                                   ("n8n", "s3cret/+%x"), ("n8n", "s3cret/+")])
 def test_wrong_secrets(issuer, auth):
     answer = issuer.post(auth=auth)
@@ -113,23 +117,29 @@ def test_wrong_secrets(issuer, auth):
     assert issuer.post({**GRANT, "client_id": auth[0], "client_secret": auth[1]}, auth=None).status_code == 401
 
 
-@pytest.mark.parametrize("value", ["Basic", "Basic =", "Basic !!!!", "Basic bjhu", "Basic ====", "Basic " + "A" * 400, "Bearer bjhuOng=", "bjhuOng="])
+@pytest.mark.parametrize("value",
+                         ["Basic", "Basic =", "Basic !!!!", "Basic bjhu", "Basic ====", "Basic " + "A" * 400,
+                          "Bearer bjhuOng=", "bjhuOng="])
 def test_credentials_that_are_none(issuer, value):
     assert issuer.post(auth=None, Authorization=value).status_code == 401
     assert issuer.post().status_code == 200
 
 
 @pytest.mark.parametrize("form,error", [
-    ({}, "invalid_request"), ({"grant_type": "password"}, "unsupported_grant_type"), ({"grant_type": ""}, "unsupported_grant_type"),
+    ({}, "invalid_request"), ({"grant_type": "password"}, "unsupported_grant_type"),
+    ({"grant_type": ""}, "unsupported_grant_type"),
     ({**GRANT, "scope": "admin"}, "invalid_scope"), ({**GRANT, "scope": "workflow.read "}, "invalid_scope"),
-    ({"grant_type": ["client_credentials"] * 2}, "invalid_request"), ({**GRANT, "client_secret": "s3cret/+%"}, "invalid_request"),
+    ({"grant_type": ["client_credentials"] * 2}, "invalid_request"),
+    ({**GRANT, "client_secret": "s3cret/+%"}, "invalid_request"),
 ])
 def test_forms_that_are_refused(issuer, form, error):
     answer = issuer.post(form)
     assert answer.status_code == 400 and answer.json() == {"error": error}
 
 
-@pytest.mark.parametrize("body", [b"grant_type=%", b"grant_type=%4", b"grant_type=%zz", b"grant_type=a%00b", b"scope=" + b"x" * 2000])
+@pytest.mark.parametrize("body",
+                         [b"grant_type=%", b"grant_type=%4", b"grant_type=%zz", b"grant_type=a%00b",
+                          b"scope=" + b"x" * 2000])
 def test_bodies_that_are_no_form(issuer, body):
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert HTTP.post(issuer.url + "/oauth2/token", content=body, headers=kind).json() == {"error": "invalid_request"}
@@ -160,14 +170,18 @@ def test_on_the_other_loopback(folder):
         assert one.url.startswith("http://[::1]:") and one.post().status_code == 200
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "127.0.0.1", "127.0.0.1:x", ":0", "128.0.0.1:0", "[127.0.0.1:0"])
+@pytest.mark.parametrize("listen",
+                         ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "localhost:0", "127.0.0.1", "127.0.0.1:x", ":0",
+                          "128.0.0.1:0", "[127.0.0.1:0"])
 def test_it_listens_on_loopback_alone(echora, tmp_path, listen):
     (tmp_path / "secrets").write_text(SECRETS)
     result = echora("dev-issuer", "--listen", listen, "--secrets-file", tmp_path / "secrets", ok=False)
     assert result.code == 2 and "loopback" in result.err
 
 
-@pytest.mark.parametrize("text,what", [("", "names no client"), ("n8n\n", "line 1"), ("n8n s\nn8n t\n", "line 2"), ("n8n a b\n", "line 1"), (None, "No such file")])
+@pytest.mark.parametrize("text,what",
+                         [("", "names no client"), ("n8n\n", "line 1"), ("n8n s\nn8n t\n", "line 2"),
+                          ("n8n a b\n", "line 1"), (None, "No such file")])
 def test_files_of_secrets_that_are_refused(echora, tmp_path, text, what):
     if text is not None:
         (tmp_path / "secrets").write_text(text)
