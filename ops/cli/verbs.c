@@ -35,6 +35,7 @@ const struct verb *const cli_verbs[] = {
     &verb_streams_check,
     &verb_migrate,
     &verb_doctor,
+    &verb_dev_issuer,
     &verb_contracts_asyncapi,
     &verb_contracts_schema,
     &verb_reference_options,

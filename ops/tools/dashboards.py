@@ -253,8 +253,20 @@ PEOPLE = {
     ],
 }
 
+COMMAND_API = {
+    "Who calls": [
+        graph("Tokens", {"{{outcome}}": rate("echora_tokens_total", "outcome")}, "reqps",
+              about="ok: taken; what the others mean: ops/runbooks/tokens.md."),
+        number("The issuer's keys", {"keys": "max(echora_jwks_keys)"}, good_from=1, w=4),
+        number("Read last", {"ago": "max(echora_jwks_age_seconds)"}, "s", red=3600, w=4,
+               about="Every 10 minutes; -1: never. After 24 hours nobody is let in."),
+        graph("Keys that could not be read", {"within an hour": "sum(increase(echora_jwks_failures_total[1h]))"}),
+    ],
+}
+
 # File → title and rows.
 DASHBOARDS = {
+    "echora-command-api": ("Echora: Command API", COMMAND_API),
     "echora-fleet": ("Echora: fleet", FLEET),
     "echora-dead-letters": ("Echora: dead letters and replay", LETTERS),
     "echora-outbox": ("Echora: outbox and relay", OUTBOX),

@@ -1,7 +1,7 @@
 """Access tokens, right and wrong, and our verifier behind a pipe (test/drivers/token_tool.c).
 
-Keys and signatures are the library `cryptography`'s; JOSE around them is spelled out here, so that every wrong form can be
-made. What a raw RSA block or a pair r, s would need is computed from the private key.
+Keys and signatures are the library `cryptography`'s; JOSE around them is spelled out here, so that every wrong form can
+be made. What a raw RSA block or a pair r, s would need is computed from the private key.
 """
 import base64
 import contextlib
@@ -69,7 +69,8 @@ class Ec:
         self.d = self.private.private_numbers().private_value
 
     def jwk(self, kid=None, **more):
-        return named({"kty": "EC", "crv": "P-256", "x": number(self.point.x, 32), "y": number(self.point.y, 32)}, kid, more)
+        return named({"kty": "EC", "crv": "P-256", "x": number(self.point.x, 32), "y": number(self.point.y, 32)}, kid,
+                     more)
 
     def der(self, text):
         return self.private.sign(text, ec.ECDSA(hashes.SHA256()))
@@ -85,7 +86,8 @@ class Ed:
         self.private = ed25519.Ed25519PrivateKey.generate()
 
     def jwk(self, kid=None, **more):
-        return named({"kty": "OKP", "crv": "Ed25519", "x": b64(self.private.public_key().public_bytes_raw())}, kid, more)
+        return named({"kty": "OKP", "crv": "Ed25519", "x": b64(self.private.public_key().public_bytes_raw())}, kid,
+                     more)
 
     def sign(self, text, alg="EdDSA"):
         return self.private.sign(text)
@@ -97,7 +99,8 @@ def named(jwk, kid, more):
 
 def payload(now=NOW, **changes):
     """Claims that are right; None takes one away."""
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "service-n8n", "client_id": "n8n", "iat": now - 10, "exp": now + 600,
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "service-n8n", "client_id": "n8n", "iat": now - 10,
+              "exp": now + 600,
               "jti": "3c0f", "scope": "workflow.read workflow.execute"}
     return {k: v for k, v in {**claims, **changes}.items() if v is not None}
 
@@ -112,7 +115,7 @@ def packed(part):
 
 
 def token(key, head=None, claims=None, sign=None):
-    """Text of a token. head and claims are objects, or text as it shall stand there; sign(text) replaces the signature."""
+    """head and claims are objects, or text as it shall stand there; sign(text) replaces the signature."""
     head = header(key) if head is None else head
     claims = payload() if claims is None else claims
     text = f"{packed(head)}.{packed(claims)}"

@@ -94,8 +94,10 @@ LIES = {
     "HTML": lambda issuer: lambda handler: issuer.tell(handler, 200, "<html>maintenance</html>"),
     "other JSON": lambda issuer: lambda handler: issuer.tell(handler, 200, '{"issuer":"https://x"}'),
     "no keys": lambda issuer: lambda handler: issuer.tell(handler, 200, '{"keys":[]}'),
-    "two keys of one name": lambda issuer: lambda handler: issuer.tell(handler, 200, jwks(OLD.jwk("old"), STRANGER.jwk("old"))),
-    "huge": lambda issuer: lambda handler: issuer.tell(handler, 200, jwks(STRANGER.jwk("old"), {"kty": "x", "filler": "x" * 66000})),
+    "two keys of one name": lambda issuer: lambda handler: issuer.tell(handler, 200,
+                                                                       jwks(OLD.jwk("old"), STRANGER.jwk("old"))),
+    "huge": lambda issuer: lambda handler: issuer.tell(handler, 200,
+                                                       jwks(STRANGER.jwk("old"), {"kty": "x", "filler": "x" * 66000})),
     "endless": lambda issuer: issuer.endless,
     "silence": lambda issuer: issuer.hang,
     "cut short": lambda issuer: cut,
@@ -239,7 +241,9 @@ def test_keys_of_a_file(tmp_path):
     tool.close()
 
 
-@pytest.mark.parametrize("content,what", [(None, "No such file"), ("{", "no JSON object"), ('{"keys":[]}', "no key"), ("x" * 70000, "keys.json")])
+@pytest.mark.parametrize("content,what",
+                         [(None, "No such file"), ("{", "no JSON object"), ('{"keys":[]}', "no key"),
+                          ("x" * 70000, "keys.json")])
 def test_files_that_are_refused_at_the_start(tmp_path, content, what):
     file = tmp_path / "keys.json"
     if content is not None:
@@ -268,8 +272,10 @@ def test_the_client_table_is_read_again(tmp_path):
 
 @pytest.fixture
 def secure(tmp_path):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
-                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out",
+                    "cert.pem", "-days", "2",
+                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"], cwd=tmp_path, check=True,
+                    capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
     one = Issuer(jwks(OLD.jwk("old")), tls=context)
@@ -292,8 +298,10 @@ def test_certificates_are_checked(tmp_path, secure):
 def test_bearer_alone_is_taken(tool, issuer):
     opened(tool, issuer)
     text = text_of(OLD, "old")
-    for value, reason in ((f"Bearer {text}", "ok"), (f"bearer   {text}", "ok"), (text, "absent"), (f"Basic {text}", "absent"), ("Bearer", "absent"),
-                          ("Bearer ", "length"), (f"Bearer{text}", "absent"), (f"Bearer {text} ", "base64"), (f"Bearer {text},{text}", "parts"), ("", "absent")):
+    for value, reason in ((f"Bearer {text}", "ok"), (f"bearer   {text}", "ok"), (text, "absent"),
+                          (f"Basic {text}", "absent"), ("Bearer", "absent"),
+                          ("Bearer ", "length"), (f"Bearer{text}", "absent"), (f"Bearer {text} ", "base64"),
+                          (f"Bearer {text},{text}", "parts"), ("", "absent")):
         assert tool.ask("check", value.encode().hex()).split(" ")[0] == reason, value
 
 
