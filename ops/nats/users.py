@@ -53,7 +53,7 @@ OPERATOR = (*VIEWER, "dlq.replay", "dlq.discard", "webhook.test", "webhook.repla
             *ANIME_EVENTS, "$KV.echora_control.paused.*")
 
 USERS = {
-    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "serves": COMMANDS, "people": True},
+    "ingestion": {"publish": ("anime.enriched", "ingestion.review.ready"), "people": True},
     "update": {"publish": ANIME_EVENTS[1:], "people": True},
     "catalogue": {
         "publish": (*dead_letters(CATALOG_DURABLES), "hint.outbox"),
@@ -94,6 +94,8 @@ USERS = {
         "get": STREAMS,
         "api": STATE,
     },
+    # Whoever answers the calls of a run: ingestion's own workers, once they are there.
+    "workflow": {"serves": COMMANDS},
     # Requests of callers with a token, and who asked for what; nothing else.
     "command": {
         "publish": (*COMMANDS, "catalog.review.get", "catalog.review.decide", "catalog.reconcile", "dlq.list", "dlq.show",

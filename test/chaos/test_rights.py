@@ -39,7 +39,7 @@ def forbidden_to_all():
 
 # Message delete: dead letters of ANIME_DLQ, by their own service, and by hand.
 DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters", "admin"} if s == "ANIME_DLQ" else set() for s in ALL_STREAMS}
-ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
+ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter", "workflow"}
 
 
 @pytest.mark.chaos(fault="rights abused: management of streams", place="nats", checks="refused, all but the admin's")

@@ -41,7 +41,7 @@ static void use_target(const struct scgi_head *head)
     if (!target_split(scgi_variable(head, "REQUEST_URI"), &target))
         return;
     const struct route *route =
-        route_find(scgi_variable(head, "REQUEST_METHOD"), target.path, ids, allow);
+        route_match(scgi_variable(head, "REQUEST_METHOD"), target.path, ids, allow);
     if (route == NULL)
         return;
     struct arena *arena = arena_new(1 << 16);

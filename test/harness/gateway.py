@@ -99,7 +99,8 @@ class CommandApi:
         env = {"ECHORA_SOCKET": self.socket, "ECHORA_SOCKET_MODE": "0666", "ECHORA_ISSUER": tokens.ISSUER,
                "ECHORA_JWKS": self.folder / "jwks.json", "ECHORA_CLIENTS": self.folder / "clients.json",
                "ECHORA_REDIS_URL": self.redis.url, "ECHORA_REDIS_USER": "command",
-               "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json", **self.env}
+               "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json",
+               **self.env}
         self.worker = self.spawn("command-api", env=env, **more)
         self.worker.wait_log('"listening"')
         if nginx:

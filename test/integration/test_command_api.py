@@ -21,11 +21,13 @@ RULE = {"selector": {"all": True}, "decision": "defer", "reviewed_by": "anna"}
 # call: path, scope, a good body, what the responder answers, the status that callers see.
 WORKFLOW = {
     "check-tag": (READ, {"source": "manami"}, reply(200, {"latest_tag": "a", "changed": False}), 200),
-    "start-incremental-run": (EXECUTE, {"source": "manami", "tag": "a"}, reply(201, {"run_id": 7, "snapshot_id": 3}), 201),
+    "start-incremental-run": (EXECUTE, {"source": "manami", "tag": "a"},
+                              reply(201, {"run_id": 7, "snapshot_id": 3}), 201),
     "build-diff": (EXECUTE, {"run_id": 7}, reply(202, {"run_id": 7, "phase": "fetched", "state": "running"}), 202),
     "process-stages": (EXECUTE, {"run_id": 7}, reply(202, {"run_id": 7, "phase": "diffed", "state": "running"}), 202),
     "build-stage6-review": (EXECUTE, {"run_id": 7}, reply(200, {"review_ref": "artifact:sha256/" + KEY}), 200),
-    "submit-stage6-decisions": (APPROVE, {"run_id": 7, "entry_decisions": [DECISION]}, reply(200, {"accepted_count": 1}), 200),
+    "submit-stage6-decisions": (APPROVE, {"run_id": 7, "entry_decisions": [DECISION]},
+                                reply(200, {"accepted_count": 1}), 200),
     "preview-stage6-batch": (READ, {"run_id": 7, "batch_rules": [RULE]}, reply(200, {"rule_matches": []}), 200),
     "replay-stage": (APPROVE, {"run_id": 7, "decision_batch_id": ID, "target_stage": "stage2"},
                      reply(202, {"run_id": 7, "phase": "review", "state": "running"}), 202),
@@ -36,7 +38,7 @@ WORKFLOW = {
 
 @pytest.fixture
 def responder(streams):
-    one = Responder(streams.bus("ingestion"), *(f"command.{call}" for call in (*WORKFLOW, "run-get", "run-entries")))
+    one = Responder(streams.bus("workflow"), *(f"command.{call}" for call in (*WORKFLOW, "run-get", "run-entries")))
     yield one
     one.close()
 
@@ -104,8 +106,8 @@ def test_what_a_caller_may_not_say(api, responder):
     refused(api.post("/workflow/build-diff", run, key=""), 400, "validation_error")
     refused(api.post("/workflow/build-diff", run, key="with blank"), 400, "validation_error")
     refused(api.post("/workflow/build-diff", run, key="k" * 256), 400, "validation_error")
-    refused(api.post("/workflow/build-diff", run, headers={"Content-Type": "text/plain"}), 415, "unsupported_media_type")
-    refused(api.post("/workflow/build-diff", run, headers={"Content-Encoding": "gzip"}), 415, "unsupported_media_type")
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Encoding": "gzip"}):
+        refused(api.post("/workflow/build-diff", run, headers=headers), 415, "unsupported_media_type")
     refused(api.post("/workflow/build-diff", b" " * (256 * 1024 + 1)), 413, "payload_too_large")
     refused(api.post("/workflow/submit-stage6-decisions", b" " * (1024 * 1024 + 1)), 413, "payload_too_large")
     refused(api.post("/workflow/submit-stage6-decisions", b" " * (1024 * 1024)), 400, "validation_error")
@@ -134,7 +136,8 @@ def test_tokens(api, responder):
     def tag(**more):
         return api.post("/workflow/check-tag", {"source": "a"}, **more)
     absent = tag(token="")
-    assert (absent.status, absent.code, absent.headers["www-authenticate"]) == (401, "unauthenticated", 'Bearer realm="echora"')
+    assert (absent.status, absent.code) == (401, "unauthenticated")
+    assert absent.headers["www-authenticate"] == 'Bearer realm="echora"'
     for token in ("x", api.token() + "A", api.token(exp=int(time.time()) - 120), api.token(client_id="nobody"),
                   api.token(aud="another"), api.token(iss="https://other.example")):
         bad = tag(token=token)
@@ -184,8 +187,8 @@ def test_refusals_of_responders(api, responder):
         responder.answers["command.finalize-run"] = answer
         return api.post("/workflow/finalize-run", {"run_id": 7})
     got = told(refusal(409, "run_state_conflict", phase="staged", state="running", secret="x"))
-    assert (got.status, got.code, got.json["phase"], got.json["state"]) == (409, "run_state_conflict", "staged", "running")
-    assert "secret" not in got.json
+    assert (got.status, got.code) == (409, "run_state_conflict")
+    assert (got.json["phase"], got.json["state"]) == ("staged", "running") and "secret" not in got.json
     got = told(refusal(409, "run_lock_conflict", holder_run_id=12, retryable=True, retry_after_ms=7001))
     assert (got.code, got.json["holder_run_id"], got.headers["retry-after"]) == ("run_lock_conflict", 12, "8")
     got = told(refusal(422, "validation_error", violations=[{"pointer": "/run_id", "code": "unknown-run"}]))

@@ -1,4 +1,4 @@
-"""Calls of the Command API that workers answer today: risky updates by the catalogue writer, dead letters, drift repair."""
+"""Calls of the Command API that workers answer today: risky updates, dead letters, drift repair."""
 import json
 import uuid
 

@@ -51,7 +51,7 @@ static bool find_route(struct call *c)
     c->method = scgi_variable(head, "REQUEST_METHOD");
     if (!target_split(scgi_variable(head, "REQUEST_URI"), &c->target))
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The request's target is no path of ours.");
-    c->route = route_find(c->method, c->target.path, c->ids, c->allow);
+    c->route = route_match(c->method, c->target.path, c->ids, c->allow);
     if (c->route != NULL)
         return true;
     return c->allow[0] != '\0' ? refuse(&c->refusal, PROBLEM_METHOD, "This path has %s.", c->allow)

@@ -287,8 +287,9 @@ static bool matches(const char *pattern, struct view path, struct view ids[stati
     return path.p == NULL;
 }
 
-const struct route *route_find(struct view method, struct view path,
-                               struct view ret_ids[static ROUTE_IDS_MAX], char ret_allow[static 32])
+const struct route *route_match(struct view method, struct view path,
+                                struct view ret_ids[static ROUTE_IDS_MAX],
+                                char ret_allow[static 32])
 {
     struct view ids[ROUTE_IDS_MAX] = {0};
 

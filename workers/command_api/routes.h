@@ -45,8 +45,8 @@ extern const size_t n_routes;
 
 /* The route of method and path, its ids in the order of the pattern. NULL: none; *ret_allow then
  * says which methods the path has ("" = it is no path of ours). */
-const struct route *route_find(struct view method, struct view path,
-                               struct view ret_ids[static ROUTE_IDS_MAX],
-                               char ret_allow[static 32]);
+const struct route *route_match(struct view method, struct view path,
+                                struct view ret_ids[static ROUTE_IDS_MAX],
+                                char ret_allow[static 32]);
 /* The name of the i-th id in the route's pattern. */
 struct view route_id_name(const struct route *route, unsigned i);
