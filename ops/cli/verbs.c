@@ -37,6 +37,7 @@ const struct verb *const cli_verbs[] = {
     &verb_doctor,
     &verb_dev_issuer,
     &verb_contracts_asyncapi,
+    &verb_contracts_openapi,
     &verb_contracts_schema,
     &verb_reference_options,
     &verb_reference_metrics,

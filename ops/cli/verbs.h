@@ -4,7 +4,7 @@
 
 #include "ops/cli/cli.h"
 
-extern const struct verb verb_contracts_asyncapi;
+extern const struct verb verb_contracts_asyncapi, verb_contracts_openapi;
 extern const struct verb verb_contracts_schema;
 extern const struct verb verb_decode;
 extern const struct verb verb_delete;

@@ -276,10 +276,12 @@ class State:
         folder = self.folder / "nginx"
         folder.mkdir(exist_ok=True)
         system.own(folder)
+        for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
+            shutil.copy(ROOT / document, folder)
         conf = self.folder / "nginx.conf"
         before = conf.read_text() if conf.exists() else ""
         conf.write_text(nginx.config(folder, self.socket("api"), f"127.0.0.1:{self.port('nginx')}",
-                                     log=folder / "refused.log"))
+                                     log=folder / "refused.log", documents=folder))
         return conf.read_text() != before
 
     def socket(self, name="supervisor"):

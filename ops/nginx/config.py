@@ -2,13 +2,14 @@
 """The nginx in front of the Command API: it parses HTTP, does TLS, limits, and speaks SCGI to the worker.
 
 usage: config.py --folder DIR --socket PATH [--listen ADDRESS:PORT] [--certificate FILE --key FILE]
-                 [--allow-plain-http] [--log FILE] > nginx.conf
+                 [--allow-plain-http] [--log FILE] [--documents DIR] > nginx.conf
 
 Without a certificate it listens on loopback alone; --allow-plain-http says that something else in front does the TLS.
 Run it as `nginx -c nginx.conf -e stderr` by an account that may connect to the socket; DIR is for its pid file and
 temporary files and must be writable by it. FILE gets a line for each request that nginx refuses by itself; rotate it.
-What nginx refuses itself is problem+json like the worker's refusals
-(workers/command_api/problem.c), and no log holds a URL, a header or a body.
+The documents are openapi.json (contracts/) and docs.html (beside this file), served without a token. What nginx refuses
+itself is problem+json like the worker's refusals (workers/command_api/problem.c), and no log holds a URL, a header or a
+body.
 """
 import argparse
 import ipaddress
@@ -123,7 +124,7 @@ http {
         location = /workflow/submit-stage6-decisions {
             client_max_body_size 1m;
 %(call)s        }
-%(problems)s    }
+%(documents)s%(problems)s    }
 }
 """
 
@@ -144,6 +145,21 @@ CALL = """\
             }
             scgi_pass unix:%(socket)s;
 """
+# One page and what it reads; nothing of another host.
+POLICY = "; ".join(("default-src 'none'", "script-src 'unsafe-inline'", "style-src 'unsafe-inline'", "connect-src 'self'",
+                    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"))
+DOCUMENTS = """\
+        location = /openapi.json {
+            default_type application/json;
+            alias %(documents)s/openapi.json;
+        }
+        location = /docs {
+            default_type "text/html; charset=utf-8";
+%(headers)s\
+            add_header Content-Security-Policy "%(policy)s" always;
+            alias %(documents)s/docs.html;
+        }
+"""
 
 
 def problem(status, code, title, retry_after):
@@ -161,7 +177,8 @@ def is_loopback(listen):
         return False
 
 
-def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=False, log=None):
+def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=False, log=None,
+           documents=None):
     """The text of the configuration; ValueError when it would carry tokens in the clear."""
     if bool(certificate) != bool(key):
         raise ValueError("a certificate needs its key, and a key its certificate")
@@ -176,7 +193,9 @@ def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=
                      f"            return {status} '{text}';\n        }}\n")
     tls = (f"        ssl_certificate {certificate};\n        ssl_certificate_key {key};\n"
            "        ssl_protocols TLSv1.2 TLSv1.3;\n        ssl_session_tickets off;\n") if certificate else ""
-    values = {"folder": folder, "socket": socket, "listen": listen, "tls": " ssl http2" if certificate else "",
+    shown = {"documents": documents, "headers": HEADERS, "policy": POLICY}
+    served = DOCUMENTS % shown if documents else ""
+    values = {"documents": served, "folder": folder, "socket": socket, "listen": listen, "tls": " ssl http2" if certificate else "",
               "log": f"{log} refusals if=$refused_here" if log else "off", "certificate": tls, "headers": HEADERS,
               "call": CALL % {"socket": socket}, "error_pages": pages, "problems": problems}
     return MAIN % values
@@ -191,6 +210,7 @@ def main():
     parser.add_argument("--key")
     parser.add_argument("--allow-plain-http", action="store_true")
     parser.add_argument("--log")
+    parser.add_argument("--documents")
     args = parser.parse_args()
     try:
         print(config(**vars(args)), end="")

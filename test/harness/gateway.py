@@ -9,6 +9,7 @@ import asyncio
 import http.client
 import json
 import re
+import shutil
 import socket
 import time
 import uuid
@@ -18,7 +19,7 @@ from ops.nginx import config as nginx_config
 
 from . import tokens
 from .process import Process, eventually
-from .settings import PATIENCE
+from .settings import PATIENCE, ROOT
 
 READ, EXECUTE, APPROVE = "workflow.read", "workflow.execute", "workflow.approve"
 ALL = f"{READ} {EXECUTE} {APPROVE}"
@@ -111,7 +112,10 @@ class CommandApi:
         folder = self.folder / "nginx"
         folder.mkdir(exist_ok=True)
         system.own(folder)
-        conf = self.file("nginx.conf", nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}"))
+        for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
+            shutil.copy(ROOT / document, folder)
+        conf = self.file("nginx.conf", nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}",
+                                                           documents=folder))
         self.nginx = Process("nginx", [system.find("nginx"), "-c", conf, "-e", "stderr"], self.folder,
                              ready=lambda: system.port_open(self.port))
         self.nginx.start()

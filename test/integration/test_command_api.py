@@ -303,3 +303,12 @@ def test_audit(api, responder, streams):
     assert (refused.status, refused.code) == (503, "retryable_upstream_error") and len(responder.asked) == before
     responder.answers["command.finalize-run"] = reply(200, {})
     assert api.post("/workflow/finalize-run", {"run_id": 7}).status == 200
+
+
+def test_documents_are_served(api):
+    api.start()
+    got = api.get("/openapi.json", token="")
+    assert got.status == 200 and got.headers["content-type"] == "application/json" and got.json["openapi"] == "3.1.0"
+    page = api.get("/docs", token="")
+    assert page.status == 200 and page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"] and b"/openapi.json" in page.body
