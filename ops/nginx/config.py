@@ -146,8 +146,8 @@ CALL = """\
             scgi_pass unix:%(socket)s;
 """
 # One page and what it reads; nothing of another host.
-POLICY = "; ".join(("default-src 'none'", "script-src 'unsafe-inline'", "style-src 'unsafe-inline'", "connect-src 'self'",
-                    "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"))
+POLICY = "; ".join(("default-src 'none'", "script-src 'unsafe-inline'", "style-src 'unsafe-inline'",
+                    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"))
 DOCUMENTS = """\
         location = /openapi.json {
             default_type application/json;
@@ -195,7 +195,8 @@ def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=
            "        ssl_protocols TLSv1.2 TLSv1.3;\n        ssl_session_tickets off;\n") if certificate else ""
     shown = {"documents": documents, "headers": HEADERS, "policy": POLICY}
     served = DOCUMENTS % shown if documents else ""
-    values = {"documents": served, "folder": folder, "socket": socket, "listen": listen, "tls": " ssl http2" if certificate else "",
+    values = {"documents": served, "folder": folder, "socket": socket, "listen": listen,
+              "tls": " ssl http2" if certificate else "",
               "log": f"{log} refusals if=$refused_here" if log else "off", "certificate": tls, "headers": HEADERS,
               "call": CALL % {"socket": socket}, "error_pages": pages, "problems": problems}
     return MAIN % values

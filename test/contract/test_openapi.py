@@ -66,7 +66,7 @@ def test_a_call(call):
 
 def schemas(value):
     if isinstance(value, dict):
-        if "type" in value and isinstance(value["type"], str) and value["type"] in ("object", "string", "integer", "array"):
+        if isinstance(value.get("type"), str) and value["type"] in ("object", "string", "integer", "array"):
             yield value
         for inner in value.values():
             yield from schemas(inner)
@@ -88,12 +88,13 @@ def test_schemas_are_schemas_and_references_lead_somewhere():
 
 
 def test_a_body_by_its_schema():
-    body = API["paths"]["/workflow/submit-stage6-decisions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    check = jsonschema.Draft202012Validator(body)
+    body = API["paths"]["/workflow/submit-stage6-decisions"]["post"]["requestBody"]["content"]["application/json"]
+    check = jsonschema.Draft202012Validator(body["schema"])
     decision = {"entry_key": "ab" * 32, "decision": "defer", "reviewed_by": "anna"}
     assert check.is_valid({"run_id": 7, "entry_decisions": [decision]})
     for bad in ({}, {"run_id": 0}, {"run_id": 7, "extra": 1}, {"run_id": 7, "entry_decisions": [{**decision, "x": 1}]},
-                {"run_id": 7, "entry_decisions": [{**decision, "entry_key": "A"}]}, {"run_id": 7, "entry_decisions": []},
+                {"run_id": 7, "entry_decisions": [{**decision, "entry_key": "A"}]},
+                {"run_id": 7, "entry_decisions": []},
                 {"run_id": 7, "batch_rules": [{**decision, "selector": {}}]}):
         assert not check.is_valid(bad), bad
 
