@@ -105,7 +105,7 @@ def request_of_a_stale_owner(streams, db, spawn, fault=""):
     try:
         said = asked.ask(1)
     except Refused as e:
-        said = str(e)
+        said = e.args[0]
     assert said == "stale-token"
 
 
