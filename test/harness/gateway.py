@@ -6,6 +6,7 @@
     with Responder(bus) as responder: responder.answers["command.check-tag"] = reply(200, {...})
 """
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -103,7 +104,7 @@ class CommandApi:
                "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json",
                **self.env}
         self.worker = self.spawn("command-api", env=env, **more)
-        self.worker.wait_log('"listening"')
+        self.connected()
         if nginx:
             self.start_nginx()
         return self
@@ -119,6 +120,13 @@ class CommandApi:
         self.nginx = Process("nginx", [system.find("nginx"), "-c", conf, "-e", "stderr"], self.folder,
                              ready=lambda: system.port_open(self.port))
         self.nginx.start()
+
+    def connected(self):
+        """Waits until the worker's socket is there: it is ready a moment earlier."""
+        def there():
+            with contextlib.suppress(OSError), self.connect():
+                return True
+        eventually(there, 10, "the socket")
 
     def stop(self):
         if self.nginx:

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/base/hash.h"
 #include "events/bus.h"
 #include "events/log.h"
@@ -120,7 +121,7 @@ static bool write_record(struct call *c, bool outcome)
 bool call_audit_intent(struct call *c)
 {
     return c->route->scope != SCOPE_APPROVE || strcmp(c->route->method, "POST") != 0 ||
-           write_record(c, false) ||
+           FAULT("intent-unwritten") || write_record(c, false) ||
            refuse(&c->refusal, PROBLEM_UNAVAILABLE,
                   "The audit can't be written now, so nothing was done.");
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/log.h"
 
 #define ARENA_MAX ((size_t)128 << 20) /* a reply of the bus, decoded and told */
@@ -69,9 +70,12 @@ static void carry_out(struct call *c)
 {
     if (!call_claim(c))
         return;
+    KILL_POINT("after-claim");
     if (call_audit_intent(c) && call_ask(c) && c->claim_lost)
         refuse(&c->refusal, PROBLEM_IN_PROGRESS, "Another call with this key took over.");
+    KILL_POINT("before-finish");
     call_unclaim(c);
+    KILL_POINT("before-answer");
 }
 
 static void run(struct call *c, enum read_result head)
