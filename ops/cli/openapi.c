@@ -36,7 +36,7 @@ static const struct {
                  "attempts:i,first_seen:s?,failed_at:s?,worker:s,replay_id:s"},
     {"dlq-replay", "plan_id:s,plan:o,sample:O"},
     {"dlq-discard", "plan_id:s,plan:o,sample:O"},
-    {"reconcile", "compared:i,missing:i,stale:i,surplus:i,pending:i,enqueued:i,next_id:s"},
+    {"reconcile", "state:s,compared:i,missing:i,stale:i,surplus:i,pending:i,enqueued:i,next_id:s"},
 };
 
 static json_t *kind_schema(struct view kind)

@@ -4,13 +4,16 @@ What answers on the bus is a scripted responder where the workers behind a call 
 """
 import asyncio
 import json
+import socket
+import ssl
+import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.gateway import APPROVE, EXECUTE, READ, Responder, refusal, reply
+from harness.gateway import APPROVE, EXECUTE, READ, Responder, first_answer, parsed, refusal, reply
 from harness.process import eventually, lasted_less
 
 ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
@@ -303,6 +306,24 @@ def test_audit(api, responder, streams):
     assert (refused.status, refused.code) == (503, "retryable_upstream_error") and len(responder.asked) == before
     responder.answers["command.finalize-run"] = reply(200, {})
     assert api.post("/workflow/finalize-run", {"run_id": 7}).status == 200
+
+
+def test_over_tls(api, responder, tmp_path):
+    """Plain HTTP to that port is refused like anything else that can't be read."""
+    responder.answers["command.run-get"] = reply(200, {"run_id": 7})
+    certificate, key = tmp_path / "crt", tmp_path / "key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=api", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    api.start(nginx=False)
+    api.start_nginx(certificate=api.file("tls.crt", certificate.read_text()), key=api.file("tls.key", key.read_text()))
+    context = ssl.create_default_context(cafile=str(certificate))
+    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as plain:
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as s:
+            s.sendall(b"GET /workflow/runs/7 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " + api.token().encode()
+                      + b"\r\n\r\n")
+            assert parsed(first_answer(s)).json == {"run_id": 7}
+    assert parsed(api.raw(b"GET /dlq HTTP/1.1\r\nHost: a\r\n\r\n")).code == "validation_error"
 
 
 def test_documents_are_served(api):

@@ -6,7 +6,7 @@ import pytest
 
 from harness.catalogue import new_id
 from harness.dead_letters import DeadLetters
-from harness.gateway import APPROVE, EXECUTE, READ
+from harness.gateway import APPROVE, EXECUTE, READ, Responder
 from harness.process import eventually
 from harness.reviews import Reviews
 
@@ -100,8 +100,20 @@ def test_reconciling(api, streams, db, qdrant, spawn):
     spawn("qdrant")
     api.start()
     got = api.post("/operations/reconcile", {"kind": "anime"}, scope=EXECUTE)
-    assert got.status == 202 and got.json["compared"] == 0 and got.json["enqueued"] == 0
+    assert got.status == 202 and got.json["state"] == "done" and got.json["compared"] == got.json["enqueued"] == 0
     assert api.post("/operations/reconcile", {}, scope=APPROVE).status == 403
+
+
+def test_reconciling_goes_on_alone(api, streams):
+    """Longer than anybody waits: the call was taken, and is remembered as such."""
+    silent = Responder(streams.bus("qdrant"), "catalog.reconcile")
+    api.env["ECHORA_REPLY_TIMEOUT"] = "300ms"
+    api.start()
+    for _ in range(2):
+        got = api.post("/operations/reconcile", {"repair": True}, key="k")
+        assert (got.status, got.json) == (202, {"state": "running"})
+    assert len(silent.asked) == 1
+    silent.close()
 
 
 def test_what_is_unknown_to_a_responder(api, reviews, streams):

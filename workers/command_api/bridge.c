@@ -158,6 +158,17 @@ static void write_plan(struct call *c, const ProtobufCMessage *reply, struct buf
     buf_putc(out, '}');
 }
 
+static void write_drift(const ProtobufCMessage *reply, struct buf *out)
+{
+    struct buf counts = {.max = REPLY_MAX};
+
+    bridge_write(reply, NULL, &counts);
+    buf_puts(out, "{\"state\":\"done\",");
+    buf_append(out, counts.n > 0 ? counts.p + 1 : "}", counts.n > 0 ? counts.n - 1 : 1);
+    out->failed |= buf_failed(&counts);
+    buf_deinit(&counts);
+}
+
 static void write_reply(struct call *c, const ProtobufCMessage *reply, struct buf *out)
 {
     static const char *const review[] = {
@@ -187,9 +198,11 @@ static void write_reply(struct call *c, const ProtobufCMessage *reply, struct bu
     case BRIDGE_PLAN:
         write_plan(c, reply, out);
         return;
+    case BRIDGE_RECONCILE:
+        write_drift(reply, out);
+        return;
     case BRIDGE_COMMAND:
     case BRIDGE_LETTERS:
-    case BRIDGE_RECONCILE:
         bridge_write(reply, NULL, out);
         return;
     }
