@@ -232,7 +232,10 @@ static int serve(struct cli *cli, struct dev_issuer *issuer, struct err *err)
     struct MHD_Daemon *daemon = start(fd, issuer);
     if (daemon == NULL)
         return err_set(err, ERR_FATAL, "listen", "start the issuer", "no thread can be made");
-    printf("issuer %s\njwks %s/jwks\ntokens %s/oauth2/token\n", url, url, url);
+    printf(cli->config.json
+               ? "{\"issuer\":\"%s\",\"jwks\":\"%s/jwks\",\"tokens\":\"%s/oauth2/token\"}\n"
+               : "issuer %s\njwks %s/jwks\ntokens %s/oauth2/token\n",
+           url, url, url);
     (void)fflush(stdout);
     while (wait_ms(LOOK_MS))
         continue;

@@ -63,8 +63,9 @@ class Rsa:
 class Ec:
     alg = "ES256"
 
-    def __init__(self):
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, secret=None):
+        curve = ec.SECP256R1()
+        self.private = ec.derive_private_key(secret, curve) if secret else ec.generate_private_key(curve)
         self.point = self.private.public_key().public_numbers()
         self.d = self.private.private_numbers().private_value
 
@@ -125,6 +126,11 @@ def token(key, head=None, claims=None, sign=None):
 
 def jwks(*keys):
     return json.dumps({"keys": list(keys)})
+
+
+def short(value):
+    """Ids of parameters: none of a length that nobody reads, and the same in each process though keys differ."""
+    return "long" if isinstance(value, (str, bytes)) and len(value) > 40 else None
 
 
 def jti_hash(jti):

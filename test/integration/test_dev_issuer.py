@@ -1,6 +1,7 @@
 """`echora dev-issuer`: its grants, its refusals, and that the verifier takes what it issues."""
 import base64
 import json
+import re
 import socket
 import time
 import urllib.parse
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from harness.fleet import reachable_copy
 from harness.process import Process, eventually
 from harness.settings import BUILD
-from harness.tokens import AUDIENCE, Tool
+from harness.tokens import AUDIENCE, Tool, short
 
 from ops.fleet import system
 
@@ -37,15 +38,15 @@ def has_ipv6():
 
 
 class Started:
-    def __init__(self, folder, listen):
+    def __init__(self, folder, listen, *more):
         (folder / "secrets").write_text(SECRETS)
         argv = [reachable_copy(BUILD / "ops/echora", folder), "dev-issuer", "--listen", listen, "--secrets-file",
-                folder / "secrets"]
-        self.process = Process("dev-issuer", argv, folder, ready=lambda: "tokens http" in self.process.text())
+                folder / "secrets", *more]
+        self.process = Process("dev-issuer", argv, folder, ready=lambda: "/oauth2/token" in self.process.text())
 
     def __enter__(self):
         self.process.start()
-        self.url = self.process.text().split()[-5]
+        self.url = re.search(r'http://[^/\s"]+', self.process.text())[0]
         return self
 
     def __exit__(self, *_):
@@ -119,7 +120,7 @@ def test_wrong_secrets(issuer, auth):
 
 @pytest.mark.parametrize("value",
                          ["Basic", "Basic =", "Basic !!!!", "Basic bjhu", "Basic ====", "Basic " + "A" * 400,
-                          "Bearer bjhuOng=", "bjhuOng="])
+                          "Bearer bjhuOng=", "bjhuOng="], ids=short)
 def test_credentials_that_are_none(issuer, value):
     assert issuer.post(auth=None, Authorization=value).status_code == 401
     assert issuer.post().status_code == 200
@@ -139,7 +140,7 @@ def test_forms_that_are_refused(issuer, form, error):
 
 @pytest.mark.parametrize("body",
                          [b"grant_type=%", b"grant_type=%4", b"grant_type=%zz", b"grant_type=a%00b",
-                          b"scope=" + b"x" * 2000])
+                          b"scope=" + b"x" * 2000], ids=short)
 def test_bodies_that_are_no_form(issuer, body):
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     assert HTTP.post(issuer.url + "/oauth2/token", content=body, headers=kind).json() == {"error": "invalid_request"}
@@ -161,6 +162,12 @@ def test_each_start_has_a_key_of_its_own(folder):
         with Started(folder / str(n), "127.0.0.1:0") as one:
             kids.add(HTTP.get(one.url + "/jwks").json()["keys"][0]["kid"])
     assert len(kids) == 3
+
+
+def test_it_says_where_it_is_to_machines(folder):
+    with Started(folder, "127.0.0.1:0", "--json") as one:
+        said = json.loads(one.process.text())
+        assert said["tokens"] == said["issuer"] + "/oauth2/token" and HTTP.get(said["jwks"]).status_code == 200
 
 
 def test_on_the_other_loopback(folder):

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, hmac, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from harness.tokens import (AUDIENCE, CLIENTS, ISSUER, NOW, P256_ORDER, Ec, Ed, Refused, Rsa, Tool, b64, header,
-                            jti_hash, jwks, number, packed, payload, rs, token)
+                            jti_hash, jwks, number, packed, payload, rs, short, token)
 
 RSA, EC = Rsa(), Ec()
 KEYS = jwks(RSA.jwk("k1"), EC.jwk("k2"))
@@ -161,7 +161,8 @@ def test_keys_in_the_header(tool, member):
 
 
 @pytest.mark.parametrize("kid",
-                         ["k0", "", "K1", "k1 ", " k1", "../k1", "k1\\u0000", "' OR 1=1", "https://x", "k" * 300])
+                         ["k0", "", "K1", "k1 ", " k1", "../k1", "k1\\u0000", "' OR 1=1", "https://x",
+                          "k" * 300], ids=short)
 def test_unknown_key_ids(tool, kid):
     assert tool.verify(token(RSA, header(RSA, kid=kid))) == "key-unknown"
 
@@ -259,7 +260,7 @@ def test_repeated_members_of_the_payload(tool, more):
                          [b"", b"[]", b'""', b"null", b"1", b"{", b"{}{}", b"{} x", b"\xef\xbb\xbf{}", b'{"a":"\xff"}',
                           b"[" * 5000,
                           b'{"a":"\\u0000"}', b'{"a":"\0"}', b"{'a':1}", b'{"a":NaN}', b'{"a":1,}', b'{"a":01}',
-                          b"\0"])
+                          b"\0"], ids=short)
 def test_what_is_no_object(tool, text):
     assert tool.verify(token(RSA, claims=text)) == "json"
     assert tool.verify(token(RSA, text, sign=RSA.sign)) == "json"
@@ -438,6 +439,41 @@ def test_es256_of_a_chosen_nonce(tool):
         assert tool.verify(ec_token(sign=sign)) == "ok", k
 
 
+@pytest.mark.parametrize("secret", [1, 2, 3, N - 1, N // 2, 2**128, 2**255 + 1])
+def test_es256_with_special_keys(make_tool, secret):
+    key = Ec(secret)
+    tool = make_tool(jwks(key.jwk("k1")))
+    assert [tool.verify(token(key)) for _ in range(5)] == ["ok"] * 5
+    assert tool.verify(token(EC, header(EC))) == "signature"
+
+
+@pytest.mark.parametrize("s", [1, 2, 255, N // 2, N - 2, N - 1])
+@pytest.mark.parametrize("k", [1, 2, N - 1])
+def test_es256_with_special_numbers(make_tool, k, s):
+    """The key is made to the signature: r is that of a chosen nonce, s is chosen."""
+    text = f"{packed(header(EC))}.{packed(payload())}"
+    r = Ec(k).point.x % N
+    key = Ec((s * k - int.from_bytes(sha256(text.encode()), "big")) * pow(r, -1, N) % N)
+    tool = make_tool(jwks(key.jwk("k1")))
+    assert tool.verify(f"{text}.{b64(rs(r, s))}") == "ok"
+    assert tool.verify(f"{text}.{b64(rs(r, N - s))}") == "ok", "its twin says the same of the same text"
+    assert tool.verify(f"{text}.{b64(rs(r, (s + 7) % N))}") == "signature"
+    if r + N < 2**256:
+        assert tool.verify(f"{text}.{b64(rs(r + N, s))}") == "signature"
+    if s + N < 2**256:
+        assert tool.verify(f"{text}.{b64(rs(r, s + N))}") == "signature"
+
+
+def test_rs256_with_leading_zeros(tool):
+    for n in range(10000):
+        text = f"{packed(header(RSA))}.{packed(payload(jti=str(n)))}"
+        signature = RSA.sign(text.encode())
+        if signature[0] == 0:
+            break
+    assert signature[0] == 0 and tool.verify(f"{text}.{b64(signature)}") == "ok"
+    assert tool.verify(f"{text}.{b64(signature[1:])}") == "signature"
+
+
 DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 
@@ -482,7 +518,7 @@ FORGED_BLOCKS = {
     "garbage instead of padding": lambda h, n: SHORT + DIGEST_INFO + h + b"\x5a" * (n - 62),
     "garbage, length fitted": short_and_fitted,
     "zeros as padding": lambda h, n: block(DIGEST_INFO + h, n, fill=b"\x00"),
-    "another byte in the padding": lambda h, n: block(DIGEST_INFO + h, n).replace(b"\xff" * 9, b"\xff" * 8 + b"\xfe", 1),
+    "another byte in the padding": lambda h, n: SHORT[:-1] + b"\xfe" + block(DIGEST_INFO + h, n)[11:],
     "block type 0": lambda h, n: block(DIGEST_INFO + h, n, kind=b"\x00\x00"),
     "block type 2": lambda h, n: block(DIGEST_INFO + h, n, kind=b"\x00\x02"),
     "no separator": lambda h, n: b"\x00\x01" + (DIGEST_INFO + h).rjust(n - 2, b"\xff"),
@@ -620,7 +656,7 @@ def test_keys_with_marks_that_fit(make_tool):
     (jwks(EC.jwk("k")).replace('"kid"', '"x":1,"x":2,"kid"'), "no JSON object"),
     (jwks(*[EC.jwk(str(i)) for i in range(33)]), "more than 32"),
     (jwks(EC.jwk("k", filler="x" * 66000)), "more than 64"), ("[" * 60000, "no JSON object"),
-])
+], ids=short)
 def test_sets_that_are_refused(tool, text, what):
     with pytest.raises(Refused, match=f"bad-keys .*{what}"):
         tool.keys(text)
@@ -659,7 +695,7 @@ def one_client(**changes):
     ({"clients": [*CLIENTS["clients"], CLIENTS["clients"][0]]}, "client 3: its id stands there twice"),
     ({"clients": [{"id": f"c{i}", "scopes": []} for i in range(257)]}, "more than 256"),
     (" " * 66000, "the limit|bytes|larger|maximum"),
-])
+], ids=short)
 def test_client_tables_that_are_refused(tmp_path, table, what):
     tool = Tool(tmp_path, clients=table)
     line = tool.process.stdout.readline().decode()

@@ -85,7 +85,8 @@ static void note_look(struct keyring *k, struct keyset *set, const struct err *e
     k->looking = false;
     k->looks++;
     if (set != NULL) {
-        if (k->current == NULL || k->in_a_row > 0)
+        if (k->current == NULL || k->in_a_row > 0 || k->current->n != set->n ||
+            k->current->refused != set->refused)
             log_loaded(set, k->current != NULL);
         keyset_unref(k->current);
         k->current = set;
