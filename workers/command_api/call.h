@@ -54,7 +54,7 @@ struct call {
 /* Of what is answered: status, and the problem's code ("" = none). */
 int call_status(const struct call *call);
 const char *call_code(const struct call *call);
-void call_serve(void *api, struct connection *connection);
+void call_serve(void *ctx, struct connection *connection);
 
 /* The parts, in files of their own. False: call->refusal says why. */
 MUST_CHECK bool call_authenticate(struct call *call); /* admit.c */
