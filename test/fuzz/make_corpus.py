@@ -290,6 +290,13 @@ def key_sets():
     write("jwks", "table-twice", b"\1" + json.dumps({"clients": rows + rows}).encode())
 
 
+def answers():
+    secret, mark = b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b"\xff\xff"
+    write("excerpt", "plain", secret + mark + b'{"code":404,"message":"The requested webhook is not registered."}')
+    write("excerpt", "echo", secret + mark + b"\x1b[2Jbad secret whsec_" + secret + b", not " + secret[4:20].lower())
+    write("excerpt", "edge", secret + mark + b"-" * 245 + secret + b" v1," + secret)
+
+
 def main():
     wire_and_json()
     references()
@@ -305,6 +312,7 @@ def main():
     idempotency()
     tokens()
     key_sets()
+    answers()
 
 
 if __name__ == "__main__":

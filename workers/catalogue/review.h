@@ -36,6 +36,11 @@ struct decision {
     uint64_t superseded;      /* of fields */
 };
 
+/* Which events of the batch are our own flagged copies; ret[] has a place for each event. That
+ * Echora-Review is among the headers says nothing: whoever publishes may write it. */
+MUST_CHECK int review_find_copies(struct pg *pg, const struct batch *batch, bool ret[],
+                                  struct err *err);
+
 /* "a,b" of a set of an anime's fields; NULL when the arena is full. */
 char *review_names(struct arena *arena, uint64_t fields);
 /* As a repeated field has them. NULL when the arena is full. */

@@ -238,6 +238,8 @@ static const struct {
     {"already-decided", PROBLEM_DECIDED, "The contrary was decided before."},
     {"review-expired", PROBLEM_DECIDED, "Nobody decided in time, so it was discarded."},
     {"decision-reused", PROBLEM_IDEMPOTENCY, "The decision's id belongs to another update."},
+    {"idempotency-conflict", PROBLEM_IDEMPOTENCY, "The key came before with another request."},
+    {"stale-token", PROBLEM_IN_PROGRESS, "Another call with this key took over."},
     {"reply-too-large", PROBLEM_FAILED, "The answer is too large for the bus."},
 };
 
