@@ -251,7 +251,7 @@ def test_an_end_while_a_responder_is_silent(api, responder):
         last = pool.submit(api.post, "/workflow/finalize-run", {"run_id": 7}, headers={"Prefer": "wait=25"})
         eventually(lambda: responder.asked, 5, "the call")
         began = time.monotonic()
-        assert api.worker.stop() == 0 and lasted_less(began, 12)
+        assert api.worker.stop() == 0 and lasted_less(began, 10)
         assert last.result().status == 504
 
 

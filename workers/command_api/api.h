@@ -30,4 +30,4 @@ struct api {
 };
 
 /* Replies are awaited that long after the process was asked to stop. */
-#define STOP_WAIT_MS 8000
+#define STOP_WAIT_MS 6000
