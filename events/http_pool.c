@@ -23,12 +23,13 @@
 struct call {
     struct http_pool *pool;
     CURL *curl;
-    uint64_t key;
+    struct uuid key;
     bool used, over;
     int64_t over_ms; /* monotonic */
     char *body;
     struct curl_slist *headers;
     size_t headers_got, body_got;
+    char answer[HTTP_ANSWER_KEPT];
     bool body_enough; /* more than we read: the status stands */
     bool refused;     /* the address may not be called */
     struct http_outcome outcome;
@@ -47,6 +48,11 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
     struct call *c = arg;
 
     (void)size; /* always 1 */
+    if (c->body_got < HTTP_ANSWER_KEPT) {
+        const size_t room = HTTP_ANSWER_KEPT - c->body_got;
+
+        memcpy(c->answer + c->body_got, data, n < room ? n : room);
+    }
     c->body_got += n;
     c->body_enough = c->body_got > BODY_MAX;
     return c->body_enough ? 0 : n;
@@ -185,10 +191,10 @@ struct http_pool *http_pool_free(struct http_pool *p)
     return NULL;
 }
 
-static struct call *find(struct http_pool *p, uint64_t key)
+static struct call *find(const struct http_pool *p, struct uuid key)
 {
     for (unsigned i = 0; i < p->n; i++) {
-        if (p->calls[i].used && p->calls[i].key == key)
+        if (p->calls[i].used && uuid_cmp(p->calls[i].key, key) == 0)
             return &p->calls[i];
     }
     return NULL;
@@ -234,7 +240,7 @@ static bool add_header(struct call *c, const char *name, const char *value)
     return longer != NULL;
 }
 
-int http_pool_start(struct http_pool *p, uint64_t key, const struct http_field fields[],
+int http_pool_start(struct http_pool *p, struct uuid key, const struct http_field fields[],
                     size_t n_fields, struct view body, struct err *err)
 {
     struct call *c = find_place(p);
@@ -333,19 +339,42 @@ void http_pool_wait(struct http_pool *p, int64_t ms)
     }
 }
 
-enum http_progress http_pool_look(struct http_pool *p, uint64_t key, struct http_outcome *ret)
+enum http_progress http_pool_look(struct http_pool *p, struct uuid key, struct http_outcome *ret)
 {
-    const struct call *c = find(p, key);
+    struct call *c = find(p, key);
 
     if (c == NULL)
         return HTTP_UNKNOWN;
     if (!c->over)
         return HTTP_RUNNING;
     *ret = c->outcome;
+    c->outcome.seen = true;
     return HTTP_OVER;
 }
 
-void http_pool_forget(struct http_pool *p, uint64_t key)
+struct view http_pool_answer(const struct http_pool *p, struct uuid key)
+{
+    const struct call *c = find(p, key);
+
+    if (c == NULL)
+        return (struct view){0};
+    return (struct view){c->answer,
+                         c->body_got < HTTP_ANSWER_KEPT ? c->body_got : HTTP_ANSWER_KEPT};
+}
+
+struct view http_pool_sent(const struct http_pool *p, struct uuid key, const char *name)
+{
+    const struct call *c = find(p, key);
+    const size_t n = strlen(name);
+
+    for (const struct curl_slist *h = c != NULL ? c->headers : NULL; h != NULL; h = h->next) {
+        if (strncmp(h->data, name, n) == 0 && h->data[n] == ':')
+            return view_trim(view_of(h->data + n + 1));
+    }
+    return (struct view){0};
+}
+
+void http_pool_forget(struct http_pool *p, struct uuid key)
 {
     struct call *c = find(p, key);
 

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "contracts/gen/ops.pb-c.h"
+#include "events/base/clock.h"
 #include "ops/cli/chain.h"
 #include "ops/cli/output.h"
 #include "ops/cli/text.h"
@@ -38,26 +39,39 @@ static int check_route(const char *name, struct err *err)
 static int show_route(struct cli *cli, const PGresult *rows, int i, json_t *list, struct err *err)
 {
     struct chain_consumer state;
-    char newest[TIME_TEXT] = "never";
+    char newest[TIME_TEXT] = "never", newest_at[RFC3339_MAX] = "";
     const bool enabled = pg_get_bool(rows, i, 0);
-    const struct view reason = pg_get_text(rows, i, 1);
+    const struct view reason = pg_get_text(rows, i, 1), class = pg_get_text(rows, i, 5),
+                      said = pg_get_text(rows, i, 6);
 
     if (chain_consumer(cli, routes[i].stream, routes[i].durable, &state, err) < 0)
         return -1;
-    if (!pg_is_null(rows, i, 4))
-        time_text(pg_get_timestamp_us(rows, i, 4), newest);
+    if (!pg_is_null(rows, i, 4)) {
+        const int64_t at_us = pg_get_timestamp_us(rows, i, 4);
+
+        time_text(at_us, newest);
+        rfc3339_format(at_us / 1000000, (int32_t)(at_us % 1000000 * 1000), newest_at);
+    }
     json_array_append_new(
-        list, json_pack("{s:s, s:b, s:s%, s:I, s:I, s:I, s:I, s:s}", "route", routes[i].name,
-                        "enabled", enabled, "reason", reason.p ? reason.p : "", reason.n,
-                        "delivered", (json_int_t)pg_get_i64(rows, i, 2), "failed",
-                        (json_int_t)pg_get_i64(rows, i, 3), "pending", (json_int_t)state.pending,
-                        "in_hand", (json_int_t)state.ack_pending, "newest", newest));
-    if (!cli->config.json)
-        printf("%-8s %s%-9s%s %9" PRIu64 " %8" PRIu64 " %10" PRId64 " %8" PRId64 "  %s%s%.*s\n",
-               routes[i].name, paint(cli->color, enabled ? PAINT_GREEN : PAINT_RED),
-               enabled ? "enabled" : "disabled", paint_end(cli->color), state.pending,
-               state.ack_pending, pg_get_i64(rows, i, 2), pg_get_i64(rows, i, 3), newest,
-               enabled ? "" : "  ", enabled ? 0 : (int)reason.n, reason.p);
+        list,
+        json_pack("{s:s, s:b, s:s%, s:I, s:I, s:I, s:I, s:s, s:s%}", "route", routes[i].name,
+                  "enabled", enabled, "reason", reason.p ? reason.p : "", reason.n, "delivered",
+                  (json_int_t)pg_get_i64(rows, i, 2), "failed", (json_int_t)pg_get_i64(rows, i, 3),
+                  "pending", (json_int_t)state.pending, "in_hand", (json_int_t)state.ack_pending,
+                  "newest", newest_at, "newest_class", class.p ? class.p : "", class.n));
+    if (cli->config.json)
+        return 0;
+    printf("%-8s %s%-9s%s %9" PRIu64 " %8" PRIu64 " %10" PRId64 " %8" PRId64 "  %s", routes[i].name,
+           paint(cli->color, enabled ? PAINT_GREEN : PAINT_RED), enabled ? "enabled" : "disabled",
+           paint_end(cli->color), state.pending, state.ack_pending, pg_get_i64(rows, i, 2),
+           pg_get_i64(rows, i, 3), newest);
+    if (class.n > 0)
+        printf(" %s%.*s %.*s%s",
+               paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_RED),
+               VIEW_ARG(class), VIEW_ARG(said), paint_end(cli->color));
+    if (!enabled)
+        printf("; disabled: %.*s", VIEW_ARG(reason));
+    putchar('\n');
     return 0;
 }
 
@@ -93,8 +107,11 @@ const struct verb verb_webhook_routes = {
     .name = "webhook routes",
     .args = "",
     .summary = "the routes of webhooks: state, what waits, how the newest calls ended",
-    .details = "A route that its receiver has closed (410) is disabled; what waits stays in its "
-               "stream.\nThe newest thousand calls of each route count.",
+    .details =
+        "PENDING: events that were not tried yet. IN HAND: tried, and tried again later. "
+        "DELIVERED, FAILED:\nof the newest thousand calls, tests left out. NEWEST CALL: when, "
+        "and how it ended. A route that its\nreceiver has closed (410) is disabled; what "
+        "waits stays in its stream. Why a route rests: `echora status`.",
     .example = "echora webhook routes",
     .run = run_routes,
 };
@@ -147,32 +164,80 @@ static int query_attempts(struct cli *cli, const char *route, const char *class,
     return pg_query(pg, &sql_webhook_attempts, params, 4, ret, err);
 }
 
+/* Names and reasons that people gave may hold escape sequences of a terminal. */
+static const char *plain(const struct cli *cli, struct view from)
+{
+    char *copy = arena_strdup(cli->arena, from);
+
+    for (char *c = copy; c != NULL && *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
+    return copy != NULL ? copy : "";
+}
+
+static json_t *json_text(struct view text)
+{
+    return json_stringn(text.p != NULL ? text.p : "", text.n);
+}
+
+static void show_change(const struct cli *cli, const PGresult *rows, int i, const char *at,
+                        json_t *list)
+{
+    const struct view route = pg_get_text(rows, i, 1), change = pg_get_text(rows, i, 4),
+                      actor = pg_get_text(rows, i, 10), reason = pg_get_text(rows, i, 11);
+
+    json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "started", at, "route",
+                                          json_text(route), "trigger", json_text(change), "actor",
+                                          json_text(actor), "reason", json_text(reason)));
+    if (!cli->config.json)
+        printf("%-19s %-6.*s %.*s by %s%s%s\n", at, VIEW_ARG(route), VIEW_ARG(change),
+               actor.n > 0 ? plain(cli, actor) : "somebody", reason.n > 0 ? ": " : "",
+               plain(cli, reason));
+}
+
+static void print_attempt(const struct cli *cli, const PGresult *rows, int i, const char *started,
+                          const char *id, const char *next)
+{
+    const struct view route = pg_get_text(rows, i, 1), trigger = pg_get_text(rows, i, 4),
+                      error = pg_get_text(rows, i, 6), class = pg_get_text(rows, i, 7),
+                      actor = pg_get_text(rows, i, 10), answer = pg_get_text(rows, i, 11);
+
+    printf("%-19s %-6.*s %s %3" PRId64 " %-6.*s %3" PRId64 " %s%-13.*s%s %6" PRId64
+           " ms  %.*s%s%s%s%s\n",
+           started, VIEW_ARG(route), id, pg_get_i64(rows, i, 3), VIEW_ARG(trigger),
+           pg_get_i64(rows, i, 5),
+           paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_YELLOW),
+           VIEW_ARG(class), paint_end(cli->color), pg_get_i64(rows, i, 8), VIEW_ARG(error),
+           *next ? "  again about " : "", next, actor.n > 0 ? "  by " : "", plain(cli, actor));
+    if (answer.n > 0)
+        printf("    it said: %s\n", plain(cli, answer));
+}
+
 static void show_attempt(const struct cli *cli, const PGresult *rows, int i, json_t *list)
 {
-    char started[TIME_TEXT], next[TIME_TEXT] = "";
-    const struct view route = pg_get_text(rows, i, 1), trigger = pg_get_text(rows, i, 4),
-                      error = pg_get_text(rows, i, 6), class = pg_get_text(rows, i, 7);
-    char id[UUID_TEXT];
+    char started[TIME_TEXT], next[TIME_TEXT] = "", id[UUID_TEXT];
 
     time_text(pg_get_timestamp_us(rows, i, 0), started);
+    if (pg_is_null(rows, i, 2)) {
+        show_change(cli, rows, i, started, list);
+        return;
+    }
     if (!pg_is_null(rows, i, 9))
         time_text(pg_get_timestamp_us(rows, i, 9), next);
     uuid_format(pg_get_uuid(rows, i, 2), id);
     json_array_append_new(
-        list, json_pack("{s:s, s:s%, s:s, s:I, s:s%, s:I, s:s%, s:s%, s:I, s:s}", "started",
-                        started, "route", route.p, route.n, "webhook_id", id, "attempt",
-                        (json_int_t)pg_get_i64(rows, i, 3), "trigger", trigger.p, trigger.n,
-                        "status", (json_int_t)pg_get_i64(rows, i, 5), "error",
-                        error.p ? error.p : "", error.n, "class", class.p, class.n, "ms",
-                        (json_int_t)pg_get_i64(rows, i, 8), "next_try", next));
+        list,
+        json_pack("{s:s, s:o, s:s, s:I, s:o, s:I, s:o, s:o, s:I, s:s, s:o, s:o}", "started",
+                  started, "route", json_text(pg_get_text(rows, i, 1)), "webhook_id", id, "attempt",
+                  (json_int_t)pg_get_i64(rows, i, 3), "trigger", json_text(pg_get_text(rows, i, 4)),
+                  "status", (json_int_t)pg_get_i64(rows, i, 5), "error",
+                  json_text(pg_get_text(rows, i, 6)), "class", json_text(pg_get_text(rows, i, 7)),
+                  "ms", (json_int_t)pg_get_i64(rows, i, 8), "next_try", next, "actor",
+                  json_text(pg_get_text(rows, i, 10)), "answer",
+                  json_text(pg_get_text(rows, i, 11))));
     if (!cli->config.json)
-        printf("%-19s %-6.*s %s %3" PRId64 " %-6.*s %3" PRId64 " %s%-13.*s%s %6" PRId64
-               " ms  %.*s%s%s\n",
-               started, VIEW_ARG(route), id, pg_get_i64(rows, i, 3), VIEW_ARG(trigger),
-               pg_get_i64(rows, i, 5),
-               paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_YELLOW),
-               VIEW_ARG(class), paint_end(cli->color), pg_get_i64(rows, i, 8), VIEW_ARG(error),
-               *next ? "  again about " : "", next);
+        print_attempt(cli, rows, i, started, id, next);
 }
 
 static int run_deliveries(struct cli *cli, struct err *err)
@@ -189,8 +254,10 @@ static int run_deliveries(struct cli *cli, struct err *err)
     if (!cli->config.json)
         printf("STARTED             ROUTE  WEBHOOK-ID                           TRY CAUSE  STATUS "
                "CLASS          TOOK\n");
-    for (int i = 0; i < PQntuples(rows); i++)
+    for (int i = 0; i < PQntuples(rows); i++) {
+        arena_reset(cli->arena);
         show_attempt(cli, rows, i, list);
+    }
     if (cli->config.json)
         print_json(list, true);
     json_decref(list);
@@ -201,9 +268,12 @@ const struct verb verb_webhook_deliveries = {
     .name = "webhook deliveries",
     .args = "[ROUTE]",
     .summary = "the log of webhook calls, newest first",
-    .details = "One line per call: its webhook-id, which try it was, what the receiver answered "
-               "(status 0:\nnothing, then a code says why), when it is tried again. The log is "
-               "kept for 30 days.",
+    .details = "One line per call: its webhook-id, which try it was, whether the schedule or a "
+               "person caused it,\nwhat the receiver answered (status 0: nothing, then a code says "
+               "why), when it is tried again; below\nit the beginning of what the receiver said, "
+               "unless it took the webhook: other bytes than printable\nASCII as dots, secrets and "
+               "signatures as asterisks. A route that was disabled or enabled is a line of\nits "
+               "own. The log is kept for 30 days.",
     .example = "echora webhook deliveries dlq --class trouble",
     .max_args = 1,
     .options = delivery_options,
@@ -219,9 +289,10 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
     const bool good = strcmp(reply->class_, "delivered") == 0;
 
     if (cli->config.json) {
-        json_t *doc = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I}", "route", route, "webhook_id",
-                                reply->webhook_id, "status", (int)reply->status, "error",
-                                reply->error, "class", reply->class_, "ms", (json_int_t)reply->ms);
+        json_t *doc =
+            json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:s}", "route", route, "webhook_id",
+                      reply->webhook_id, "status", (int)reply->status, "error", reply->error,
+                      "class", reply->class_, "ms", (json_int_t)reply->ms, "answer", reply->answer);
         print_json(doc, true);
         json_decref(doc);
     } else {
@@ -229,6 +300,8 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
                paint(cli->color, good ? PAINT_GREEN : PAINT_RED), reply->class_,
                paint_end(cli->color), (int)reply->status, *reply->error ? " " : "", reply->error,
                reply->ms);
+        if (*reply->answer)
+            printf("    it said: %s\n", plain(cli, view_of(reply->answer)));
     }
     return good;
 }
@@ -242,6 +315,7 @@ static int run_test(struct cli *cli, struct err *err)
     if (check_route(cli->args[0], err) < 0 || cli_bus(cli, &bus, err) < 0)
         return -1;
     request.route = cli->args[0];
+    request.actor = (char *)(uintptr_t)login_name();
     if (bus_call(bus, "webhook.test", &request.base,
                  &echora__ops__v1__webhook_send_reply__descriptor, CALL_TIMEOUT_MS, cli->arena,
                  &message, err) < 0)
@@ -284,6 +358,7 @@ static int replay_one(struct cli *cli, struct bus *bus, const char *route, const
     arena_reset(cli->arena);
     request.route = (char *)(uintptr_t)route;
     request.webhook_id = (char *)(uintptr_t)id;
+    request.actor = (char *)(uintptr_t)login_name();
     if (bus_call(bus, "webhook.replay", &request.base,
                  &echora__ops__v1__webhook_send_reply__descriptor, CALL_TIMEOUT_MS, cli->arena,
                  &message, err) < 0)
@@ -301,6 +376,8 @@ static int replay_failed(struct cli *cli, struct bus *bus, const char *route, bo
 
     if (cli_pg(cli, &pg, err) < 0 || pg_query(pg, &sql_webhook_failed, params, 2, &rows, err) < 0)
         return -1;
+    if (PQntuples(rows) == 0 && !cli->config.json)
+        printf("%s: nothing has failed for good; what is still tried needs no replay\n", route);
     for (int i = 0; i < PQntuples(rows) && !interrupted(); i++) {
         char id[UUID_TEXT];
         bool good = false;
@@ -373,7 +450,8 @@ const struct verb verb_webhook_enable = {
     .args = "ROUTE",
     .summary = "uses a route again that its receiver has closed",
     .details = "A receiver closes a route with status 410. Within a few seconds one waiting event "
-               "is tried, then\nthe others. What was parked is sent again by `webhook replay`. "
+               "is tried, then\nthe others. What was parked is sent again by `webhook replay "
+               "ROUTE --failed`. "
                "Needs the rights of operator.",
     .example = "echora webhook enable dlq",
     .min_args = 1,

@@ -244,12 +244,23 @@ PEOPLE = {
         graph("Time of a call", quantiles("echora_webhook_seconds", "route"), "s"),
         graph("Waiting", {"{{consumer}}": 'max by (consumer) (echora_consumer_pending{consumer=~"adapter-.+"})'},
               about="Events that no receiver has taken yet."),
+        number("The oldest waits", {"{{route}}": "max by (route) (time() - (echora_webhook_oldest_timestamp_seconds > 0))"},
+               "s", red=1800, about="Streams forget events after 7 days, dead letters after 30."),
+        number("Disabled", {"{{route}}": "max by (route) (echora_webhook_route_disabled)"}, red=1,
+               words={0: "enabled", 1: "disabled"}, about="The receiver answered 410; a person enables the route."),
+        number("Time limit of a call", {"{{route}}": "max by (route) (echora_webhook_time_limit_seconds)"}, "s"),
+        number("Log refused", {"{{route}}": "sum by (route) (increase(echora_webhook_unrecorded_total[1h]))"}, red=4,
+               about="Within an hour: times that PostgreSQL did not take attempts."),
     ],
     "Risky updates": [
         number("Waiting", {"updates": "max(echora_catalogue_reviews_pending)"}, red=100, w=6),
         number("The oldest waits", {"for": "max(echora_catalogue_review_oldest_seconds)"}, "s", red=7 * 86400, w=6),
         graph("What became of them", {"{{outcome}}": "sum by (outcome) (increase(echora_catalogue_reviews_total[1h]))"},
               w=12, about="Within an hour. reminded: announced a second time."),
+        number("Discarded after", {"undecided": "max(echora_catalogue_review_expire_seconds)"}, "s", w=6),
+        number("Chores that failed", {"{{outcome}}": "sum by (outcome) "
+                                      "(increase(echora_catalogue_review_failures_total[1h]))"}, red=4, w=6,
+               about="Within an hour: what could not be reminded of, or ended."),
     ],
 }
 

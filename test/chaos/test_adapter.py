@@ -191,6 +191,45 @@ def test_a_value_that_gets_out_is_seen(adapter, receiver):
         run_markers(adapter, receiver, 7, 5, PLANTED_FAULTS="redaction-off")
 
 
+# What a receiver says -----------------------------------------------------------------------------------------------
+
+def run_echoing(adapter, receiver, seed, n, highest=255, **env):
+    """A receiver that answers with the request's headers and our secret among bytes of any kind: the log shows none of it."""
+    print(f"seed {seed}")
+    rng, told = random.Random(seed), {}
+
+    def noise(most):
+        return bytes(rng.randrange(1, highest + 1) for _ in range(rng.randrange(most)))
+
+    def answer(call):
+        ours = rng.choice([call.headers["webhook-signature"], call.headers["x-signature-256"], adapter.secrets[0]])
+        told[call.id] = [ours, adapter.secrets[0]]
+        return 422, {}, b" ".join([noise(200), b"\x1b[2J", ours.encode(), noise(400)])
+    receiver.answer = answer
+    adapter.start(receiver.url, env=env, calls=1)
+    ids = [adapter.dead_letter() for _ in range(n)]
+    adapter.settled("dlq", timeout=60)
+    rows = {r["webhook_id"]: r["answer"] for r in adapter.attempts("dlq")}
+    assert all(" " <= c <= "~" for text in rows.values() for c in text), "a byte that a terminal obeys"
+    assert sorted(rows) == sorted(ids) and all(len(text) <= 256 for text in rows.values())
+    for id, text in rows.items():
+        for secret in told[id]:
+            assert not any(secret[i:i + 8] in text for i in range(len(secret) - 7)), f"ours was shown: {text}"
+
+
+@pytest.mark.chaos(fault="hostile input: an echo of signatures and secrets, terminal escapes, any bytes", place="receiver",
+                   checks="the log shows neither")
+def test_echoing(adapter, receiver):
+    run_echoing(adapter, receiver, random.randrange(2**32), 300 if LONG else 40)
+
+
+@pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")
+@pytest.mark.parametrize("fault,says", [("answer-unhidden", "ours was shown"), ("answer-raw", "a terminal obeys")])
+def test_an_answer_as_it_came_is_seen(adapter, receiver, fault, says):
+    with pytest.raises(AssertionError, match=says):
+        run_echoing(adapter, receiver, 7, 5, highest=127, PLANTED_FAULTS=fault)
+
+
 # Outages ----------------------------------------------------------------------------------------------------------
 
 def run_dead_receiver(adapter, receiver, **env):

@@ -103,7 +103,8 @@ RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELE
 LETTERS = {f"ops.{t}": "SELECT INSERT UPDATE DELETE"
            for t in ("letter", "letter_fate", "letter_stream", "replay_plan", "replay_item")}
 LETTERS["ops.letter_count"] = "SELECT"
-WEBHOOKS = {"adapter.delivery": "SELECT INSERT DELETE", "adapter.route": "SELECT INSERT UPDATE"}
+WEBHOOKS = {"adapter.delivery": "SELECT INSERT DELETE", "adapter.route": "SELECT INSERT UPDATE",
+            "adapter.route_change": "SELECT INSERT DELETE"}
 ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_adapter": WEBHOOKS,
          "echora_reader": None}  # None: SELECT, everywhere
 COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
@@ -113,7 +114,8 @@ COLUMNS = {("echora_catalogue", "catalog.outbox", "INSERT"):
            ("echora_relay", "catalog.outbox_batch", "UPDATE"): {"closed_at"},
            ("echora_adapter", "adapter.delivery", "INSERT"):
            {"webhook_id", "route", "attempt", "trigger", "stream", "stream_seq", "started_at", "ms", "status", "error",
-            "class", "next_try_at"}}
+            "class", "next_try_at", "asked_by", "answer"},
+           ("echora_adapter", "adapter.route_change", "INSERT"): {"route", "enabled", "reason", "changed_by"}}
 TRY = {"SELECT": "SELECT {column} FROM {table} LIMIT 0", "UPDATE": "UPDATE {table} SET {column} = DEFAULT WHERE false",
        "INSERT": "INSERT INTO {table} ({column}) SELECT NULL::{type} WHERE false",
        "DELETE": "DELETE FROM {table} WHERE false", "TRUNCATE": "TRUNCATE {table}"}

@@ -13,6 +13,18 @@ Q = 'job="echora",worker="qdrant-sync",instance="a"'
 C = 'stream="ANIME_EVENTS",consumer="catalog-updated",' + W
 D = 'dependency="postgres",' + W
 OUT = 'outbox="catalog",stream="ANIME_SYNC",' + W
+A = 'job="echora",worker="adapter",instance="a"'
+ROUTE = f'dependency="adapter-risk",{A}'
+ROUTE_OPENED, ROUTE_OPEN = f"echora_breaker_opened_timestamp_seconds{{{ROUTE}}}", f"echora_breaker_open{{{ROUTE}}}"
+ROUTE_DISABLED, ROUTE_OLDEST = (f'echora_webhook_{m}{{route="risk",{A}}}'
+                                for m in ("route_disabled", "oldest_timestamp_seconds"))
+ROUTE_LIMIT = f'echora_webhook_time_limit_seconds{{route="risk",{A}}}'
+UNRECORDED = f'echora_webhook_unrecorded_total{{route="risk",{A}}}'
+ADAPTED = f'stream="ANIME_EVENTS",consumer="adapter-risk",{A}'
+REVIEWS = f"echora_catalogue_%s{{{W.replace('relay', 'catalogue')}}}"
+REVIEW_OLDEST, REVIEW_EXPIRE, REVIEWS_PENDING = (
+    REVIEWS % m for m in ("review_oldest_seconds", "review_expire_seconds", "reviews_pending"))
+DAY = 86400
 MIB = 1024 * 1024
 UPS = {f'up{{job="echora",worker="{w}"}}': "1x2000" for w in ("catalogue", "relay", "qdrant-sync", "dead-letters")}
 OPENED, OPEN = f"echora_breaker_opened_timestamp_seconds{{{D}}}", f"echora_breaker_open{{{D}}}"
@@ -35,6 +47,24 @@ def age(seconds):
     return {f"echora_message_age_seconds_{s}{{{C}}}": f"0+{n}x60" for s, n in (("sum", 10 * seconds), ("count", 10))}
 
 
+def calls(kind, values):
+    return {f'echora_webhook_attempts_total{{route="risk",class="{kind}",{A}}}': values}
+
+
+def call_seconds(within_10, within_15):
+    """Each minute so many calls of these lengths, of a route whose limit is 15 s."""
+    return {f'echora_webhook_seconds_bucket{{route="risk",le="{le}",{A}}}': f"0+{n}x60"
+            for le, n in (("10", within_10), ("15", within_15), ("+Inf", within_15))}
+
+
+def outcomes(outcome, values, labels=ADAPTED):
+    return {f'echora_messages_processed_total{{outcome="{outcome}",{labels}}}': values}
+
+
+def reviews(outcome, values, metric="reviews_total"):
+    return {f'echora_catalogue_{metric}{{outcome="{outcome}",job="echora"}}': values}
+
+
 # alert: (when, bad series, labels that it must have, good series …); one value a minute.
 CASES = {
     "EchoraWorkerAbsent": (5, {f"up{{{W}}}": "1 0x9"}, {"worker": "relay", "instance": "a"},
@@ -43,12 +73,15 @@ CASES = {
     "EchoraWorkerNotReady": (10, {f"echora_ready{{{W}}}": "1 1 0x20"}, {"worker": "relay", "instance": "a"},
                              {f"echora_ready{{{W}}}": "1 0 0 0 0 1x9"}),
     "EchoraDependencyAway": (4, {OPEN: "0 1x9", OPENED: "0 60x9"}, {"worker": "relay", "dependency": "postgres"},
-                             {OPEN: "0x9", OPENED: "0x9"}, {OPEN: "0 0 0 0 1", OPENED: "0 0 0 0 235"}),
+                             {OPEN: "0x9", OPENED: "0x9"}, {OPEN: "0 0 0 0 1", OPENED: "0 0 0 0 235"},
+                             {ROUTE_OPEN: "0 1x9", ROUTE_OPENED: "0 60x9"}),
     "EchoraDependencyAwayLong": (20, {OPEN: "0 1x30", OPENED: "0 60x30"}, {"worker": "relay", "dependency": "postgres"},
-                                 {OPEN: "0x30", OPENED: "0x30"}, {OPEN: "0x11 1x20", OPENED: "0x11 660x20"}),
+                                 {OPEN: "0x30", OPENED: "0x30"}, {OPEN: "0x11 1x20", OPENED: "0x11 660x20"},
+                                 {ROUTE_OPEN: "0 1x30", ROUTE_OPENED: "0 60x30"}),
     "EchoraDependencyFlaps": (40, {f'echora_breaker_trips_total{{code="pg-connection",{D}}}': "0+1x40"},
                               {"worker": "relay", "dependency": "postgres"},
-                              {f'echora_breaker_trips_total{{code="pg-connection",{D}}}': "0x35 1 2 3 3 3"}),
+                              {f'echora_breaker_trips_total{{code="pg-connection",{D}}}': "0x35 1 2 3 3 3"},
+                              {f'echora_breaker_trips_total{{code="http-503",{ROUTE}}}': "0+1x40"}),
     "EchoraWorkerRestarts": (10, {f"process_start_time_seconds{{{W}}}": "0 0 100 200 300 300x5"},
                              {"worker": "relay", "instance": "a"},
                              {f"process_start_time_seconds{{{W}}}": "0 0 100 200 200x6"}),
@@ -60,16 +93,20 @@ CASES = {
                               {f"process_open_fds{{{W}}}": "60x20", f"process_max_fds{{{W}}}": "1024x20"}),
     "EchoraConsumerLag": (20, {PENDING: "20000x30", PAUSED: "0x30"}, {"consumer": "catalog-updated"},
                           {PENDING: "20000x30", PAUSED: "1x30"}, {PENDING: "9000x30"}, {PENDING: "20000x9 0x30"}),
-    "EchoraEventsOld": (25, age(400), {"consumer": "catalog-updated"}, age(200)),
+    "EchoraEventsOld": (25, age(400), {"consumer": "catalog-updated"}, age(200),
+                        {f"echora_message_age_seconds_{s}{{{ADAPTED}}}": f"0+{n}x60" for s, n in (("sum", 9000), ("count", 1))}),
     "EchoraEventsStuck": (30, {PENDING: "0x30", HAND: "1x30", DONE: "5x30", HELD: "0+1x30", PAUSED: "0x30"},
                           {"stream": "ANIME_EVENTS", "consumer": "catalog-updated"},
                           {PENDING: "0x30", HAND: "0x30", DONE: "5x30", PAUSED: "0x30"},
                           {PENDING: "9x30", HAND: "1x30", DONE: "0+1x30", PAUSED: "0x30"},
-                          {PENDING: "9x30", HAND: "0x30", DONE: "5x30", PAUSED: "1x30"}),
+                          {PENDING: "9x30", HAND: "0x30", DONE: "5x30", PAUSED: "1x30"},
+                          {f"echora_consumer_pending{{{ADAPTED}}}": "0x30", f"echora_consumer_in_hand{{{ADAPTED}}}": "1x30",
+                           **outcomes("done", "5x30")}),
     "EchoraRedeliveries": (25, {f"echora_messages_redelivered_total{{{C}}}": "0+30x30", DONE: "0+100x30"},
                            {"consumer": "catalog-updated"},
                            {f"echora_messages_redelivered_total{{{C}}}": "0+10x30", DONE: "0+100x30"},
-                           {f"echora_messages_redelivered_total{{{C}}}": "0+1x30", DONE: "0+2x30"}),
+                           {f"echora_messages_redelivered_total{{{C}}}": "0+1x30", DONE: "0+2x30"},
+                           {f"echora_messages_redelivered_total{{{ADAPTED}}}": "0+30x30", **outcomes("retry", "0+30x30")}),
     "EchoraConsumerInHand": (15, {HAND: "4000x20", f"echora_consumer_in_hand_limit{{{C}}}": "4096x20"},
                              {"consumer": "catalog-updated"},
                              {HAND: "3000x20", f"echora_consumer_in_hand_limit{{{C}}}": "4096x20"}),
@@ -121,9 +158,43 @@ CASES = {
                          drift("missing", "0x30 9x60"), drift("pending", "0x30 500x60")),
     "EchoraVectorsOwed": (45, {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x60"}, {},
                           {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x20 0x60"}),
+    "EchoraAdapterGone": (20, {f"up{{{A}}}": "1x5 _x30"}, {"worker": "adapter"}, {f"up{{{A}}}": "1x5 0x30"}, UPS),
+    "EchoraWebhookRouteRests": (20, {ROUTE_OPEN: "0 1x30", ROUTE_OPENED: "0 60x30"}, {"dependency": "adapter-risk"},
+                                {ROUTE_OPEN: "0 1x5 0x30", ROUTE_OPENED: "0 60x5 0x30"},
+                                {ROUTE_OPEN: "0x11 1x20", ROUTE_OPENED: "0x11 660x20"},
+                                {ROUTE_OPEN: "0 1x30", ROUTE_OPENED: "0 60x30", ROUTE_DISABLED: "0 1x30"},
+                                {OPEN: "0 1x30", OPENED: "0 60x30"}),
+    "EchoraWebhookSecretRefused": (10, calls("auth", "0 0 0 1x20"), {"route": "risk"}, calls("auth", "3x20"),
+                                   calls("trouble", "0+5x20")),
+    "EchoraWebhookRouteDisabled": (5, {ROUTE_DISABLED: "0 1x9"}, {"route": "risk"}, {ROUTE_DISABLED: "1 0x9"}),
+    "EchoraWebhooksParked": (60, outcomes("reject", "0x20 1x60"), {"consumer": "adapter-risk"}, outcomes("reject", "4x60"),
+                             {**outcomes("done", "0+1x60"), **outcomes("retry", "0+1x60")},
+                             outcomes("reject", "0x20 1x60", C)),
+    "EchoraWebhooksStandStill": (45, {ROUTE_OLDEST: "0 60x60", **calls("delivered", "5x60")}, {"route": "risk"},
+                                 {ROUTE_OLDEST: "0x60", **calls("delivered", "5x60")},
+                                 {ROUTE_OLDEST: "0 60x60", **calls("delivered", "0+1x60")},
+                                 {ROUTE_OLDEST: "0+60x60", **calls("delivered", "5x60")},
+                                 {ROUTE_OLDEST: "0 60x60", **calls("delivered", "5x60"),
+                                  f"echora_consumer_paused{{{ADAPTED}}}": "1x60"}),
+    "EchoraWebhookExpires": (130, {ROUTE_OLDEST: "60x140"}, {"route": "risk"}, {ROUTE_OLDEST: "0x140"},
+                             {ROUTE_OLDEST: f"{DAY}x140"}),
+    "EchoraWebhooksSlow": (50, {**call_seconds(1, 10), ROUTE_LIMIT: "15x60"}, {"route": "risk"},
+                           {**call_seconds(10, 10), ROUTE_LIMIT: "15x60"}, {**call_seconds(1, 10), ROUTE_LIMIT: "45x60"}),
+    "EchoraWebhooksUnrecorded": (30, {UNRECORDED: "0 0 2 3 4 5x60"}, {"route": "risk"}, {UNRECORDED: "9x60"},
+                                 {UNRECORDED: "0 0 2x60"}),
+    "EchoraReviewsOld": (8, {REVIEW_OLDEST: f"0+{DAY}x9"}, {}, {REVIEW_OLDEST: f"{6 * DAY}x9"}),
+    "EchoraReviewExpires": (5, {REVIEW_OLDEST: f"{28 * DAY}x9", REVIEW_EXPIRE: f"{30 * DAY}x9"}, {},
+                            {REVIEW_OLDEST: f"{20 * DAY}x9", REVIEW_EXPIRE: f"{30 * DAY}x9"},
+                            {REVIEW_OLDEST: f"{28 * DAY}x9", REVIEW_EXPIRE: f"{60 * DAY}x9"}),
+    "EchoraReviewsExpired": (60, reviews("expired", "0x20 1x60"), {}, reviews("expired", "4x60"), reviews("approved", "0+1x60")),
+    "EchoraReviewsMany": (90, {REVIEWS_PENDING: "150x99"}, {}, {REVIEWS_PENDING: "90x99"}, {REVIEWS_PENDING: "150x30 20x70"}),
+    "EchoraReviewChoresFail": (30, reviews("expired", "0+4x40", "review_failures_total"), {"outcome": "expired"},
+                               reviews("expired", "9x40", "review_failures_total"),
+                               reviews("expired", "0x10 2x40", "review_failures_total")),
 }
 # Steps other than a minute.
-STEPS = {"EchoraConsumerPausedLong": "1h", "EchoraDeadLetterOld": "1d", "EchoraDeadLetterExpires": "1d"}
+STEPS = {"EchoraConsumerPausedLong": "1h", "EchoraDeadLetterOld": "1d", "EchoraDeadLetterExpires": "1d",
+         "EchoraWebhookExpires": "1h", "EchoraReviewsOld": "1d"}
 # A second bad series where a rule has two arms.
 ARMS = {
     "EchoraRelayWithoutLeader": (5, {f"up{{{W}}}": "1x9"}, {}),
@@ -132,6 +203,7 @@ ARMS = {
     "EchoraEventsStuck": (30, {PENDING: "9x30", HAND: "0x30", DONE: "5x30"},
                           {"stream": "ANIME_EVENTS", "consumer": "catalog-updated"}),
     "EchoraDeadLettersGrow": (40, letters("reject", "bad-uuid", "1x30 2x30"), {"class": "reject", "code": "bad-uuid"}),
+    "EchoraWebhooksParked": (60, outcomes("retry-exhausted", "0x20 1x60"), {"consumer": "adapter-risk"}),
 }
 
 
@@ -164,7 +236,7 @@ def test_promtool_takes_rules_and_example():
 
 
 def test_every_worker_of_the_fleet_is_scraped():
-    """With the port that it usually has, and missed when no target has its name; the adapter need not be there."""
+    """With the port that it usually has, and missed when no target has its name; the adapter where there was one."""
     example = (ROOT / "ops/prometheus/prometheus.yml").read_text()
     scraped = re.findall(r"- targets: \['127.0.0.1:(\d+)'\].*\n +labels: \{worker: ([a-z-]+)\}", example)
     assert {worker: int(port) for port, worker in scraped} == {worker: PORTS[worker] for worker in WORKERS}

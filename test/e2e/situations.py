@@ -3,8 +3,10 @@
 Each takes the fleet and the story (the blocks of one page that belong to it), brings the situation about, gives values to
 the words of the page that nothing there prints, and runs the blocks. Afterwards the fleet is as it was.
 """
+import contextlib
 import http.server
 import json
+import re
 import subprocess
 import threading
 import urllib.request
@@ -379,31 +381,119 @@ def risky(fleet, story):
 class Receiver(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(204)
+        status, text = self.server.answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
         self.end_headers()
+        self.wfile.write(text.encode())
 
     def log_message(self, *_):
         pass
 
 
-@situation
-def webhooks(fleet, story):
-    """As ops/up starts the adapter where ECHORA_WEBHOOK_URL names a receiver."""
+WELL = (202, "")  # as the workflows of ops/n8n
+
+
+@contextlib.contextmanager
+def adapter_before(fleet, answer=WELL, **variables):
+    """As ops/up starts the adapter where ECHORA_WEBHOOK_URL names a receiver; yields that. No letters wait."""
+    fleet.bus().purge("ANIME_DLQ")
     receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    receiver.answer = answer
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     worker = fleet.folder / "bin/echora-adapter"
     worker.write_bytes((BUILD / "workers/adapter/echora-adapter").read_bytes())
     worker.chmod(0o755)
     fleet.state.settings["webhook_url"] = f"http://127.0.0.1:{receiver.server_port}"
-    fleet.conf.write_text(fleet.state.supervisor_config())
+    more = "".join(f',{name}="{value}"' for name, value in variables.items())
+    head, mark, rest = fleet.state.supervisor_config().partition("[program:adapter]")
+    fleet.conf.write_text(head + mark + re.sub(r"(?m)^(environment=.*)$", rf"\1{more}", rest, count=1))
     fleet.control("update")
     fleet.try_to_start("adapter")
     fleet.wait_sound()
-    story.run_all()
+    yield receiver
     del fleet.state.settings["webhook_url"]
     fleet.conf.write_text(fleet.written)
     fleet.control("update")
     receiver.shutdown()
+    fleet.bus().purge("ANIME_DLQ")
+
+
+def refused_events(fleet, n=1):
+    """So many dead letters, which the adapter tells its receiver of."""
+    for i in range(n):
+        fleet.bus("operator").publish("anime.updated", b"no event %d" % i)
+
+
+def calls_of(fleet, kind):
+    return json.loads(fleet.echora("webhook", "deliveries", "dlq", "--class", kind, "--json"))
+
+
+@situation
+def webhooks(fleet, story):
+    with adapter_before(fleet):
+        refused_events(fleet)
+        eventually(lambda: calls_of(fleet, "delivered"), 30, "delivered")
+        story.run_all()
+
+
+def failing(fleet, story, kind, answer, n=1, **variables):
+    """The receiver answers so; the story's first block is about that, the others about the time when it is mended."""
+    with adapter_before(fleet, answer, ECHORA_BREAKER_PAUSE="1s", ECHORA_RETRY_LONGEST="10s", **variables) as receiver:
+        refused_events(fleet, n)
+        eventually(lambda: len(calls_of(fleet, kind)) >= n, 30, f"{n} calls that ended with {answer}")
+        story.run()
+        receiver.answer = WELL
+        story.run_all()
+
+
+@situation
+def receiver_fails(fleet, story):
+    failing(fleet, story, "trouble", (503, "no room at all"), 3, ECHORA_BREAKER_AFTER="3")
+
+
+@situation
+def workflow_inactive(fleet, story):
+    failing(fleet, story, "misconfigured", (404, "the webhook dlq-triage is not registered"), ECHORA_BREAKER_AFTER="1000")
+
+
+@situation
+def secret_refused(fleet, story):
+    failing(fleet, story, "auth", (401, "bad signature"))
+
+
+@situation
+def route_disabled(fleet, story):
+    failing(fleet, story, "gone", (410, "workflow deleted"))
+
+
+@situation
+def webhook_parked(fleet, story):
+    failing(fleet, story, "refused", (422, "no such field"), 3)
+
+
+@situation
+def log_locked(fleet, story):
+    """Somebody holds a lock for as long as the story takes."""
+    with adapter_before(fleet):
+        lock = subprocess.Popen(
+            [str(ops_fleet.postgres.binaries() / "psql"), "-d", fleet.state.pg_url("echora_owner")], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+            env={"PGPASSWORD": fleet.state.password("pg-echora_owner"), "PATH": "/usr/bin:/bin"})
+        lock.stdin.write("BEGIN;\nLOCK TABLE adapter.delivery IN SHARE MODE;\n\\echo locked\n")
+        lock.stdin.flush()
+        while "locked" not in lock.stdout.readline():
+            assert lock.poll() is None
+        refused_events(fleet)
+        story.run_all()
+        lock.communicate("ROLLBACK;\n")
+
+
+@situation
+def adapter_stopped(fleet, story):
+    with adapter_before(fleet):
+        fleet.control("stop", "adapter")
+        story.run_all()
 
 
 @situation

@@ -240,8 +240,7 @@ def tokens():
 
     header = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k"}
     claims = {"iss": "https://i", "aud": "a", "client_id": "n8n", "iat": 1799999990, "exp": 1800000600, "sub": "s",
-              "jti": "j",
-              "scope": "workflow.read workflow.approve"}
+              "jti": "j", "scope": "workflow.read workflow.approve"}
     write("token", "right", pieces(header, claims))
     write("token", "lists",
           pieces({**header, "typ": "JWT"},
@@ -272,6 +271,13 @@ def key_sets():
     write("jwks", "table-twice", b"\1" + json.dumps({"clients": rows + rows}).encode())
 
 
+def answers():
+    secret, mark = b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b"\xff\xff"
+    write("excerpt", "plain", secret + mark + b'{"code":404,"message":"The requested webhook is not registered."}')
+    write("excerpt", "echo", secret + mark + b"\x1b[2Jbad secret whsec_" + secret + b", not " + secret[4:20].lower())
+    write("excerpt", "edge", secret + mark + b"-" * 245 + secret + b" v1," + secret)
+
+
 def main():
     wire_and_json()
     references()
@@ -285,6 +291,7 @@ def main():
     webhooks()
     tokens()
     key_sets()
+    answers()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
 """`echora webhook`: what operators see and do."""
+from datetime import datetime
+
 from harness.adapter import PATHS
 from harness.process import eventually
 
@@ -43,7 +45,7 @@ def test_the_log_and_a_replay(adapter, receiver, echora):
     receiver.answer = lambda call: 200
     assert "delivered, status 200" in echora("webhook", "replay", "dlq", id).out
     assert "delivered, status 200" in echora("webhook", "replay", "risk", "--failed").out
-    assert echora("webhook", "replay", "risk", "--failed").out == ""
+    assert "nothing has failed for good" in echora("webhook", "replay", "risk", "--failed").out
     for path, expected in ((DLQ, id), (PATHS["risk"], risky)):
         first, again = receiver.of(path)
         assert first.id == again.id == expected and first.body == again.body
@@ -61,13 +63,25 @@ def test_routes_and_enabling(adapter, receiver, echora):
     adapter.settled("risk")
     rows = {r["route"]: r for r in echora("webhook", "routes", "--json").json}
     assert (rows["dlq"]["enabled"], rows["dlq"]["failed"], rows["dlq"]["pending"]) == (False, 1, 1)
-    assert (rows["risk"]["enabled"], rows["risk"]["delivered"], rows["review"]["newest"]) == (True, 1, "never")
-    assert "the receiver answered 410" in echora("webhook", "routes").out
+    assert (rows["risk"]["enabled"], rows["risk"]["delivered"], rows["review"]["newest"]) == (True, 1, "")
+    assert (rows["dlq"]["newest_class"], rows["review"]["newest_class"]) == ("gone", "")
+    datetime.fromisoformat(rows["risk"]["newest"])
+    shown = echora("webhook", "routes").out.splitlines()
+    assert "gone 410; disabled: the receiver answered 410" in shown[1] and " delivered 200" in shown[2]
+    assert shown[3].endswith("never")
+    doctor = {r["text"]: (r["state"], r["mend"]) for r in echora("doctor", "--json", ok=False).json
+              if r["check"] == "webhooks"}
+    assert doctor == {"route dlq is disabled: the receiver answered 410":
+                      ("warn", "mend its receiver, then: echora webhook enable dlq")}
     status = echora("status", "--workers", f"adapter=127.0.0.1:{adapter.worker.port}", ok=False).out  # no index here
     assert "adapter-dlq" in status and "route-disabled" in status
     receiver.answer = lambda call: 200
     echora("webhook", "enable", "dlq")
     adapter.settled("dlq")
     assert len(receiver.of(DLQ)) == 2
+    assert "webhooks             the newest call of each route was delivered" in echora("doctor", ok=False).out
+    receiver.answer = lambda call: 401
+    adapter.risky()
+    eventually(lambda: "route risk: the newest call ended as auth 401" in echora("doctor", ok=False).out, what="told")
     (changed,) = adapter.db.all("SELECT enabled, changed_by <> '' FROM adapter.route")
     assert changed == (True, True)

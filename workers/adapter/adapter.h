@@ -6,6 +6,7 @@
 #include "events/metrics.h"
 #include "events/worker.h"
 #include "workers/adapter/body.h"
+#include "workers/adapter/excerpt.h"
 #include "workers/adapter/judge.h"
 #include "workers/adapter/sign.h"
 
@@ -33,8 +34,18 @@ struct adapter {
     struct secrets secrets;
     unsigned failures; /* in a row, of calls */
     int64_t next_forget_ms;
-    struct metric *attempts[JUDGED_MAX], *seconds;
+    int64_t next_look_ms;
+    struct metric *attempts[JUDGED_MAX], *seconds, *unrecorded, *disabled;
 };
+
+/* worker.c: the route whose events the consumer gets. */
+MUST_CHECK bool adapter_route_of(const struct consumer_spec *consumer, enum route *ret);
+
+/* metrics.c: makes the series of a route's lane. */
+void adapter_make_metrics(struct adapter *a);
+/* waiting.c: looks how long events of all routes with a destination have waited. What nats-server
+ * does not tell stays as it was. */
+void waiting_look(struct adapter *a, const struct consumer_spec consumers[], size_t n);
 
 /* A destination and the secrets for it. *ret_pool is NULL when the route has none configured. */
 MUST_CHECK int destination_open(const struct settings *s, enum route route, unsigned calls,
@@ -42,10 +53,16 @@ MUST_CHECK int destination_open(const struct settings *s, enum route route, unsi
                                 struct err *err);
 MUST_CHECK int destination_secrets(const struct settings *s, enum route route, struct secrets *ret,
                                    struct err *err);
-/* Signs and starts one call; parent: the trace that goes along, NULL = none. */
-MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
+bool destination_is_set(const struct settings *s, enum route route);
+/* Signs and starts one call, which the pool knows by its webhook-id; parent: the trace that goes
+ * along, NULL = none. */
+MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets,
                                 struct uuid id, struct view body,
                                 const struct trace_context *parent, struct err *err);
+
+/* What the receiver said to a call that is over, without our secrets. */
+void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                        char out[static EXCERPT_MAX + 1]);
 
 /* deliver.c: the handler of all routes. */
 void deliver_batch(void *context, struct batch *batch);
@@ -62,6 +79,8 @@ struct attempt {
     enum judgement judgement;
     int64_t next_us; /* about when the next try is; 0 = none */
     const char *trigger;
+    const char *asked_by; /* "" = nobody, or the request did not say */
+    const char *answer;   /* of one that is no delivery; an excerpt */
 };
 /* requests.c */
 answer_fn answer_webhook_test, answer_webhook_replay, answer_webhook_enable;

@@ -10,6 +10,7 @@
 
 #include "events/base/clock.h"
 #include "events/base/fault.h"
+#include "events/log.h"
 #include "workers/adapter/adapter.h"
 
 /* A batch stays for its calls while they are this quick. */
@@ -32,6 +33,7 @@ struct item {
     enum step step;
     struct uuid id;
     struct http_outcome outcome;
+    char answer[EXCERPT_MAX + 1];
 };
 struct work {
     struct adapter *a;
@@ -56,16 +58,6 @@ static struct original original_of(const struct event *e)
                              .ctx = e};
 }
 
-/* Of its call in the pool: the random part of its id, so that no event of another stream is taken
- * for it. */
-static uint64_t key_of(const struct item *item)
-{
-    uint64_t key;
-
-    memcpy(&key, item->id.b + 8, sizeof(key));
-    return key;
-}
-
 static void settle(struct work *w, size_t i, struct verdict verdict)
 {
     w->batch->verdicts[i] = verdict;
@@ -81,8 +73,8 @@ static void start(struct work *w, size_t i)
 
     w->n_new--;
     if (body_build(w->a->route, &o, w->items[i].id, &body, &err) < 0 ||
-        destination_send(w->a->pool, &w->a->secrets, key_of(&w->items[i]), w->items[i].id,
-                         buf_view(&body), &e->trace, &err) < 0) {
+        destination_send(w->a->pool, &w->a->secrets, w->items[i].id, buf_view(&body), &e->trace,
+                         &err) < 0) {
         settle(w, i, verdict_of_err(&err));
         return;
     }
@@ -105,11 +97,17 @@ static void note_failure(struct adapter *a, const struct item *item, const struc
     lane_shut(a->lane, err, s->breaker_pause_ms * (times < PAUSE_MOST ? times : PAUSE_MOST));
 }
 
-static void note_outcome(struct adapter *a, const struct item *item)
+/* Right when the call is seen to be over: later its place may be another's. One whose record failed
+ * is seen again, and counts once. */
+static void note_outcome(struct adapter *a, struct item *item)
 {
     const enum judgement j = judge(&item->outcome, a->settings->only_202);
     struct err err = ERR_INIT;
 
+    if (j != JUDGED_DELIVERED && item->outcome.status != 0)
+        destination_answer(a->pool, &a->secrets, item->id, item->answer);
+    if (item->outcome.seen)
+        return;
     metric_add(a->attempts[j], 1);
     metric_observe(a->seconds, (double)item->outcome.ms / 1000);
     if (j == JUDGED_DELIVERED || j == JUDGED_REFUSED) {
@@ -133,7 +131,7 @@ static void begin(struct work *w)
             settle(w, i, verdict_of_err(&err));
             continue;
         }
-        switch (http_pool_look(w->a->pool, key_of(item), &item->outcome)) {
+        switch (http_pool_look(w->a->pool, item->id, &item->outcome)) {
         case HTTP_UNKNOWN:
             item->step = NEW;
             w->n_new++;
@@ -159,7 +157,7 @@ static bool collect(struct work *w)
         struct item *item = &w->items[i];
 
         if (item->step != RUNNING ||
-            http_pool_look(w->a->pool, key_of(item), &item->outcome) != HTTP_OVER)
+            http_pool_look(w->a->pool, item->id, &item->outcome) != HTTP_OVER)
             continue;
         item->step = OVER;
         w->n_running--;
@@ -218,6 +216,7 @@ static int disable(struct adapter *a, struct err *err)
 
     if (record_disable(a->pg, a->route, reason, "echora-adapter", err) < 0)
         return -1;
+    metric_set(a->disabled, 1);
     err_set(&gone, ERR_RETRY, "route-disabled", "webhook",
             "%s; `echora webhook enable %s` enables the route", reason, route_name(a->route));
     lane_shut(a->lane, &gone, DISABLED_PAUSE_MS);
@@ -233,6 +232,16 @@ static struct verdict verdict_of(const struct adapter *a, const struct item *ite
         return (struct verdict){.kind = VERDICT_DONE};
     judgement_err(j, &item->outcome, "webhook", lane_config(a->lane)->retry_longest_ms, &err);
     return verdict_of_err(&err);
+}
+
+/* The events stay as they are until it works: what PostgreSQL finds wrong with a row of the log is
+ * no fault of theirs. */
+static void not_recorded(struct adapter *a, struct err *err)
+{
+    metric_add(a->unrecorded, 1);
+    if (err->class == ERR_REJECT)
+        err->class = ERR_RETRY;
+    log_err(LOG_LEVEL_WARN, "attempts not recorded, they are kept and tried again", err);
 }
 
 /* Writes the attempts that are over into the log, then gives their verdicts. */
@@ -260,6 +269,8 @@ static void conclude(struct work *w)
             .judgement = j,
             .next_us = j == JUDGED_DELIVERED ? 0 : next_try_us(a, e, &v.err),
             .trigger = "event",
+            .asked_by = "",
+            .answer = item->answer,
         };
         gone |= j == JUDGED_GONE;
         over[n++] = i;
@@ -270,11 +281,13 @@ static void conclude(struct work *w)
                            record_attempts(a->pg, a->route, stream, attempts, n, &err) == 0) &&
                           (!gone || disable(a, &err) == 0);
     KILL_POINT("webhook-recorded");
+    if (!recorded)
+        not_recorded(a, &err);
     for (size_t k = 0; k < n; k++) {
         const size_t i = over[k];
 
         if (recorded)
-            http_pool_forget(a->pool, key_of(&w->items[i]));
+            http_pool_forget(a->pool, w->items[i].id);
         settle(w, i, recorded ? verdict_of(a, &w->items[i]) : verdict_of_err(&err));
     }
 }

@@ -29,6 +29,13 @@ static bool find_url(const struct settings *s, enum route route, char *out, size
     return *s->urls[route] != '\0' || n > 0;
 }
 
+bool destination_is_set(const struct settings *s, enum route route)
+{
+    char url[2048];
+
+    return find_url(s, route, url, sizeof(url));
+}
+
 int destination_secrets(const struct settings *s, enum route route, struct secrets *ret,
                         struct err *err)
 {
@@ -65,9 +72,8 @@ int destination_open(const struct settings *s, enum route route, unsigned calls,
     return *ret_pool != NULL ? 0 : err_wrap(err, "route %s", route_name(route));
 }
 
-int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
-                     struct uuid id, struct view body, const struct trace_context *parent,
-                     struct err *err)
+int destination_send(struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                     struct view body, const struct trace_context *parent, struct err *err)
 {
     char id_text[UUID_TEXT], seconds_text[24], standard[SIGNATURES_MAX], plain[SIGNATURE_256_MAX],
         trace[TRACEPARENT_MAX];
@@ -88,5 +94,18 @@ int destination_send(struct http_pool *pool, const struct secrets *secrets, uint
         trace_format(parent, trace);
         fields[n++] = (struct http_field){"traceparent", trace};
     }
-    return http_pool_start(pool, key, fields, n, body, err);
+    return http_pool_start(pool, id, fields, n, body, err);
+}
+
+void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                        char out[static EXCERPT_MAX + 1])
+{
+    struct view hidden[SECRETS_MAX + 2];
+    size_t n = 0;
+
+    for (; n < secrets->n; n++)
+        hidden[n] = view_of(secrets->list[n].text);
+    hidden[n++] = http_pool_sent(pool, id, "webhook-signature");
+    hidden[n++] = http_pool_sent(pool, id, "X-Signature-256");
+    excerpt_make(http_pool_answer(pool, id), hidden, n, out);
 }

@@ -7,11 +7,25 @@
 #include "workers/adapter/adapter.h"
 #include "workers/adapter/sql.h"
 
-enum { IDS, SEQUENCES, STARTS, MILLISECONDS, STATUSES, ERRORS, CLASSES, NEXTS, TRIGGERS, COLUMNS };
+enum {
+    IDS,
+    SEQUENCES,
+    STARTS,
+    MILLISECONDS,
+    STATUSES,
+    ERRORS,
+    CLASSES,
+    NEXTS,
+    TRIGGERS,
+    ASKED_BY,
+    ANSWERS,
+    COLUMNS
+};
 static const enum pg_array_kind kinds[COLUMNS] = {
     [IDS] = PG_UUIDS,         [SEQUENCES] = PG_I64S,   [STARTS] = PG_TIMESTAMPS,
     [MILLISECONDS] = PG_I64S, [STATUSES] = PG_I32S,    [ERRORS] = PG_TEXTS,
     [CLASSES] = PG_TEXTS,     [NEXTS] = PG_TIMESTAMPS, [TRIGGERS] = PG_TEXTS,
+    [ASKED_BY] = PG_TEXTS,    [ANSWERS] = PG_TEXTS,
 };
 #define COLUMN_MAX ((size_t)1 << 20)
 
@@ -29,6 +43,8 @@ static void put(struct pg_array columns[static COLUMNS], const struct attempt *a
     else
         pg_array_null(&columns[NEXTS]);
     pg_array_text(&columns[TRIGGERS], view_of(a->trigger));
+    pg_array_text(&columns[ASKED_BY], view_of(a->asked_by));
+    pg_array_text(&columns[ANSWERS], view_of(a->answer));
 }
 
 int record_attempts(struct pg *pg, enum route route, const char *stream,

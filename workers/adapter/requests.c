@@ -1,7 +1,7 @@
 /* What people ask of the adapter: a test event, one webhook again, a route enabled.
  *
- * A call by request is made once, over a connection of its own, and recorded like any other; it
- * changes neither the route's breaker nor what lies in the stream. */
+ * A call by request is made once, over a connection of its own, and recorded like any other, with
+ * who asked for it; it changes neither the route's breaker nor what lies in the stream. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "contracts/field.h"
@@ -12,7 +12,6 @@
 #include "events/stream.h"
 #include "workers/adapter/adapter.h"
 
-#define KEY 1
 #define DECODE_MAX ((size_t)32 << 20)
 
 typedef Echora__Ops__V1__WebhookSendReply SendReply;
@@ -44,19 +43,21 @@ static int open_destination(const struct adapter *a, enum route route, struct ht
 }
 
 static int call(const struct adapter *a, enum route route, struct uuid id, struct view body,
-                const struct trace_context *trace, struct http_outcome *ret, struct err *err)
+                const struct trace_context *trace, struct http_outcome *ret,
+                char ret_answer[static EXCERPT_MAX + 1], struct err *err)
 {
     struct http_pool *pool = NULL;
     struct secrets secrets;
 
     if (open_destination(a, route, &pool, &secrets, err) < 0)
         return -1;
-    if (destination_send(pool, &secrets, KEY, id, body, trace, err) < 0) {
+    if (destination_send(pool, &secrets, id, body, trace, err) < 0) {
         (void)http_pool_free(pool);
         return -1;
     }
-    while (http_pool_look(pool, KEY, ret) == HTTP_RUNNING)
+    while (http_pool_look(pool, id, ret) == HTTP_RUNNING)
         http_pool_wait(pool, 1000);
+    destination_answer(pool, &secrets, id, ret_answer);
     (void)http_pool_free(pool);
     explicit_bzero(&secrets, sizeof(secrets));
     return 0;
@@ -68,8 +69,9 @@ static int reply_of(const struct attempt *attempt, struct arena *arena, Protobuf
     SendReply *reply =
         (SendReply *)message_new(&echora__ops__v1__webhook_send_reply__descriptor, arena);
     char *id = arena_alloc(arena, UUID_TEXT);
+    char *answer = arena_strdup(arena, view_of(attempt->answer));
 
-    if (reply == NULL || id == NULL)
+    if (reply == NULL || id == NULL || answer == NULL)
         return no_memory(err);
     uuid_format(attempt->webhook_id, id);
     reply->webhook_id = id;
@@ -77,21 +79,29 @@ static int reply_of(const struct attempt *attempt, struct arena *arena, Protobuf
     reply->error = (char *)(uintptr_t)attempt->outcome.code;
     reply->class_ = (char *)(uintptr_t)judgement_name(attempt->judgement);
     reply->ms = attempt->outcome.ms;
+    reply->answer = answer;
     *ret = &reply->base;
     return 0;
 }
 
-/* Calls the receiver, records the attempt, makes the answer. */
+/* Calls the receiver, records the attempt (who, what and of which event is filled in), makes the
+ * answer. */
 static int send_once(const struct adapter *a, enum route route, const char *stream,
-                     uint64_t sequence, const char *trigger, struct uuid id, struct view body,
-                     const struct request *request, ProtobufCMessage **ret_reply, struct err *err)
+                     struct attempt attempt, struct view body, const struct request *request,
+                     ProtobufCMessage **ret_reply, struct err *err)
 {
-    struct attempt attempt = {.webhook_id = id, .stream_sequence = sequence, .trigger = trigger};
+    char answer[EXCERPT_MAX + 1];
 
     attempt.started_us = wall_us();
-    if (call(a, route, id, body, &request->trace, &attempt.outcome, err) < 0)
+    if (call(a, route, attempt.webhook_id, body, &request->trace, &attempt.outcome, answer, err) <
+        0)
         return -1;
     attempt.judgement = judge(&attempt.outcome, a->settings->only_202);
+    const bool kept = attempt.judgement != JUDGED_DELIVERED && attempt.outcome.status != 0;
+    attempt.answer = kept ? answer : "";
+    log_info("webhook sent by request", LF_STR("route", route_name(route)),
+             LF_STR("trigger", attempt.trigger), LF_STR("actor", attempt.asked_by),
+             LF_STR("class", judgement_name(attempt.judgement)));
     if (record_attempts(a->pg, route, stream, &attempt, 1, err) < 0)
         return -1;
     return reply_of(&attempt, request->arena, ret_reply, err);
@@ -109,7 +119,8 @@ int answer_webhook_test(void *context, const struct request *request, ProtobufCM
     if (find_route(asked->route, &route, err) < 0 ||
         body_test(route, id, wall_us(), &body, err) < 0)
         return -1;
-    return send_once(context, route, "", 0, "test", id, buf_view(&body), request, ret_reply, err);
+    const struct attempt attempt = {.webhook_id = id, .trigger = "test", .asked_by = asked->actor};
+    return send_once(context, route, "", attempt, buf_view(&body), request, ret_reply, err);
 }
 
 static const char *stored_header_of(const void *ctx, const char *name)
@@ -182,8 +193,11 @@ int answer_webhook_replay(void *context, const struct request *request,
         return no_event(err);
     if (body_build(route, &original, id, &body, err) < 0)
         return -1;
-    return send_once(a, route, stream, sequence, "replay", id, buf_view(&body), request, ret_reply,
-                     err);
+    const struct attempt attempt = {.webhook_id = id,
+                                    .stream_sequence = sequence,
+                                    .trigger = "replay",
+                                    .asked_by = asked->actor};
+    return send_once(a, route, stream, attempt, buf_view(&body), request, ret_reply, err);
 }
 
 int answer_webhook_enable(void *context, const struct request *request,

@@ -9,6 +9,7 @@
 #include "workers/adapter/adapter.h"
 
 #define FORGET_EVERY_MS 10000
+#define LOOK_EVERY_MS 5000
 #define DISABLED_LOOK_MS 2000
 
 #define AT(member) offsetof(struct settings, member)
@@ -121,19 +122,11 @@ static const struct option option_rows[] = {
 };
 #undef AT
 
-static const struct metric_def attempts_def = {"echora_webhook_attempts_total", METRIC_COUNTER,
-                                               "Calls of receivers by what their answer means.",
-                                               "route,class", NULL};
-static const struct metric_def seconds_def = {"echora_webhook_seconds", METRIC_HISTOGRAM,
-                                              "Time of one call.", "route", NULL};
-
-static void make_metrics(struct adapter *a)
+bool adapter_route_of(const struct consumer_spec *consumer, enum route *ret)
 {
-    const char *route = route_name(a->route);
+    static const char prefix[] = "adapter-";
 
-    for (enum judgement j = JUDGED_DELIVERED; j < JUDGED_MAX; j++)
-        a->attempts[j] = metric_series(&attempts_def, (const char *[]){route, judgement_name(j)});
-    a->seconds = metric_series(&seconds_def, (const char *[]){route});
+    return route_find(view_of(consumer->durable + sizeof(prefix) - 1), ret);
 }
 
 static void close_context(void *context)
@@ -147,12 +140,10 @@ static void close_context(void *context)
 
 static int open_route(struct adapter *a, const struct consumer_spec *consumer, struct err *err)
 {
-    static const char prefix[] = "adapter-";
-
-    a->has_route = route_find(view_of(consumer->durable + sizeof(prefix) - 1), &a->route);
+    a->has_route = adapter_route_of(consumer, &a->route);
     if (!a->has_route)
         return err_set(err, ERR_FATAL, "internal", "open worker", "no route has this consumer");
-    make_metrics(a);
+    adapter_make_metrics(a);
     if (destination_open(a->settings, a->route, (unsigned)a->settings->calls, &a->pool, &a->secrets,
                          err) < 0)
         return -1;
@@ -187,7 +178,11 @@ static int may_open(void *context, struct err *err)
         err->class = ERR_NONE;
         return -1;
     }
-    if (record_check(a->pg, a->route, err) == 0)
+    const bool enabled = record_check(a->pg, a->route, err) == 0;
+
+    if (enabled || strcmp(err->code, "route-disabled") == 0)
+        metric_set(a->disabled, enabled ? 0 : 1);
+    if (enabled)
         return 0;
     err->retry_after_ms = DISABLED_LOOK_MS;
     return -1;
@@ -206,16 +201,6 @@ static int reload(void *context, struct err *err)
     return 0;
 }
 
-static int tick(void *context, struct err *err)
-{
-    struct adapter *a = context;
-
-    if (mono_ms() < a->next_forget_ms)
-        return 0;
-    a->next_forget_ms = mono_ms() + FORGET_EVERY_MS;
-    return record_forget(a->pg, a->settings->keep_ms, a->settings->keep_rows, err);
-}
-
 /* One thread each: a slow or dead receiver delays its own route alone. What a consumer gives up is
  * parked, which no adapter reads. */
 #define ROUTE_CONSUMER(durable_)                                                                   \
@@ -227,6 +212,21 @@ static const struct consumer_spec consumers[] = {
     {ROUTE_CONSUMER("adapter-risk"), .subject = "anime.updated", .needs_header = "Echora-Review"},
     {ROUTE_CONSUMER("adapter-review"), .subject = "ingestion.review.ready"},
 };
+
+static int tick(void *context, struct err *err)
+{
+    struct adapter *a = context;
+    const int64_t now = mono_ms();
+
+    if (now >= a->next_look_ms) {
+        a->next_look_ms = now + LOOK_EVERY_MS;
+        waiting_look(a, consumers, ARRAY_LEN(consumers));
+    }
+    if (now < a->next_forget_ms)
+        return 0;
+    a->next_forget_ms = now + FORGET_EVERY_MS;
+    return record_forget(a->pg, a->settings->keep_ms, a->settings->keep_rows, err);
+}
 
 static const struct request_spec requests[] = {
     {.subject = "webhook.test", .answer = answer_webhook_test, .json = true},

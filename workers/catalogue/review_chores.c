@@ -23,6 +23,29 @@ typedef Echora__Events__V1__AnimeUpdatedEvent Updated;
 
 enum { DECODE_MAX = 256 << 20 };
 
+/* Their names as review_count has them. */
+static const struct metric_def failures_def = {
+    "echora_catalogue_review_failures_total", METRIC_COUNTER,
+    "Times that waiting risky updates could not be reminded of, or ended with their audit record "
+    "(expired); tried again.",
+    "outcome", NULL};
+static const struct metric_def expire_def = {
+    "echora_catalogue_review_expire_seconds", METRIC_GAUGE,
+    "After this time a risky update that nobody has decided is discarded (review-expire).", "",
+    NULL};
+
+static void count_failure(const char *outcome, double n)
+{
+    metric_add(metric_series(&failures_def, (const char *const[]){outcome}), n);
+}
+
+void review_chores_init(int64_t expire_ms)
+{
+    count_failure("reminded", 0);
+    count_failure("expired", 0);
+    metric_set(metric_series(&expire_def, (const char *const[]){NULL}), (double)expire_ms / 1000);
+}
+
 static int no_memory(struct err *err)
 {
     return err_set(err, ERR_RETRY, "no-memory", "look after reviews", "out of memory");
@@ -88,6 +111,7 @@ static int remind(struct writer *w, const PGresult *r, struct err *err)
         if (copy_of(r, row, w->arena, reminder, &rows[good], err) == 0) {
             good++;
         } else if (err->class == ERR_REJECT) { /* not what we stored: the others go on */
+            count_failure("reminded", 1);
             log_err(LOG_LEVEL_ERROR, "a stored review can't be announced again", err);
             *err = ERR_INIT;
         } else {
@@ -133,10 +157,11 @@ static int chore(struct writer *w, const struct pg_statement *statement, int64_t
     CLEANUP(pg_clearp) PGresult *r = NULL;
     struct pg_param param = pg_i64(ms);
     arena_reset(w->arena);
-    if (pg_begin(w->pg, err) < 0)
-        return -1;
-    int n = pg_query(w->pg, statement, &param, 1, &r, err) < 0 ? -1 : act(w, r, err);
+    int n = pg_begin(w->pg, err);
+    if (n == 0)
+        n = pg_query(w->pg, statement, &param, 1, &r, err) < 0 ? -1 : act(w, r, err);
     if (n < 0 || pg_commit(w->pg, err) < 0) {
+        count_failure(what, 1);
         pg_rollback(w->pg);
         return -1;
     }

@@ -87,6 +87,7 @@ static int open_lane(struct lane *lane, void **ret_context, struct err *err)
         free(c);
         return -1;
     }
+    review_chores_init(config->review_expire_ms);
     c->outbox = c->writer.outbox;
     *ret_context = c;
     return 0;
