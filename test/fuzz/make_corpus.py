@@ -258,8 +258,7 @@ def tokens():
 
     header = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k"}
     claims = {"iss": "https://i", "aud": "a", "client_id": "n8n", "iat": 1799999990, "exp": 1800000600, "sub": "s",
-              "jti": "j",
-              "scope": "workflow.read workflow.approve"}
+              "jti": "j", "scope": "workflow.read workflow.approve"}
     write("token", "right", pieces(header, claims))
     write("token", "lists",
           pieces({**header, "typ": "JWT"},

@@ -196,6 +196,19 @@ def test_it_ends_while_the_issuer_hangs(tool, issuer, lie):
     assert tool.ask("close") == "ok" and lasted_less(began, 10)
 
 
+def test_what_is_told_during_a_look_is_not_lost(tool, issuer):
+    """SIGHUP comes while old keys are on their way: they are read once more."""
+    opened(tool, issuer, refresh=NEVER, retry=NEVER, wait=20000)
+    issuer.answer = lambda handler: (issuer.let_go.wait(20), issuer.tell(handler, body=jwks(OLD.jwk("old"))))
+    assert tool.ask("reload") == "ok"
+    eventually(lambda: issuer.calls == 2, what="a look that takes long")
+    issuer.answer, issuer.text = None, jwks(NEW.jwk("new"))
+    assert tool.ask("reload") == "ok"
+    issuer.let_go.set()
+    eventually(lambda: issuer.calls == 3, what="a second look")
+    eventually(lambda: tool.check(text_of(OLD, "old")) == "key-unknown", what="the old key is gone")
+
+
 def test_no_address_in_a_token_is_asked(tool, issuer):
     attacker = Issuer(jwks(STRANGER.jwk("theirs")))
     opened(tool, issuer, between=1)

@@ -90,9 +90,9 @@ int jwks_parse(struct view text, struct keyset **ret, struct err *err)
     else
         rc = read_keys(list, set, err);
     json_decref(root);
-    if (rc < 0)
-        set = keyset_unref(set);
-    else
+    if (rc == 0)
         *ret = set;
+    else
+        (void)keyset_unref(set);
     return rc;
 }

@@ -36,6 +36,7 @@ struct keyring {
     int64_t asked_ms;  /* last look for an unknown kid; 0 = none */
     int64_t next_ms;   /* when to look again */
     bool looking;      /* the thread is about it */
+    bool once_more;    /* told to look since the last one began */
     uint64_t looks;    /* that are over */
     unsigned in_a_row; /* failures */
 };
@@ -99,6 +100,8 @@ static void note_look(struct keyring *k, struct keyset *set, const struct err *e
             log_err(LOG_LEVEL_WARN, "keys of the issuer can't be read", err);
     }
     k->next_ms = now + (set != NULL ? k->options.refresh_ms : k->options.retry_ms);
+    if (k->once_more)
+        k->next_ms = now;
     tell_age(k, now);
     pthread_cond_broadcast(&k->changed);
 }
@@ -119,6 +122,7 @@ static void *run(void *arg)
         struct err err = ERR_INIT;
         struct keyset *set = NULL;
         k->looking = true;
+        k->once_more = false;
         pthread_mutex_unlock(&k->lock);
         const bool good = keysource_read(k->source, &set, &err) == 0;
         pthread_mutex_lock(&k->lock);
@@ -262,6 +266,7 @@ bool keyring_renew(struct keyring *k, const struct keyset *than)
 void keyring_refresh(struct keyring *k)
 {
     pthread_mutex_lock(&k->lock);
+    k->once_more = true;
     k->next_ms = mono_ms();
     pthread_cond_broadcast(&k->changed);
     pthread_mutex_unlock(&k->lock);
