@@ -76,6 +76,22 @@ void bus_hint(struct bus *bus, const char *subject);
  * of the reply are looked at only for Nats-Service-Error-Code, which becomes err. */
 MUST_CHECK int bus_request(struct bus *bus, const struct bus_message *request, int64_t timeout_ms,
                            struct arena *arena, struct bytes *ret_reply, struct err *err);
+/* A request of which the reply's headers matter, too, and whose waiting can be ended. */
+struct bus_reply_header {
+    const char *name;
+    const char *value; /* filled, in the arena; NULL = the reply has none */
+};
+struct bus_exchange {
+    int64_t timeout_ms;         /* 0 = the connection's */
+    bool (*goes_on)(void *ctx); /* asked about every 50 ms; false ends the waiting as a timeout */
+    void *ctx;
+    struct bus_reply_header *headers;
+    size_t n_headers;
+};
+/* As bus_request, but an error that the reply tells is the caller's to see, in its headers. */
+MUST_CHECK int bus_exchange(struct bus *bus, const struct bus_message *request,
+                            const struct bus_exchange *how, struct arena *arena,
+                            struct bytes *ret_reply, struct err *err);
 /* Pipelined requests: all are sent, then each answer is given to take as it comes, from this
  * thread; the text lives for the call. errs[i] is take's error (returned -1) or why there was no
  * answer; errors in an answer are take's to see. -1 when the connection failed altogether. */

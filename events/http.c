@@ -18,6 +18,7 @@
 struct http {
     CURL *curl;
     char *base_url;             /* no slash at the end */
+    char *ca_file;              /* NULL = the system's */
     struct curl_slist *headers; /* credentials, and an empty Expect */
     enum dependency dependency;
     int64_t connect_timeout_ms, timeout_ms;
@@ -110,6 +111,9 @@ static bool set_up(struct http *h, const struct http_options *o)
     if (o->api_key && o->api_key[0] && !add_header(&h->headers, "api-key: ", o->api_key)) {
         return false;
     }
+    if (o->ca_file && o->ca_file[0] && !(h->ca_file = strdup(o->ca_file))) {
+        return false;
+    }
     h->dependency = o->dependency;
     h->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : 2000;
     h->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 15000;
@@ -135,6 +139,7 @@ struct http *http_free(struct http *h)
         }
         curl_slist_free_all(h->headers);
         free(h->base_url);
+        free(h->ca_file);
         free(h);
     }
     return NULL;
@@ -249,6 +254,10 @@ static CURLcode set_request(struct http *h, const char *method, const char *url,
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_USERAGENT, "echora/" ECHORA_VERSION);
+    if (h->ca_file) {
+        SET(CURLOPT_CAINFO, h->ca_file);
+        SET(CURLOPT_CAPATH, NULL);
+    }
     if (h->give_up_at) {
         SET(CURLOPT_XFERINFOFUNCTION, on_progress);
         SET(CURLOPT_XFERINFODATA, h);

@@ -19,6 +19,7 @@ struct http_options {
     const char *base_url;
     const char *bearer;  /* "" = none */
     const char *api_key; /* header api-key; "" = none */
+    const char *ca_file; /* PEM that certificates are checked with; "" = the system's authorities */
     enum dependency dependency;
     int64_t connect_timeout_ms; /* default 2,000 */
     int64_t timeout_ms;         /* whole call, default 15,000 */

@@ -46,6 +46,8 @@ bool lane_pause(struct lane *lane, int64_t ms)
     while (!lane_stopping(lane)) {
         const int64_t now = mono_ms();
 
+        if (lane->rt->spec->run != NULL)
+            lane_reload(lane); /* its loop is the worker's own */
         if (now >= until)
             return true;
         lane_wait_until(lane, until - now < BEAT_MS ? until : now + BEAT_MS);

@@ -130,7 +130,8 @@ struct worker_spec {
      * err->retry_after_ms (5 s when 0); class ERR_NONE: and nobody is told. May be NULL. */
     int (*may_open)(void *context, struct err *err);
     /* SIGHUP: read files that may have changed, in the thread of each consumer and request lane,
-     * between batches. On -1 what was read before stays, and the log says why. May be NULL. */
+     * between batches; of a worker with run, in lane_pause. On -1 what was read before stays, and
+     * the log says why. May be NULL. */
     int (*reload)(void *context, struct err *err);
     /* A worker without consumers (the relay) runs this in its lane until lane_stopping. Returns 0,
      * or -1: ERR_UNAVAILABLE = wait for the dependency and call again, ERR_FATAL = exit. */

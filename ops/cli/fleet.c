@@ -4,13 +4,14 @@
 #include "outbox/relay_worker.h"
 #include "workers/adapter/worker.h"
 #include "workers/catalogue/worker.h"
+#include "workers/command_api/worker.h"
 #include "workers/dead_letters/worker.h"
 #include "workers/qdrant/worker.h"
 
 static const struct fleet_worker fleet[] = {
     {"echora-catalogue", &catalogue_worker}, {"echora-relay", &relay_worker},
     {"echora-qdrant-sync", &qdrant_worker},  {"echora-dead-letters", &dead_letters_worker},
-    {"echora-adapter", &adapter_worker},
+    {"echora-adapter", &adapter_worker},     {"echora-command-api", &command_api_worker},
 };
 
 size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS])

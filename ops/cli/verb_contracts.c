@@ -3,6 +3,7 @@
 
 #include "contracts/registry.h"
 #include "ops/cli/asyncapi.h"
+#include "ops/cli/openapi.h"
 #include "ops/cli/verbs.h"
 
 static int print(json_t *document, struct err *err)
@@ -21,6 +22,14 @@ static int run(struct cli *cli, struct err *err)
 {
     (void)cli;
     return print(asyncapi_document(), err);
+}
+
+static int run_openapi(struct cli *cli, struct err *err)
+{
+    (void)cli;
+    json_t *document = openapi_document();
+    return document != NULL ? print(document, err)
+                            : err_set(err, ERR_RETRY, "no-memory", "describe", "out of memory");
 }
 
 /* "echora.ops.v1.DlqListRequest" has version "v1". */
@@ -61,6 +70,15 @@ const struct verb verb_contracts_asyncapi = {
         "output.",
     .example = "echora contracts asyncapi > asyncapi.json",
     .run = run,
+};
+
+const struct verb verb_contracts_openapi = {
+    .name = "contracts openapi",
+    .args = "",
+    .summary = "the OpenAPI 3.1 document of the Command API",
+    .details = "Made from its route table; contracts/openapi.json is its output.",
+    .example = "echora contracts openapi > openapi.json",
+    .run = run_openapi,
 };
 
 const struct verb verb_contracts_schema = {

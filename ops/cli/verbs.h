@@ -4,10 +4,11 @@
 
 #include "ops/cli/cli.h"
 
-extern const struct verb verb_contracts_asyncapi;
+extern const struct verb verb_contracts_asyncapi, verb_contracts_openapi;
 extern const struct verb verb_contracts_schema;
 extern const struct verb verb_decode;
 extern const struct verb verb_delete;
+extern const struct verb verb_dev_issuer;
 extern const struct verb verb_dlq_discard;
 extern const struct verb verb_dlq_list;
 extern const struct verb verb_dlq_replay;

@@ -4,8 +4,8 @@ _echora()
 {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local words='' options='' names='' files='' takes_files='' verb='' first='' i v
-    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'review list' 'review show' 'review approve' 'review reject' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'contracts asyncapi' 'contracts schema' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
-    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --state --anime --reason --since --limit --cursor --reason --actor --decision-id --reason --actor --decision-id --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers '
+    local verbs=('publish' 'validate' 'decode' 'get' 'delete' 'restore' 'import manami' 'status' 'follow' 'search' 'pause' 'resume' 'reconcile' 'reindex' 'dlq list' 'dlq show' 'dlq replay' 'dlq discard' 'dlq status' 'review list' 'review show' 'review approve' 'review reject' 'webhook routes' 'webhook deliveries' 'webhook test' 'webhook replay' 'webhook enable' 'streams plan' 'streams apply' 'streams check' 'migrate' 'doctor' 'dev-issuer' 'contracts asyncapi' 'contracts openapi' 'contracts schema' 'reference options' 'reference metrics' 'reference codes' 'reference subjects' 'reference man' 'reference completion')
+    local valued=' --nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --color --wait --wait-timeout --subject --type --reason --actor --expected-revision --merge-into --reason --actor --expected-revision --limit --skip --rate --wait --wait-timeout --interval --workers --wait --kind --limit --reason --wait --kind --from --to --rate --collection --collection-alias --embed-provider --embed-api --embed-url --embed-model --embed-key-file --embed-dimension --embed-batch --embed-timeout --consumer --class --code --fingerprint --entity --from --to --since --state --limit --cursor --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --rate --max-failure --consumer --class --code --fingerprint --entity --from --to --since --state --actor --wait --state --anime --reason --since --limit --cursor --reason --actor --decision-id --reason --actor --decision-id --class --id --limit --replicas --replicas --replicas --dir --lock-timeout --workers --listen --secrets-file --audience '
     local common='--nats-url --nats-user --nats-password-file --pg-url --pg-password-file --qdrant-url --qdrant-api-key-file --timeout --json --color'
     [[ $cur == '=' ]] && cur=''
     [[ $prev == '=' ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
@@ -132,7 +132,13 @@ _echora()
         'doctor')
             options='--workers'
             ;;
+        'dev-issuer')
+            options='--listen --secrets-file --audience'
+            ;;
         'contracts asyncapi')
+            options=''
+            ;;
+        'contracts openapi')
             options=''
             ;;
         'contracts schema')

@@ -1,7 +1,7 @@
 """A state folder and the servers and workers that live in it, under Debian's supervisor.
 
 Below the folder: settings.json (ports, which servers are ours), secrets/ (0700, one password per
-file), pg/ nats/ redis/ qdrant/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
+file), pg/ nats/ redis/ qdrant/ nginx/ (data), logs/, run/ (socket, pid), bin/ (the executables that run: a rebuild
 never changes a running fleet). Started again, everything keeps its port and password.
 """
 import base64
@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ops.nats import users
+from ops.nginx import config as nginx
 from ops.redis import server as redis
 
 from . import nats, postgres, system
@@ -38,10 +39,13 @@ WORKERS = {
     "qdrant-sync": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
     "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),  # only where it has a receiver
+    "command-api": ("workers/command_api/echora-command-api", "command", None),
 }
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "redis": 6379, "qdrant": 6333,
          "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104,
-         "adapter": 9105}
+         "adapter": 9105, "command-api": 9106, "nginx": 8080, "dev-issuer": 8090}
+# Who may call the Command API here, and with what: a machine, and the person at the desk.
+CLIENTS = {"n8n": ["workflow.read", "workflow.execute"], "desk": ["workflow.read", "workflow.approve"]}
 # What the event adapter is told beside its receiver's URL.
 WEBHOOK_OPTIONS = ("ECHORA_ONLY_202", "ECHORA_ALLOW_NETWORKS")
 # Server → the variable that names one that runs elsewhere.
@@ -200,6 +204,8 @@ class State:
                     "PGHOST": pg["host"], "PGPORT": str(pg["port"]), "PGDATABASE": pg["database"],
                     "PGUSER": "echora_reader", "PGPASSFILE": str(self.secrets / "pgpass"),
                     "QDRANT_URL": self.settings["qdrant_url"]})
+        out.update({"COMMAND_API_URL": f"http://127.0.0.1:{self.port('nginx')}",
+                    "TOKEN_URL": f"http://127.0.0.1:{self.port('dev-issuer')}/oauth2/token"})
         if user == "admin":  # redis-cli takes it from here: what stands in a command line, others can read
             out["REDISCLI_AUTH"] = self.password("redis-admin")
         return out
@@ -224,6 +230,12 @@ class State:
                                    "--listen", f"127.0.0.1:{self.port('qdrant')}",
                                    "--data", str(self.folder / "qdrant")],
                                   "priority=30\nautostart=true\nstopwaitsecs=15")
+        programs["dev-issuer"] = ([str(self.folder / "bin/echora"), "dev-issuer", "--listen",
+                                   f"127.0.0.1:{self.port('dev-issuer')}", "--secrets-file",
+                                   str(self.secrets / "api-clients")],
+                                  "priority=40\nautostart=true\nstopwaitsecs=15")
+        programs["nginx"] = ([system.find("nginx"), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"],
+                             "priority=60\nautostart=true\nstopsignal=QUIT\nstopwaitsecs=15")
         for name in self.workers():
             path, user, role = WORKERS[name]
             env = self.environment(user, role)
@@ -232,6 +244,8 @@ class State:
                 env["ECHORA_QDRANT_URL"] = self.settings["qdrant_url"]
             if name == "adapter":
                 env.update(self.webhook_environment())
+            if name == "command-api":
+                env.update(self.api_environment())
             pairs = ",".join(f'{k}="{v}"' for k, v in env.items()).replace("%", "%%")
             programs[name] = ([str(self.folder / "bin" / Path(path).name)],
                               f"priority=50\nautostart=false\nstopwaitsecs=15\nenvironment={pairs}")
@@ -262,9 +276,34 @@ class State:
         env.update({k: v for k, v in self.settings.get("webhook_options", {}).items() if v})
         return env
 
-    def socket(self):
-        """The control socket; a path that is too long for one goes below /tmp."""
-        path = self.folder / "run/supervisor.sock"
+    def api_environment(self):
+        """Tokens of `echora dev-issuer`, whose key is new at each start: no setting for anything but one machine."""
+        issuer = f"http://127.0.0.1:{self.port('dev-issuer')}"
+        return {"ECHORA_SOCKET": str(self.socket("api")), "ECHORA_ISSUER": issuer, "ECHORA_JWKS": f"{issuer}/jwks",
+                "ECHORA_DEV": "true", "ECHORA_CLIENTS": str(self.folder / "api-clients.json"),
+                "ECHORA_REDIS_URL": self.settings["redis_url"], "ECHORA_REDIS_USER": "command",
+                "ECHORA_REDIS_PASSWORD_FILE": str(self.secrets / "redis-command")}
+
+    def write_api_files(self):
+        """Clients and their secrets, and the configuration of nginx; whether that is another one now."""
+        table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
+        (self.folder / "api-clients.json").write_text(json.dumps(table, indent=2) + "\n")
+        secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in CLIENTS)
+        system.write_private(self.secrets / "api-clients", secrets)
+        folder = self.folder / "nginx"
+        folder.mkdir(exist_ok=True)
+        system.own(folder)
+        for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
+            shutil.copy(ROOT / document, folder)
+        conf = self.folder / "nginx.conf"
+        before = conf.read_text() if conf.exists() else ""
+        conf.write_text(nginx.config(folder, self.socket("api"), f"127.0.0.1:{self.port('nginx')}",
+                                     log=folder / "refused.log", documents=folder))
+        return conf.read_text() != before
+
+    def socket(self, name="supervisor"):
+        """The path of a socket; one that is too long goes below /tmp."""
+        path = self.folder / f"run/{name}.sock"
         if len(str(path)) < 90:
             return path
         return Path("/tmp") / f"echora-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"
@@ -333,6 +372,8 @@ class State:
                 self.port("nats"), self.folder / "nats", passwords, self.port("nats-monitor")))
         if self.ours("redis"):
             redis.write(self.folder, self.port("redis"), redis_passwords, self.folder / "redis")
+        if self.write_api_files():
+            changed.add("nginx")
         config = self.supervisor_config()
         config_changed = not self.conf.exists() or self.conf.read_text() != config
         self.conf.write_text(config)
@@ -348,20 +389,28 @@ class State:
             if config_changed:
                 self.control("update")
             running = self.processes()
+            if "echora" in changed:
+                changed.add("dev-issuer")
             for name in sorted(changed):
                 if running.get(name, {}).get("state") == "RUNNING":
                     self.control("restart", name)
         running = self.processes()
-        for name in ("postgres", "nats", "redis", "qdrant"):
-            if self.ours(name) and running.get(name, {}).get("state") not in ("RUNNING", "STARTING"):
+        for name in ("postgres", "nats", "redis", "qdrant", "dev-issuer", "nginx"):
+            here = name not in URLS or self.ours(name)
+            if here and running.get(name, {}).get("state") not in ("RUNNING", "STARTING"):
                 self.control("start", name)
         words = []
         checks = {"postgres": lambda: postgres.ready(self.port("postgres")),
                   "nats": lambda: nats.healthy(self.port("nats-monitor")),
                   "redis": lambda: redis.ready(self.port("redis"), redis_passwords["admin"]),
-                  "qdrant": lambda: http(self.settings["qdrant_url"] + "/readyz")[0] == 200}
+                  "qdrant": lambda: http(self.settings["qdrant_url"] + "/readyz")[0] == 200,
+                  "dev-issuer": lambda: system.port_open(self.port("dev-issuer")),
+                  "nginx": lambda: system.port_open(self.port("nginx"))}
         for name, check in checks.items():
-            if self.ours(name):
+            if name in ("dev-issuer", "nginx"):
+                step(f"waiting for {name}")
+                self.wait(check, 20, name)
+            elif self.ours(name):
                 step(f"waiting for {name}")
                 self.wait(check, 60, name)
                 words.append(self.version(name))
@@ -473,6 +522,8 @@ class State:
         if self.settings.get("redis_url"):
             out["Redis"] = self.settings["redis_url"]
         if self.settings.get("ports"):
+            out["Command API"] = (f"http://127.0.0.1:{self.port('nginx')}, "
+                                  f"tokens of http://127.0.0.1:{self.port('dev-issuer')}")
             out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in self.workers())
         if self.settings.get("webhook_url"):
             out["webhooks"] = f"{self.settings['webhook_url']}, signed with the secret in {self.secrets / 'webhook'}"

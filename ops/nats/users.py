@@ -28,6 +28,9 @@ QDRANT_DURABLES = ("qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-
 CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.get",
                 "catalog.episode.get")
 REVIEW_READ = ("catalog.review.list", "catalog.review.get")
+COMMANDS = tuple(f"command.{call}" for call in (
+    "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries"))
 STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
            "NOTIFICATION_EVENTS", "AUDIT")
 CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers
@@ -90,6 +93,13 @@ USERS = {
         "consumers": [("ANIME_DLQ", "dlq-index"), ("AUDIT", "dlq-audit"), ("ANIME_ADVISORY", "dlq-sweeper")],
         "get": STREAMS,
         "api": STATE,
+    },
+    # Whoever answers the calls of a run: ingestion's own workers, once they are there.
+    "workflow": {"serves": COMMANDS},
+    # Requests of callers with a token, and who asked for what; nothing else.
+    "command": {
+        "publish": (*COMMANDS, "catalog.review.get", "catalog.review.decide", "catalog.reconcile", "dlq.list", "dlq.show",
+                    "dlq.replay", "dlq.discard", "audit.command"),
     },
     "viewer": {"publish": VIEWER, "get": ("ANIME_DLQ", CONTROL), "api": STATE, "people": True},
     "operator": {"publish": OPERATOR, "get": (*STREAMS, CONTROL), "api": STATE, "people": True},

@@ -264,8 +264,29 @@ PEOPLE = {
     ],
 }
 
+COMMAND_API = {
+    "Calls": [
+        graph("Calls", {"{{call}} {{status}}": rate("echora_command_calls_total", "call, status")}, "reqps"),
+        graph("Refused, by code", {"{{code}}": rate("echora_command_refusals_total", "code")}, "reqps",
+              about="What each code means: workers/command_api/problem.c and the OpenAPI document."),
+        graph("Time of a call", quantiles("echora_command_duration_seconds", "call"), "s"),
+        number("In flight", {"calls": "sum(echora_command_in_flight)"}, w=4, about="More than 64 are refused with 503."),
+        number("Audit records refused", {"within an hour": "sum(increase(echora_command_audit_failures_total[1h]))"}, red=1,
+               w=4, about="By the stream AUDIT. Approvals are refused meanwhile, other calls are not."),
+    ],
+    "Who calls": [
+        graph("Tokens", {"{{outcome}}": rate("echora_tokens_total", "outcome")}, "reqps",
+              about="ok: taken; what the others mean: ops/runbooks/tokens.md."),
+        number("The issuer's keys", {"keys": "max(echora_jwks_keys)"}, good_from=1, w=4),
+        number("Read last", {"ago": "max(echora_jwks_age_seconds)"}, "s", red=3600, w=4,
+               about="Every 10 minutes; -1: never. After 24 hours nobody is let in."),
+        graph("Keys that could not be read", {"within an hour": "sum(increase(echora_jwks_failures_total[1h]))"}),
+    ],
+}
+
 # File → title and rows.
 DASHBOARDS = {
+    "echora-command-api": ("Echora: Command API", COMMAND_API),
     "echora-fleet": ("Echora: fleet", FLEET),
     "echora-dead-letters": ("Echora: dead letters and replay", LETTERS),
     "echora-outbox": ("Echora: outbox and relay", OUTBOX),

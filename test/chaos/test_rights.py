@@ -39,7 +39,7 @@ def forbidden_to_all():
 
 # Message delete: dead letters of ANIME_DLQ, by their own service, and by hand.
 DELETES = {f"$JS.API.STREAM.MSG.DELETE.{s}": {"deadletters", "admin"} if s == "ANIME_DLQ" else set() for s in ALL_STREAMS}
-ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
+ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter", "workflow"}
 
 
 @pytest.mark.chaos(fault="rights abused: management of streams", place="nats", checks="refused, all but the admin's")
@@ -103,6 +103,7 @@ RELAY = {"catalog.outbox": "SELECT", "catalog.outbox_batch": "SELECT INSERT DELE
 LETTERS = {f"ops.{t}": "SELECT INSERT UPDATE DELETE"
            for t in ("letter", "letter_fate", "letter_stream", "replay_plan", "replay_item")}
 LETTERS["ops.letter_count"] = "SELECT"
+WRITER["ops.kept_reply"] = LETTERS["ops.kept_reply"] = "SELECT INSERT UPDATE DELETE"
 WEBHOOKS = {"adapter.delivery": "SELECT INSERT DELETE", "adapter.route": "SELECT INSERT UPDATE",
             "adapter.route_change": "SELECT INSERT DELETE"}
 ROLES = {"echora_catalogue": WRITER, "echora_relay": RELAY, "echora_deadletters": LETTERS, "echora_adapter": WEBHOOKS,

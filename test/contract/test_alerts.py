@@ -150,6 +150,10 @@ CASES = {
     "EchoraStreamFull": (5, {'echora_stream_full_ratio{stream="ANIME_DLQ"}': "0.99x20"}, {"stream": "ANIME_DLQ"},
                          {'echora_stream_full_ratio{stream="ANIME_DLQ"}': "0.9x20"},
                          {'echora_stream_full_ratio{stream="WORKER_SUSPECTS"}': "1x20"}),
+    "EchoraIssuerKeysOld": (70, {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "0+60x80"},
+                            {"worker": "command-api", "instance": "a"},
+                            {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "0 60 600x80"},
+                            {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "-1x80"}),
     "EchoraDriftFound": (60, drift("missing", "0x30 500x60"), {"drift": "missing"},
                          drift("missing", "0x30 9x60"), drift("pending", "0x30 500x60")),
     "EchoraVectorsOwed": (45, {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x60"}, {},
@@ -232,12 +236,12 @@ def test_promtool_takes_rules_and_example():
 
 
 def test_every_worker_of_the_fleet_is_scraped():
-    """With the port that it usually has, and missed when no target has its name; the adapter where there was one."""
+    """With the port that it usually has, and missed when no target has its name; the edges where there were any."""
     example = (ROOT / "ops/prometheus/prometheus.yml").read_text()
     scraped = re.findall(r"- targets: \['127.0.0.1:(\d+)'\].*\n +labels: \{worker: ([a-z-]+)\}", example)
     assert {worker: int(port) for port, worker in scraped} == {worker: PORTS[worker] for worker in WORKERS}
     missed = set(re.findall(r'worker="([a-z-]+)"', field(alerts()["EchoraWorkerUnknown"], "expr")))
-    assert missed == set(WORKERS) - {"adapter"}
+    assert missed == set(WORKERS) - {"adapter", "command-api"}
 
 
 def test_each_alert_has_its_cases():

@@ -8,7 +8,7 @@ from harness.promql import promtool, reference, rules_file, unknown
 from harness.settings import ROOT
 
 FILES = sorted((ROOT / "ops/grafana").glob("*.json"))
-USED = {"echora-fleet", "echora-dead-letters", "echora-outbox", "echora-people", "echora-qdrant"}
+USED = {"echora-command-api", "echora-fleet", "echora-dead-letters", "echora-outbox", "echora-people", "echora-qdrant"}
 
 
 def panels(file):

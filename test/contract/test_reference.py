@@ -22,8 +22,9 @@ def test_page_is_up_to_date(name):
 
 @pytest.mark.parametrize(("path", "argv"), [
     ("ops/completion/echora.bash", ["completion"]), ("ops/man/echora.1", ["man"]),
-    *((f"ops/man/{program}.8", ["man", program]) for program in ("echora-catalogue", "echora-relay",
-                                                                 "echora-adapter", "echora-dead-letters", "echora-qdrant-sync"))])
+    *((f"ops/man/{program}.8", ["man", program]) for program in (
+        "echora-catalogue", "echora-relay", "echora-adapter", "echora-command-api", "echora-dead-letters",
+        "echora-qdrant-sync"))])
 def test_man_pages_and_completion_are_up_to_date(path, argv):
     made = subprocess.run([BUILD / "ops/echora", "reference", *argv], capture_output=True, text=True, check=True)
     assert (ROOT / path).read_text() == made.stdout, "make it again: ops/tools/regenerate"

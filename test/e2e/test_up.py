@@ -55,7 +55,8 @@ def test_up_follows_and_finds_an_anime(first):
 def test_status_knows_everything(first, state):
     answer = json.loads(run("status", "--state", str(state), "--json").stdout)
     assert {n: p["state"] for n, p in answer["processes"].items()} == dict.fromkeys(
-        ("postgres", "nats", "redis", "qdrant", "catalogue", "relay", "qdrant-sync", "dead-letters"), "RUNNING")
+        ("postgres", "nats", "redis", "qdrant", "dev-issuer", "nginx", "catalogue", "relay", "qdrant-sync", "dead-letters",
+         "command-api"), "RUNNING")
     assert set(answer["health"].values()) == {"ready"}
 
 
@@ -75,7 +76,7 @@ def test_status_tells_why_a_worker_is_not_ready_and_shows_the_rest(first, state)
 def test_echora_status_shows_the_workers_in_the_shell_of_ops_env(first, state):
     answer = json.loads(shell(state, "echora status --json").stdout)
     assert {w["worker"]: w["ready"] for w in answer["workers"]} == dict.fromkeys(
-        ("catalogue", "relay", "qdrant-sync", "dead-letters"), True)
+        ("catalogue", "relay", "qdrant-sync", "dead-letters", "command-api"), True)
 
 
 def test_wrong_options_name_the_command(state):
@@ -95,6 +96,15 @@ def test_shell_of_a_reader(first, state):
     refused = shell(state, "psql -c 'DELETE FROM anime'")
     assert refused.returncode != 0
     assert "secret" not in shell(state, "echora --print-config").stdout.lower().replace("(secret)", "")
+
+
+def test_the_command_api_answers_a_token_of_the_issuer(first, state):
+    secret = (state / "secrets/api-n8n").read_text().strip()
+    ask = ('token=$(curl -s -u "n8n:$SECRET" -d grant_type=client_credentials "$TOKEN_URL" | jq -r .access_token) && '
+           'curl -s -H "Authorization: Bearer $token" "$COMMAND_API_URL/dlq?limit=1"')
+    answer = json.loads(shell(state, f"SECRET={secret} && {ask}").stdout)
+    assert answer["letters"] == [] and answer["source"] == "index"
+    assert json.loads(shell(state, 'curl -s "$COMMAND_API_URL/dlq"').stdout)["code"] == "unauthenticated"
 
 
 def test_redis_of_an_administrator(first, state):

@@ -230,6 +230,65 @@ def webhooks():
         "eventId": ID + "01", "runId": "7", "entryCount": 3, "reviewRef": "artifact:sha256/" + "ab" * 32}))
 
 
+def gateway():
+    def head(*pairs):
+        content = "".join(f"{text}\0" for text in ("CONTENT_LENGTH", "2", "SCGI", "1", *pairs)).encode()
+        return str(len(content)).encode() + b":" + content + b","
+    write("scgi", "post", head("REQUEST_METHOD", "POST", "REQUEST_URI", "/workflow/check-tag", "BODY_LENGTH", "7",
+                               "HTTP_IDEMPOTENCY_KEY", "a:1", "HTTP_PREFER", "wait=5") + b"{}")
+    write("scgi", "ids", head("REQUEST_METHOD", "GET", "REQUEST_URI", "/workflow/runs/7/entries?state=failed&limit=5"))
+    write("scgi", "query", head("REQUEST_METHOD", "GET", "REQUEST_URI", "/dlq?consumer=a%2Bb&parked=true&cursor=9"))
+    write("scgi", "cut", head("REQUEST_METHOD", "GET")[:-9])
+    write("scgi", "twice", head("HTTP_A", "x", "HTTP_A", "y", "SCGI", "1"))
+
+
+# A modulus of 2048 bits whose factors nobody has kept, and P-256's base point.
+MODULUS = (
+    "s3AirataDuzY-r26mOvCnwloiCI3nRwW6DWrp3bDqcLV91R5Mem7pWrRf2SneW8VTg8mK_4OD8K483H0o8haMec9H6DM1xYGCEaU"
+    "Cissn8fAgLg6gKKEW4CcBmgTGxch12z05IbQZa4ET7iPCWSS8zh34P0od-jAfbmyE83JlJfbiy3RtPKTHIv1QSIjyyfw4JlZbKMf"
+    "gLOZN1SCXEZGqDR47aKEI4SxJ-WHg3rQXwRcqgYC1kb4OvMDDVZq6Svt98nzj3RjV-ieC-SPi5HN27WArnrfoJ9LFcPD6XwbtGEO"
+    "SQIpFX9V841r2Y7YaDnNVrgwLIuuUzaqFq7Upo-iRw")
+BASE_X, BASE_Y = "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"
+
+
+def tokens():
+    def pieces(*parts):
+        texts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
+        return b"\1" + b"\xff\xff".join(texts)
+
+    header = {"alg": "EdDSA", "typ": "at+jwt", "kid": "k"}
+    claims = {"iss": "https://i", "aud": "a", "client_id": "n8n", "iat": 1799999990, "exp": 1800000600, "sub": "s",
+              "jti": "j", "scope": "workflow.read workflow.approve"}
+    write("token", "right", pieces(header, claims))
+    write("token", "lists",
+          pieces({**header, "typ": "JWT"},
+                 {**claims, "aud": ["b", "a"], "scope": ["workflow.read"], "azp": "n8n", "nbf": 1}))
+    write("token", "no-kid", pieces({"alg": "EdDSA", "typ": "application/at+jwt"}, claims))
+    write("token", "extensions",
+          pieces({**header, "crit": ["b64"], "b64": False, "zip": "DEF", "jwk": {"kty": "oct"}}, claims))
+    write("token", "twice",
+          pieces(b'{"alg":"EdDSA","alg":"none","typ":"at+jwt"}', b'{"iss":"https://i","iss":"https://i"}'))
+    write("token", "numbers", pieces({**header, "alg": 5}, {**claims, "exp": 1e99, "iat": -1, "nbf": 2**63}))
+    write("token", "whole",
+          b"\0eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2kifQ." + b"A" * 86)
+    write("token", "none", b"\0eyJhbGciOiJub25lIn0.e30.")
+
+
+def key_sets():
+    rsa = {"kty": "RSA", "kid": "a", "use": "sig", "n": MODULUS, "e": "AQAB"}
+    p256 = {"kty": "EC", "crv": "P-256", "kid": "b", "alg": "ES256", "x": BASE_X, "y": BASE_Y}
+    edwards = {"kty": "OKP", "crv": "Ed25519", "x": BASE_X, "key_ops": ["verify"]}
+    for name, keys in (("three", [rsa, p256, edwards]), ("same-kid", [rsa, {**p256, "kid": "a"}]),
+                       ("weak", [{**rsa, "e": "Aw"}, p256]),
+                       ("off", [{**p256, "y": BASE_X}, p256]), ("private", [{**p256, "d": BASE_X}]),
+                       ("others", [{"kty": "oct", "k": ""}, {**rsa, "use": "enc"}])):
+        write("jwks", name, b"\0" + json.dumps({"keys": keys}).encode())
+    rows = [{"id": "n8n", "scopes": ["workflow.read", "workflow.execute"], "limits": {"read": 5}},
+            {"id": "x", "scopes": []}]
+    write("jwks", "table", b"\1" + json.dumps({"clients": rows}).encode())
+    write("jwks", "table-twice", b"\1" + json.dumps({"clients": rows + rows}).encode())
+
+
 def answers():
     secret, mark = b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b"\xff\xff"
     write("excerpt", "plain", secret + mark + b'{"code":404,"message":"The requested webhook is not registered."}')
@@ -248,7 +307,10 @@ def main():
     configuration()
     array_values()
     webhooks()
+    gateway()
     idempotency()
+    tokens()
+    key_sets()
     answers()
 
 

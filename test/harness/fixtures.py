@@ -9,6 +9,7 @@ Test:     folder   a temporary folder for this test's logs and files
           redis    the Redis server without keys
           spawn    spawn("catalogue", env={…}) starts a worker against db, streams and qdrant
           echora   runs the CLI: echora("publish", "anime.enriched", input=…)
+          api      the Command API: nginx, the worker behind it, tokens; not started yet
           receiver a strict receiver of webhooks, adapter the event adapter in front of it
           proxy    proxy(server) stands between its clients and a server (harness/proxy.py)
 """
@@ -24,6 +25,7 @@ from ops.fleet import system
 from . import fleet, servers
 from .adapter import Adapter
 from .bus import Bus
+from .gateway import CommandApi
 from .proxy import Proxy
 from .receiver import Receiver
 from .settings import QDRANT_FRONT
@@ -200,6 +202,14 @@ def adapter(receiver, spawn, streams, db, folder):
     one = Adapter(spawn, streams, db, folder)
     one.write_secrets(*receiver.secrets)
     return one
+
+
+@pytest.fixture
+def api(spawn, redis, streams, folder):
+    """The Command API, `api.start()`: nginx and the worker."""
+    one = CommandApi(spawn, redis, folder)
+    yield one
+    one.stop()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ WORKERS = {
     "qdrant": ("workers/qdrant/echora-qdrant-sync", "qdrant", None),
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
     "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),
+    "command-api": ("workers/command_api/echora-command-api", "command", None),
     "scripted": ("test/worker/echora-scripted", "catalogue", "echora_catalogue"),
 }
 

@@ -63,6 +63,9 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
     {"$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched.anime.enriched",
      "$JS.API.CONSUMER.CREATE.ANIME_EVENTS.catalog-enriched", "$JS.API.CONSUMER.DELETE.ANIME_EVENTS.catalog-enriched",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
+COMMANDS = {f"command.{call}" for call in (
+    "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries")}
 WEBHOOKS = {"webhook.test", "webhook.replay", "webhook.enable"}
 VIEW = READ | REVIEW | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
@@ -88,13 +91,16 @@ PUBLISH = {
     | {"ingestion.review.ready", "audit.dlq", "catalog.outbox.enqueue", "$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"}
     | ASK | get(ALL_STREAMS) | pull("ANIME_DLQ", {"dlq-index"}) | pull("AUDIT", {"dlq-audit"})
     | pull("ANIME_ADVISORY", {"dlq-sweeper"}) | marks({"dlq-index", "dlq-audit", "dlq-sweeper"}),
+    "workflow": set(),
+    "command": COMMANDS | {"catalog.review.get", "catalog.review.decide", "catalog.reconcile", "dlq.list", "dlq.show",
+                           "dlq.replay", "dlq.discard", "audit.command"},
     "viewer": VIEW | ASK | get({"ANIME_DLQ", CONTROL}),
     "operator": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}),
     "publisher": EVENTS | {"contracts.validate"},
     "admin": OPERATE | ASK | get(ALL_STREAMS | {CONTROL}) | MANAGE | {"$JS.API.STREAM.MSG.DELETE.ANIME_DLQ"},
 }
 # Those that answer requests may write to anybody's inbox.
-ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter"}
+ANSWERS = {"catalogue", "qdrant", "deadletters", "adapter", "workflow"}
 INBOXES = {"_INBOX.a.b"} | {f"_INBOX_{user}.a" for user in PUBLISH}
 SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
     "$KV.echora_control.other", f"$JS.API.STREAM.PURGE.{CONTROL}", "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
@@ -108,11 +114,11 @@ COVERED = {"admin": {f"$JS.API.STREAM.PURGE.{CONTROL}", "$JS.API.STREAM.DELETE.A
            "operator": READS_ALL, "deadletters": {"anime.dlq.unknown"} | READS_ALL}
 
 SUBSCRIBE = {
-    "catalogue": SERVED, "adapter": WEBHOOKS, "relay": {"hint.outbox"}, "qdrant": {"catalog.reconcile"},
+    "catalogue": SERVED, "adapter": WEBHOOKS, "workflow": COMMANDS, "relay": {"hint.outbox"}, "qdrant": {"catalog.reconcile"},
     "deadletters": {"dlq.list", "dlq.show", "dlq.status", "dlq.replay", "dlq.discard"},
 }
 PEOPLE = {"ingestion", "update", "viewer", "operator", "publisher", "admin"}
-LISTEN = SERVED | WEBHOOKS | EVENTS | SYNC | INBOXES | {"hint.outbox", "catalog.reconcile", "dlq.list", "dlq.show", "dlq.status",
+LISTEN = SERVED | WEBHOOKS | COMMANDS | EVENTS | SYNC | INBOXES | {"hint.outbox", "catalog.reconcile", "dlq.list", "dlq.show", "dlq.status",
                                             "dlq.replay", "dlq.discard", ">", "anime.>", "_INBOX.>", "$JS.>",
                                             "$SYS.>", "_INBOX_catalogue.>", "*.a"}
 

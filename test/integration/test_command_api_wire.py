@@ -1,0 +1,292 @@
+"""Broken, hostile and slow input, through nginx and at the worker's socket; many calls at once; the orderly end."""
+import asyncio
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.gateway import Responder, drained, first_answer, netstring, parsed, reply
+from harness.process import eventually, lasted_less
+
+HOST = b"Host: api.example\r\n"
+LINE = b"GET /nothing HTTP/1.1\r\n"
+POST = b"POST /workflow/check-tag HTTP/1.1\r\n" + HOST
+
+
+@pytest.fixture
+def responder(streams):
+    one = Responder(streams.bus("workflow"), "command.check-tag", "command.run-get", "command.finalize-run")
+    yield one
+    one.close()
+
+
+# What is sent, and the status that comes back; every refusal is problem+json, whoever says it.
+THROUGH_NGINX = {
+    "two lengths": (POST + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", 400),
+    "two lengths that differ": (POST + b"Content-Length: 3\r\nContent-Length: 30\r\n\r\nabc", 400),
+    "length and chunks": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunks and length": (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400),
+    "chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 400),
+    "two encodings": (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", 400),
+    "an unknown encoding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", None),
+    "a length with a sign": (POST + b"Content-Length: +3\r\n\r\nabc", 400),
+    "a negative length": (POST + b"Content-Length: -3\r\n\r\nabc", 400),
+    "a list of lengths": (POST + b"Content-Length: 3, 3\r\n\r\nabc", 400),
+    "no length": (POST + b"\r\n", 400),
+    "a folded line": (LINE + HOST + b"A: b\r\n c\r\n\r\n", 400),
+    "a folded line with a tab": (LINE + HOST + b"A: b\r\n\tc\r\n\r\n", 400),
+    "space before the colon": (LINE + HOST + b"A : b\r\n\r\n", 400),
+    "space before the length's colon": (POST + b"Content-Length : 3\r\n\r\nabc", 400),
+    "a control byte in a name": (LINE + HOST + b"A\x01: b\r\n\r\n", 400),
+    "a control byte in a value": (LINE + HOST + b"A: b\x01\r\n\r\n", 400),
+    "NUL in a value": (LINE + HOST + b"A: b\x00\r\n\r\n", 400),
+    "a carriage return in a value": (LINE + HOST + b"A: b\rc\r\n\r\n", 400),
+    "a control byte in the target": (b"GET /nothing\x01 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "no Host": (LINE + b"\r\n", 400),
+    "no Host in 1.0": (b"GET /nothing HTTP/1.0\r\n\r\n", 400),
+    "two Hosts": (LINE + HOST + HOST + b"\r\n", 400),
+    "an empty Host": (LINE + b"Host:\r\n\r\n", 400),
+    "a head too large": (LINE + HOST + b"A: " + b"b" * 17_000 + b"\r\n\r\n", 431),
+    "a target too large": (b"GET /" + b"b" * 17_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431),
+    "65 fields": (LINE + HOST + b"".join(b"A%d: b\r\n" % n for n in range(64)) + b"\r\n", 431),
+    "no HTTP": (b"\x00\x01 junk\r\n\r\n", 400),
+    "a method that is none": (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a version that is none": (b"GET /nothing HTTP/2.0\r\n" + HOST + b"\r\n", 400),
+    "CONNECT": (b"CONNECT a:1 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "TRACE": (b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a path upwards": (b"GET /dlq/../../nothing HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "nginx's own pages": (b"GET /_problem/400 HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "a body that is too large": (POST + b"Content-Length: 262145\r\n\r\n", 413),
+    "two Authorizations": (b"GET /dlq HTTP/1.1\r\n" + HOST + b"Authorization: a\r\nAuthorization: b\r\n\r\n", 400),
+    # nginx takes a bare line feed for a line's end. It alone reads HTTP here, so nothing can be smuggled by that.
+    "bare line feeds": (LINE.replace(b"\r", b"") + HOST.replace(b"\r", b"") + b"\n", 404),
+}
+
+
+def test_through_nginx(api, responder):
+    api.start()
+    for name, (sent, status) in THROUGH_NGINX.items():
+        with socket.create_connection(("127.0.0.1", api.port), timeout=10) as s:
+            s.sendall(sent)
+            raw = first_answer(s)
+        assert raw, f"{name}: no answer"
+        answer = parsed(raw)
+        assert answer.status == status or (status is None and answer.status >= 400), f"{name}: {answer}"
+        assert answer.code and answer.headers["cache-control"] == "no-store", f"{name}: {answer}"
+    assert responder.asked == []
+
+
+def test_smuggled_requests_stay_where_they_are(api, responder):
+    """A second request hidden in the body of a first is never one: behind each of these there is one answer, or two for
+    two requests that both stand in the open."""
+    api.start()
+    responder.answers["command.check-tag"] = reply(200, {"latest_tag": "a"})
+    token = api.token().encode()
+    hidden = b"GET /dlq HTTP/1.1\r\n" + HOST + b"Authorization: Bearer " + token + b"\r\n\r\n"
+    for lengths in (b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % len(hidden),
+                    b"Content-Length: 0\r\nContent-Length: %d\r\n" % len(hidden),
+                    b"Transfer-Encoding: chunked\r\nTransfer-encoding: x\r\n",
+                    b"Transfer-Encoding : chunked\r\nContent-Length: %d\r\n" % len(hidden)):
+        got = api.raw(POST + b"Authorization: Bearer " + token + b"\r\n" + lengths + b"\r\n" + hidden, wait=2)
+        assert got.count(b"HTTP/1.1 ") == 1 and parsed(got).status == 400, got
+    body = b'{"source": "a"}'
+    open_one = (POST + b"Authorization: Bearer " + token + b"\r\nContent-Type: application/json\r\nContent-Length: "
+                + b"%d\r\n\r\n" % len(body) + body)
+    got = api.raw(open_one + open_one.replace(HOST, HOST + b"Connection: close\r\n"), wait=5)
+    assert got.count(b"HTTP/1.1 200") == 2 and len(responder.asked) == 2
+
+
+# Against the socket: netstrings that nginx would never send. None: closed, or refused with this status.
+def bad_heads():
+    good = [("CONTENT_LENGTH", "0"), ("SCGI", "1"), ("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/dlq")]
+    yield "no netstring", b"GET / HTTP/1.1\r\n\r\n", 400
+    yield "no comma", netstring(good)[:-1] + b";", 400
+    yield "a length too long", b"99999:", 431
+    yield "length first", netstring([good[1], good[0], *good[2:]]), 400
+    yield "no SCGI", netstring([good[0], *good[2:]]), 400
+    yield "two methods", netstring([*good, ("REQUEST_METHOD", "POST")]), 400
+    yield "two lengths", netstring([*good, ("CONTENT_LENGTH", "7")]), 400
+    yield "a line end in a value", netstring([*good, ("HTTP_A", "b\r\nStatus: 200")]), 400
+    yield "a folded value", netstring([*good, ("HTTP_A", "b\n c")]), 400
+    yield "a blank in a name", netstring([*good, ("HTTP_A ", "b")]), 400
+    yield "control bytes", netstring([*good, ("HTTP_A", "\x01")]), 400
+    yield "65 fields", netstring([*good, *((f"HTTP_A{n}", "b") for n in range(65))]), 431
+    yield "too many bytes", netstring([*good, ("HTTP_A", "b" * 16_500)]), 431
+    yield "a target in full", netstring([*good[:3], ("REQUEST_URI", "http://a/dlq")]), 400
+    yield "more body than said", netstring([("CONTENT_LENGTH", "1"), *good[1:2], ("REQUEST_METHOD", "POST"),
+                                            ("REQUEST_URI", "/workflow/check-tag")]) + b"abc", 401
+
+
+def test_heads_that_are_none(api, responder):
+    api.start(nginx=False)
+    for name, sent, status in bad_heads():
+        answer = api.scgi(sent)
+        assert answer is not None and answer.status == status and answer.code, f"{name}: {answer}"
+    sent = api.request(method="POST", uri="/workflow/check-tag", body=b'{"source":"a"}')
+    assert api.scgi(sent + b"more").status == 400
+    for cut in range(0, len(sent), 7):
+        answer = api.scgi(sent[:cut])
+        assert answer is None or answer.status == 400, f"{cut}: {answer}"
+    assert responder.asked == []
+    responder.answers["command.check-tag"] = reply(200, {})
+    assert api.scgi(sent).status == 200
+    assert api.worker.is_ready()
+
+
+def trickle(s, data, pause, until):
+    """Byte by byte until the other side has had enough; how long that took."""
+    began = time.monotonic()
+    s.setblocking(False)
+    for n in range(len(data)):
+        if time.monotonic() - began > until:
+            break
+        try:
+            s.send(data[n:n + 1])
+        except (BrokenPipeError, ConnectionResetError):
+            break
+        try:
+            if s.recv(1, socket.MSG_PEEK):
+                break
+            break
+        except BlockingIOError:
+            time.sleep(pause)
+        except ConnectionResetError:
+            break
+    s.setblocking(True)
+    return time.monotonic() - began
+
+
+def test_slow_heads_and_bodies_at_the_socket(api, responder):
+    api.env.update(ECHORA_HEAD_TIMEOUT="600ms", ECHORA_BODY_TIMEOUT="900ms")
+    api.start(nginx=False)
+    sent = api.request(method="POST", uri="/workflow/check-tag", body=b'{"source":"a"}' + b" " * 2000)
+    head = sent.index(b'{"source"')
+    with api.connect() as s:
+        assert trickle(s, sent, 0.05, 20) < 20
+        answer = parsed(drained(s))
+        assert (answer.status, answer.code) == (400, "validation_error")
+    with api.connect() as s:
+        s.sendall(sent[:head])
+        assert trickle(s, sent[head:], 0.05, 20) < 20
+        answer = parsed(drained(s))
+        assert (answer.status, answer.code) == (400, "validation_error")
+    assert responder.asked == []
+
+
+def test_a_slow_body_through_nginx(api, responder):
+    """nginx hands a body on as it comes: a bad token is told before it, and the worker's limit is absolute."""
+    api.env.update(ECHORA_BODY_TIMEOUT="900ms")
+    api.start()
+    head = (POST + b"Content-Type: application/json\r\nContent-Length: 2000\r\nAuthorization: Bearer ")
+    began = time.monotonic()
+    for token, status in ((b"x", 401), (api.token().encode(), 400)):
+        with socket.create_connection(("127.0.0.1", api.port), timeout=30) as s:
+            s.sendall(head + token + b"\r\n\r\n{")
+            trickle(s, b" " * 1999, 0.05, 20)
+            answer = parsed(drained(s))
+            assert answer.status == status and answer.code
+    assert lasted_less(began, 15)
+
+
+def test_many_half_open_heads(api, responder):
+    """Slow heads hold threads, not calls: they go after their time, and then everybody is served again."""
+    api.env.update(ECHORA_HEAD_TIMEOUT="1s")
+    responder.answers["command.run-get"] = reply(200, {})
+    api.start()
+    waiting = [api.connect() for _ in range(150)]
+    for s in waiting:
+        s.sendall(b"300:CONTENT_LENGTH")
+    assert api.get("/workflow/runs/7").status == 200
+    for s in waiting:
+        s.close()
+
+
+def test_more_calls_than_may_be_in_flight(api, responder):
+    api.env["ECHORA_IN_FLIGHT_MAX"] = "4"
+    api.start()
+    released = threading.Event()
+
+    async def wait(message):
+        while not released.is_set():
+            await asyncio.sleep(0.02)
+        return reply(200, {})
+    responder.answers["command.run-get"] = wait
+    with ThreadPoolExecutor(12) as pool:
+        first = [pool.submit(api.get, "/workflow/runs/7") for _ in range(4)]
+        eventually(lambda: api.worker.metric("echora_command_in_flight") == 4, 10, "four calls in flight")
+        began = time.monotonic()
+        refused = api.get("/workflow/runs/7")
+        assert (refused.status, refused.code) == (503, "retryable_upstream_error") and lasted_less(began, 3)
+        released.set()
+        assert [f.result().status for f in first] == [200] * 4
+    eventually(lambda: api.get("/workflow/runs/7").status == 200, 5, "room again")
+
+
+def test_the_orderly_end(api, responder):
+    """What is being served is answered, what comes later is told to come again, and the process ends in time."""
+    api.start()
+
+    async def soon(message):
+        await asyncio.sleep(1)
+        return reply(200, {"final_status": "success"})
+    responder.answers["command.finalize-run"] = soon
+    with ThreadPoolExecutor() as pool:
+        last = pool.submit(api.post, "/workflow/finalize-run", {"run_id": 7})
+        eventually(lambda: responder.asked, 5, "the call")
+        began = time.monotonic()
+        assert api.worker.stop() == 0 and lasted_less(began, 9)
+        assert last.result().status == 200
+    late = api.get("/workflow/runs/7")
+    assert (late.status, late.code) == (503, "retryable_upstream_error")
+    assert not Path(api.socket).exists()
+
+
+def test_an_end_while_a_responder_is_silent(api, responder):
+    api.start()
+    with ThreadPoolExecutor() as pool:
+        last = pool.submit(api.post, "/workflow/finalize-run", {"run_id": 7}, headers={"Prefer": "wait=25"})
+        eventually(lambda: responder.asked, 5, "the call")
+        began = time.monotonic()
+        assert api.worker.stop() == 0 and lasted_less(began, 10)
+        assert last.result().status == 504
+
+
+def test_a_worker_that_was_killed_leaves_its_place(api, responder):
+    api.start()
+    responder.answers["command.run-get"] = reply(200, {})
+    api.worker.kill()
+    assert api.get("/workflow/runs/7").status == 503
+    api.worker.start()
+    eventually(lambda: api.get("/workflow/runs/7").status == 200, 10, "the next process listens")
+
+
+def test_what_never_stands_in_logs(api, responder, streams):
+    api.env["ECHORA_LOG_LEVEL"] = "debug"
+    api.start()
+    mark = "marker0815"
+    responder.answers["command.check-tag"] = reply(200, {"latest_tag": mark})
+    good = api.token(jti=mark)
+    api.post("/workflow/check-tag", {"source": mark}, token=good)
+    api.post("/workflow/check-tag", {"source": mark, mark: 1})
+    api.post("/workflow/check-tag", f'{{"source": "{mark}'.encode())
+    api.post("/workflow/check-tag", {"source": mark}, token=f"{mark}.{mark}.{mark}")
+    api.post("/workflow/finalize-run", {"run_id": 7}, key=mark, headers={"Prefer": "wait=1", "X-Other": mark})
+    api.get(f"/dlq?consumer={mark}")
+    api.get(f"/dlq?{mark}=1")
+    api.get(f"/{mark}")
+    api.raw(LINE + HOST + mark.encode() + b" : b\r\n\r\n", wait=2)
+    api.raw(POST + b"Content-Length: 3\r\nAuthorization: Bearer " + mark.encode() + b"\r\n\r\nab", wait=2)
+    api.worker.kill()
+    api.get(f"/dlq?consumer={mark}")
+    logs = [p for p in api.folder.rglob("*") if p.is_file() and p.suffix == ".log"]
+    assert len(logs) >= 2
+    signature = good.rsplit(".", 1)[1]
+    for log in logs:
+        text = log.read_text(errors="replace")
+        assert mark not in text and signature not in text, log
+    records = [json.loads(m.data) for m in streams.bus().messages("AUDIT")]
+    assert records and mark not in json.dumps(records)

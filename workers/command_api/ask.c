@@ -1,0 +1,235 @@
+/* The request on the bus, and what its reply means to the caller. */
+// SPDX-License-Identifier: Apache-2.0
+
+#include <inttypes.h>
+#include <jansson.h>
+
+#include "events/base/clock.h"
+#include "events/bus.h"
+#include "workers/command_api/bridge.h"
+
+#define REQUEST_MAX ((size_t)4 << 20)
+#define CONTEXT_LIFE_S 60
+#define RETRY_AFTER_LONG_S 5
+
+enum { REPLY_STATUS, REPLY_ERROR, REPLY_CLASS, REPLY_HEADERS };
+
+/* Asked while the reply is awaited. */
+static bool goes_on(void *ctx)
+{
+    struct call *c = ctx;
+    const int64_t stopped = atomic_load(&c->api->stopped_ms);
+
+    call_renew(c);
+    return stopped == 0 || mono_ms() - stopped < STOP_WAIT_MS;
+}
+
+/* Base64 of JSON. It says for whom a responder works, and is worth what the bus' permissions are
+ * worth: only this worker's user may publish on these subjects with a context. */
+static void put_context(const struct call *c, struct buf *out)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } scopes[] = {{SCOPE_READ, "workflow.read"},
+                  {SCOPE_EXECUTE, "workflow.execute"},
+                  {SCOPE_APPROVE, "workflow.approve"}};
+    struct buf json CLEANUP(buf_deinit) = {.max = 4096};
+    const char *between = "";
+
+    buf_puts(&json, "{\"client_id\":");
+    buf_put_json_string(&json, view_of(c->caller.client));
+    buf_puts(&json, ",\"principal_id\":");
+    buf_put_json_string(&json,
+                        view_of(c->caller.sub[0] != '\0' ? c->caller.sub : c->caller.client));
+    buf_puts(&json, ",\"scopes\":[");
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+        if (!(c->caller.scopes & scopes[i].bit))
+            continue;
+        buf_printf(&json, "%s\"%s\"", between, scopes[i].name);
+        between = ",";
+    }
+    buf_printf(&json, "],\"expires_at\":%" PRId64 "}", wall_us() / 1000000 + CONTEXT_LIFE_S);
+    out->failed |= buf_failed(&json);
+    buf_put_base64(out, bytes_of(buf_view(&json)));
+}
+
+static bool put_request(struct call *c, struct buf *out)
+{
+    if (c->route->bridge != BRIDGE_COMMAND)
+        return bridge_request(c, out);
+    char *text = json_dumps(c->members, JSON_COMPACT);
+    if (text != NULL)
+        buf_puts(out, text);
+    free(text);
+    return (text != NULL && !buf_failed(out)) ||
+           refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
+}
+
+/* A comparison of everything takes longer than anybody waits; the responder goes on with it. */
+static bool goes_on_alone(struct call *c, const struct err *err)
+{
+    if (c->route->bridge != BRIDGE_RECONCILE || strcmp(err->code, "nats-timeout") != 0 ||
+        atomic_load(&c->api->stopped_ms) != 0)
+        return false;
+    c->status = c->route->success;
+    c->reply = VIEW_LIT("{\"state\":\"running\"}");
+    return true;
+}
+
+/* No reply, or none in time. */
+static bool refuse_err(struct call *c, const struct err *err)
+{
+    if (goes_on_alone(c, err))
+        return true;
+    if (strcmp(err->code, "nats-no-responders") == 0)
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Nobody answers this call now.");
+    if (strcmp(err->code, "nats-timeout") == 0)
+        return refuse(&c->refusal, PROBLEM_TIMEOUT,
+                      "No answer in time; whether it was done is not known. Send it again.");
+    if (strcmp(err->code, "too-large") == 0)
+        return refuse(&c->refusal, PROBLEM_TOO_LARGE, "Too large for the bus.");
+    return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "The bus is not there now.");
+}
+
+static void copy_text(const json_t *from, const char *name, char *to, size_t size)
+{
+    const char *text = json_string_value(json_object_get(from, name));
+
+    if (text != NULL && utf8_is_valid(bytes_of(view_of(text))))
+        snprintf(to, size, "%s", text);
+}
+
+static void copy_violations(const json_t *from, struct refusal *r)
+{
+    const json_t *list = json_object_get(from, "violations"), *one;
+    size_t i;
+
+    json_array_foreach(list, i, one)
+    {
+        const char *pointer = json_string_value(json_object_get(one, "pointer"));
+        const char *code = json_string_value(json_object_get(one, "code"));
+
+        if (pointer != NULL && code != NULL)
+            violate(r, pointer, code);
+    }
+}
+
+/* A refusal in the words of the command protocol. */
+static bool refuse_command(struct call *c, const json_t *body, int64_t status, const char *class)
+{
+    struct refusal *r = &c->refusal;
+    const char *code = json_string_value(json_object_get(body, "code"));
+    const enum problem problem = problem_find(view_of(code), status);
+
+    if (problem == PROBLEM_NONE && class != NULL && strcmp(class, "reject") != 0 &&
+        strcmp(class, "fatal") != 0)
+        return refuse(r, PROBLEM_UNAVAILABLE, "The responder can't serve now.");
+    if (problem == PROBLEM_NONE)
+        return refuse(r, PROBLEM_FAILED, "The responder failed.");
+    refuse(r, problem, "%s", problem_defs[problem].title);
+    copy_text(body, "detail", r->detail, sizeof(r->detail));
+    copy_violations(body, r);
+    r->retry_after_ms = json_integer_value(json_object_get(body, "retry_after_ms"));
+    if (problem == PROBLEM_RUN_STATE) {
+        copy_text(body, "phase", r->phase, sizeof(r->phase));
+        copy_text(body, "state", r->state, sizeof(r->state));
+    }
+    if (problem == PROBLEM_RUN_LOCK)
+        r->holder_run_id = json_integer_value(json_object_get(body, "holder_run_id"));
+    return false;
+}
+
+/* 202: where to look, and when. */
+static void point_to_run(struct call *c, const json_t *body)
+{
+    const json_int_t run = json_integer_value(
+        json_object_get(json_object_get(body, "run_id") != NULL ? body : c->members, "run_id"));
+
+    if (c->status == 201 && run > 0)
+        snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
+    if (c->status != 202 || !c->route->lengthy)
+        return;
+    snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
+    c->retry_after_s = RETRY_AFTER_LONG_S;
+}
+
+static bool take_command(struct call *c, struct bytes reply,
+                         const struct bus_reply_header headers[static REPLY_HEADERS])
+{
+    json_t *body = json_loadb((const char *)reply.p, reply.n, JSON_REJECT_DUPLICATES, NULL);
+    int64_t status = 0;
+    const bool has_status = headers[REPLY_STATUS].value != NULL &&
+                            view_to_i64(view_of(headers[REPLY_STATUS].value), 200, 599, &status);
+    bool good = false;
+
+    if (headers[REPLY_ERROR].value != NULL || status >= 300) {
+        good = refuse_command(c, body, status, headers[REPLY_CLASS].value);
+    } else if (!has_status || !json_is_object(body) || (status == 202 && !c->route->lengthy)) {
+        good = refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer can't be read.");
+    } else {
+        c->status = (int)status;
+        c->reply = view_of_bytes(reply);
+        point_to_run(c, body);
+        good = true;
+    }
+    json_decref(body);
+    return good;
+}
+
+static bool take_reply(struct call *c, struct bytes reply,
+                       const struct bus_reply_header headers[static REPLY_HEADERS])
+{
+    if (c->route->bridge == BRIDGE_COMMAND)
+        return take_command(c, reply, headers);
+    if (headers[REPLY_ERROR].value != NULL)
+        return bridge_refusal(c, headers[REPLY_ERROR].value, headers[REPLY_CLASS].value);
+    return bridge_reply(c, reply);
+}
+
+bool call_ask(struct call *c)
+{
+    struct buf body CLEANUP(buf_deinit) = {.max = REQUEST_MAX};
+    struct buf context CLEANUP(buf_deinit) = {.max = 8192};
+    struct bus_reply_header replies[REPLY_HEADERS] = {
+        [REPLY_STATUS] = {"Echora-Status", NULL},
+        [REPLY_ERROR] = {"Nats-Service-Error-Code", NULL},
+        [REPLY_CLASS] = {"Echora-Error-Class", NULL}};
+    const int64_t patience = c->api->settings->reply_ms + c->wait_ms;
+    char deadline[24], wait[24], idem[128];
+    struct bytes reply;
+    struct err err = ERR_INIT;
+
+    if (!put_request(c, &body))
+        return false;
+    put_context(c, &context);
+    snprintf(deadline, sizeof(deadline), "%" PRId64, wall_us() / 1000 + patience);
+    snprintf(wait, sizeof(wait), "%" PRId64, c->wait_ms / 1000);
+    snprintf(idem, sizeof(idem), "%s:%" PRId64, c->idem_key.hash, c->claim.token);
+    struct bus_header headers[7] = {
+        {"Content-Type",
+         c->route->bridge == BRIDGE_COMMAND ? "application/json" : "application/protobuf"},
+        {"Echora-Context", buf_cstr(&context)},
+        {"Echora-Deadline", deadline},
+        {"Echora-Request-Id", c->id},
+    };
+    size_t n = 4;
+    if (c->claimed)
+        headers[n++] = (struct bus_header){"Echora-Idem", idem};
+    if (c->wait_ms > 0)
+        headers[n++] = (struct bus_header){"Echora-Wait", wait};
+    const struct bus_message request = {.subject = c->route->subject,
+                                        .payload = bytes_of(buf_view(&body)),
+                                        .headers = headers,
+                                        .n_headers = n};
+    const struct bus_exchange how = {.timeout_ms = patience,
+                                     .goes_on = goes_on,
+                                     .ctx = c,
+                                     .headers = replies,
+                                     .n_headers = REPLY_HEADERS};
+    if (buf_failed(&context))
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
+    if (bus_exchange(c->api->bus, &request, &how, c->arena, &reply, &err) < 0)
+        return refuse_err(c, &err);
+    return take_reply(c, reply, replies);
+}

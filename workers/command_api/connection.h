@@ -1,0 +1,41 @@
+/* One connection of the gateway: an SCGI request in, an answer out, then closed.
+ *
+ * Deadlines are absolute: a head must be there whole 5 s after the connection came, a body 15 s
+ * after its reading began, however steadily bytes trickle in. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include <stdatomic.h>
+
+#include "events/base/buf.h"
+#include "workers/command_api/scgi.h"
+
+struct connection_limits {
+    int64_t head_ms, body_ms;
+};
+
+struct connection {
+    int fd;
+    const atomic_bool *stopping; /* ends reading */
+    struct connection_limits limits;
+    struct scgi_head head;
+    size_t n; /* bytes in the buffer; what stands behind the head is of the body */
+    char buffer[SCGI_NETSTRING_MAX + 16];
+};
+
+enum read_result {
+    READ_OK,
+    READ_GONE, /* the peer closed, or the process stops */
+    READ_BAD,
+    READ_TOO_LARGE,
+    READ_SLOW,
+};
+
+/* Takes the descriptor. */
+void connection_init(struct connection *c, int fd, const atomic_bool *stopping,
+                     struct connection_limits limits);
+enum read_result connection_head(struct connection *c);
+/* The body, whole, into *out, whose maximum is its limit. */
+enum read_result connection_body(struct connection *c, struct buf *out);
+/* Writes an answer, and takes leave in a way that lets the peer read it though it still sends. */
+void connection_end(struct connection *c, struct view answer);

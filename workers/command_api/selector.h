@@ -1,0 +1,8 @@
+/* The selector of a batch rule: which entries a decision is for. Its conditions hold together; one
+ * without any is refused, so that nobody decides about everything by leaving it empty. */
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+
+#include "workers/command_api/members.h"
+
+void selector_check(const json_t *value, const char *pointer, struct refusal *r);
