@@ -1,0 +1,97 @@
+"""Builds and installs the peers, once per state of their sources, below the state folder. What can't be had says why."""
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+
+from harness.settings import ROOT, STATE, VENV
+
+PEERS = ROOT / "test/bench/peers"
+HOME = STATE / "bench"
+
+
+class Absent(Exception):
+    """A peer that can't be had here; the text says why."""
+
+
+def stamp_of(folder, *patterns):
+    """Of the content of these files below the folder."""
+    digest = hashlib.sha256()
+    for file in sorted(f for pattern in patterns for f in folder.rglob(pattern)):
+        digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def run(argv, timeout, **options):
+    try:
+        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL, **options)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise Absent(str(e)) from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Absent(said[-1] if said else f"{argv[0]} ended with {done.returncode}")
+
+
+def made(target, stamp, make):
+    """Runs make() unless target was made from what has this stamp; a failure is remembered for this process alone."""
+    mark = target.with_name(target.name + ".made-of")
+    if not (target.exists() and mark.exists() and mark.read_text() == stamp):
+        print(f"peers: making {target.name}", file=sys.stderr, flush=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        make()
+        mark.write_text(stamp)
+    return target
+
+
+@functools.cache
+def go(name, module="go", timeout=1800):
+    """The executable of peers/<module>/<name>, built with the pinned go.sum of the module."""
+    compiler = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if not compiler:
+        raise Absent("no Go toolchain")
+    source, target = PEERS / module, HOME / "bin" / f"{module}-{name}"
+    env = dict(os.environ, GOFLAGS="-buildvcs=false -mod=readonly", CGO_ENABLED="0")
+
+    def make():
+        run([compiler, "build", "-trimpath", "-o", target, f"./{name}"], timeout, cwd=source, env=env)
+    return made(target, stamp_of(source, "*.go", "go.mod", "go.sum"), make)
+
+
+@functools.cache
+def python():
+    """The interpreter of an environment of the Python peers' own, from peers/python/requirements.txt."""
+    folder, pinned = HOME / "venv", PEERS / "python/requirements.txt"
+
+    def make():
+        shutil.rmtree(folder, ignore_errors=True)
+        run([VENV / "bin/python", "-m", "venv", folder], 300)
+        run([folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "-r", pinned],
+            1800)
+    return made(folder, hashlib.sha256(pinned.read_bytes()).hexdigest(), make) / "bin/python"
+
+
+def why_missing(make, *arguments):
+    """"" when the peer can be had (it is then), else why not."""
+    try:
+        make(*arguments)
+    except Absent as e:
+        return str(e)
+    return ""
+
+
+def go_versions(module, *names):
+    """{module name: version} as pinned in a go.mod."""
+    found = {}
+    for line in (PEERS / module / "go.mod").read_text().splitlines():
+        words = line.replace("require", "").split()
+        if len(words) >= 2 and any(words[0].endswith(n) for n in names):
+            found[words[0].split("/", 1)[1]] = words[1]
+    return found
+
+
+def python_versions(*names):
+    pins = dict(line.split("==") for line in (PEERS / "python/requirements.txt").read_text().split() if "==" in line)
+    return {n: pins[n] for n in names}
