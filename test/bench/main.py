@@ -14,8 +14,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 from bench.kit import machine, picture, report, rounds  # noqa: E402
 from bench.kit.stage import Stage  # noqa: E402
 
-# In this order they run; the quick ones come last, so that what takes hours is begun first.
-JOBS = ("relay-drain", "relay-latency", "writer", "writer-commit", "sync", "chain", "adapter", "start", "idle")
+# In this order they run.
+JOBS = ("relay-drain", "relay-latency", "writer", "writer-commit", "sync", "chain", "chain-latency", "adapter",
+        "adapter-routes", "start", "idle")
 
 
 def load(name):
@@ -71,7 +72,7 @@ def main():
     args = arguments()
     if args.list:
         for name in available():
-            print(f"{name:14} {load(name).about.splitlines()[0]}")
+            print(f"{name:14} {' '.join(load(name).about.partition('.')[0].split())}")
         return 0
     document = {"format": 1, "command": " ".join(["test/bench/run", *sys.argv[1:]]), "began": time.time(),
                 "rounds": args.rounds, "scale": args.scale, "nats": args.nats,

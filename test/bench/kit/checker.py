@@ -50,8 +50,8 @@ def count(heads, rows, size=None):
 
 def stored(url, stream):
     """(first bytes, length) of each message that the stream holds, oldest first."""
-    with subprocess.Popen([str(BUILD / "test/bench/stream_heads"), url, stream, str(HEAD_BYTES)], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE) as child:
+    argv = [str(BUILD / "test/bench/stream_heads"), url, stream, str(HEAD_BYTES)]
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as child:
         sizes = array.array("I")
         while record := child.stdout.read(4 + HEAD_BYTES):
             sizes[:] = array.array("I", record[:4])

@@ -14,7 +14,8 @@ from ops.fleet import postgres
 def say(*argv):
     """The first line that a command says, "" when it can't be run."""
     try:
-        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+        done = subprocess.run(list(map(str, argv)), capture_output=True,
+                              text=True, timeout=30, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     lines = (done.stdout or done.stderr).strip().splitlines()
@@ -63,7 +64,8 @@ def versions(which_nats):
     found = {"echora": say("git", "-C", ROOT, "describe", "--always", "--dirty"),
              "compiler": say("gcc", "--version"), "nats-server": say(server, "--version") if server else "",
              "nats": say(TOOLS / "nats", "--version"), "postgres": say(postgres.binaries() / "postgres", "--version"),
-             "libpq": say("pkg-config", "--modversion", "libpq"), "libnats": say("pkg-config", "--modversion", "libnats"),
+             "libpq": say("pkg-config", "--modversion", "libpq"),
+             "libnats": say("pkg-config", "--modversion", "libnats"),
              "python": platform.python_version(), "go": say("go", "version") if shutil.which("go") else "",
              "java": say("java", "--version")}
     return {name: text for name, text in found.items() if text}

@@ -15,11 +15,11 @@ from bench.kit import report  # noqa: E402
 
 HEAD = """# Benchmarks
 
-Made by `test/bench/kit/page.py` from the JSON that `test/bench/run` writes; run it yourself: one command, peers and ours
-in turns on your machine. Figures are medians of the rounds, least and most in brackets. "Ours / it" compares within
-each round; better or worse is said only when every round agrees by more than two equal runs of ours differed, else
-unclear. Lost, repeated and reordered messages are counted from the stream by a program that shares no code with ours, summed
-over all rounds. How each peer is configured stands at the head of its file in `test/bench/peers/`.
+Made by `test/bench/kit/page.py` from the JSON that `test/bench/run` writes; run it yourself: one command, peers and
+ours in turns on your machine. Figures are medians of the rounds, least and most in brackets. "Ours / it" compares
+within each round; better or worse is said only when every round agrees by more than two equal runs of ours differed,
+else unclear. Lost, repeated and reordered messages are counted by programs that share no code with ours, summed over
+all rounds. How each peer is configured stands at the head of its file in `test/bench/peers/`.
 """
 
 
@@ -47,8 +47,9 @@ def described(document, case):
         versions.update(contestant["versions"])
     date = time.strftime("%Y-%m-%d", time.gmtime(case["began"]))
     disk = f", fdatasync {m['fdatasync_us']:g} us" if m.get("fdatasync_us") else ""
-    return (f"{date}, `{document['command']}`; {m['cores']} cores of {m['processor']}, {m['memory_gib']:g} GiB, {m['system']}, "
-            f"Linux {m['kernel']}, {m['file_system']}{disk}; " + ", ".join(f"{n} {v}" for n, v in versions.items()) + ".")
+    return (f"{date}, `{document['command']}`; {m['cores']} cores of {m['processor']}, {m['memory_gib']:g} GiB, "
+            f"{m['system']}, Linux {m['kernel']}, {m['file_system']}{disk}; "
+            + ", ".join(f"{n} {v}" for n, v in versions.items()) + ".")
 
 
 def page(documents):

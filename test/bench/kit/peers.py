@@ -1,10 +1,12 @@
-"""Builds and installs the peers, once per state of their sources, below the state folder. What can't be had says why."""
+"""Builds and installs the peers, once per state of their sources, below the state folder; says what can't be had."""
 import functools
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from harness.settings import ROOT, STATE, VENV
 
@@ -68,13 +70,64 @@ def python():
     def make():
         shutil.rmtree(folder, ignore_errors=True)
         run([VENV / "bin/python", "-m", "venv", folder], 300)
-        run([folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input", "-r", pinned],
-            1800)
+        run([folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input",
+             "-r", pinned], 1800)
     return made(folder, hashlib.sha256(pinned.read_bytes()).hexdigest(), make) / "bin/python"
 
 
+DEBEZIUM = "io.debezium:debezium-server-dist:3.6.0.Final"
+
+
+@functools.cache
+def java():
+    """A Java of 21 or later."""
+    found = [shutil.which("java"), *map(str, Path("/usr/lib/jvm").glob("*/bin/java"))]
+    if os.environ.get("JAVA_HOME"):
+        found.insert(0, os.environ["JAVA_HOME"] + "/bin/java")
+    for program in filter(None, found):
+        said = subprocess.run([program, "-version"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stderr
+        version = re.search(r'version "(\d+)', said)
+        if version and int(version[1]) >= 21:
+            return program
+    raise Absent("no Java of 21 or later")
+
+
+@functools.cache
+def debezium():
+    """The command line of Debezium Server, its distribution fetched by Maven."""
+    program, version = java(), DEBEZIUM.rsplit(":", 1)[1]
+    maven = shutil.which("mvn")
+    if not maven:
+        raise Absent("no Maven")
+    folder = HOME / f"debezium-server-{version}"
+
+    def make():
+        shutil.rmtree(folder, ignore_errors=True)
+        partial = folder.with_name(folder.name + ".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        which = f"-Dartifact={DEBEZIUM}:tar.gz"
+        run([maven, "-q", "-B", "dependency:get", which, "-Dtransitive=false"], 3600, cwd=partial)
+        run([maven, "-q", "-B", "dependency:copy", which, f"-DoutputDirectory={partial}"], 600, cwd=partial)
+        archive = next(partial.glob("*.tar.gz"))
+        run(["tar", "-xzf", archive, "-C", partial, "--strip-components=1", "--no-same-owner"], 600)
+        archive.unlink()
+        partial.rename(folder)
+    made(folder, DEBEZIUM, make)
+    runner = next(iter(folder.glob("*runner.jar")), None)
+    if runner is None:
+        raise Absent("Debezium Server's distribution has no runner")
+    return [program, "-Xmx1g", "--add-opens", "java.base/java.lang=ALL-UNNAMED", "-cp", f"{runner}:{folder}/lib/*",
+            "io.debezium.server.Main"]
+
+
+def debezium_versions():
+    return {"debezium-server": DEBEZIUM.rsplit(":", 1)[1]}
+
+
+@functools.cache
 def why_missing(make, *arguments):
-    """"" when the peer can be had (it is then), else why not."""
+    """"" when the peer can be had (it is then), else why not; tried once."""
     try:
         make(*arguments)
     except Absent as e:

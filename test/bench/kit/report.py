@@ -1,5 +1,5 @@
-"""What the JSON of a run says: summaries, ratios, verdicts, targets; as rows of a table. Pure: takes JSON alone, so that
-a page can be made long after, on another machine."""
+"""What the JSON of a run says: summaries, ratios, verdicts, targets; as rows of a table. Pure: takes JSON alone, so
+that a page can be made long after, on another machine."""
 import statistics
 
 from . import stats
@@ -103,7 +103,8 @@ def table(job, case):
         if c["name"] == mine:
             return ""
         found = stats.ratios(reference, values(case, c["name"], first["name"]))
-        return f"{spread(stats.summary(found))}, {stats.verdict(found, noise, first['more'] is not False)}" if found else ""
+        told = stats.verdict(found, noise, first["more"] is not False)
+        return f"{spread(stats.summary(found))}, {told}" if found else ""
     columns.append(("ours / it, round by round", against))
     for figure in others:
         columns.append((title(figure), lambda c, f=figure: spread(stats.summary(values(case, c["name"], f["name"])))))
@@ -134,7 +135,8 @@ def remarks(job, case, niceness=0):
     for played in case["rounds"]:
         for name, r in played.items():
             if "failed" in r:
-                failures.setdefault(name, r["failed"].strip().splitlines()[-1] if r["failed"].strip() else "no reason")
+                lines = r["failed"].strip().splitlines() or ["no reason"]
+                failures.setdefault(name, " … ".join(dict.fromkeys((lines[0], lines[-1])))[:500])
     return said + [f"Failed: {name}: {why}" for name, why in failures.items()]
 
 

@@ -1,8 +1,8 @@
 """The consumer that a careful Python user would write: the same as peers/go/writer.
 
-Configuration: asyncpg and nats-py with uvloop; two workers with a connection each; pull of at most BATCH (100); per batch one
-transaction: one INSERT of all inbox rows that tells which were new, one upsert of those (both by unnest, which is faster
-in asyncpg than executemany); acknowledged after the commit.
+Configuration: asyncpg and nats-py with uvloop; two workers with a connection each; pull of at most BATCH (100); per
+batch one transaction: one INSERT of all inbox rows that tells which were new, one upsert of those (both by unnest,
+which is faster in asyncpg than executemany); acknowledged after the commit.
 """
 import asyncio
 import os
@@ -13,7 +13,8 @@ import nats.errors
 import uvloop
 
 NOTE = "INSERT INTO bench_inbox (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id"
-SAVE = ("INSERT INTO bench_item (id, data, rev) SELECT id, data, 1 FROM unnest($1::text[], $2::bytea[]) AS new (id, data) "
+SAVE = ("INSERT INTO bench_item (id, data, rev) "
+        "SELECT id, data, 1 FROM unnest($1::text[], $2::bytea[]) AS new (id, data) "
         "ON CONFLICT (id) DO UPDATE SET data = excluded.data, rev = bench_item.rev + 1")
 BATCH = int(os.environ.get("BATCH", "100"))
 WORKERS = int(os.environ.get("WORKERS", "2"))
