@@ -3,7 +3,7 @@ import dataclasses
 import random
 
 import pytest
-from bench.kit import checker, page, picture, report, rounds, stats
+from bench.kit import checker, page, peers, picture, report, rounds, stats
 from bench.kit.job import Case, Contestant, Failed, Figure, Job, Target
 
 
@@ -116,6 +116,13 @@ def test_targets_by_ratio_by_bound_and_unmeasured():
         (pytest.approx(3.15), True), (330, False), (None, None), (12, True)]
 
 
+def test_a_message_lost_in_one_round_misses_the_target():
+    played = [{"echora": run_of(1)}, {"echora": run_of(1, lost=1)}, {"echora": run_of(1)}]
+    d = document(played, targets=(Target("nothing lost", "lost", "<=", bound=0),))
+    (_, _, got, _, met), = report.targets(d["jobs"][0], d["jobs"][0]["cases"][0])
+    assert (got, met) == (1, False)
+
+
 def test_table_has_ours_first_ratios_and_counts():
     d = document(PLAYED)
     header, rows = report.table(d["jobs"][0], d["jobs"][0]["cases"][0])
@@ -149,6 +156,10 @@ def test_picture_escapes_and_draws_each_contestant():
     assert text.count("<rect") == 3 and "a &lt; b" in text and text.endswith("</svg>\n")
 
 
+def never():
+    raise peers.Absent("not to be had")
+
+
 class Told(Job):
     name, about, figures = "told", "", (Figure("rate", "", "", True),)
 
@@ -156,7 +167,7 @@ class Told(Job):
         self.played = []
 
     def contestants(self, case):
-        return [Contestant("a", "", "ours"), Contestant("b", ""), Contestant("c", "", missing="not to be had")]
+        return [Contestant("a", "", "ours"), Contestant("b", ""), Contestant("c", "", needs=(never,))]
 
     def run(self, stage, case, contestant):
         self.played.append(contestant.name)
@@ -169,6 +180,6 @@ def test_rounds_take_turns_and_keep_failures():
     job = Told()
     case = rounds.measure(job, None, Case("c"), rounds=3, equal_rounds=1)
     assert job.played == ["a", "a", "a", "b", "b", "a", "a", "b"]
-    assert [s["name"] for s in case["skipped"]] == ["c"]
+    assert [(s["name"], s["why"]) for s in case["skipped"]] == [("c", "not to be had")]
     assert case["rounds"][0]["b"]["rate"] == 1 and case["rounds"][1]["b"]["failed"] == "this time not"
     assert all("others_share" in figures for figures in report.runs(case))

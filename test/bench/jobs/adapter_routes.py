@@ -38,11 +38,8 @@ class AdapterRoutes(Job):
             message = wire.classes()["IngestionReviewReadyEvent"](event_id=str(uuid.uuid4()), run_id=1, entry_count=1)
             message.timestamp.GetCurrentTime()
             sent[message.event_id] = time.time()
-            stage.bus.publish(
-    "ingestion.review.ready",
-    message.SerializeToString(),
-    headers={
-        "Nats-Msg-Id": message.event_id})
+            stage.bus.publish("ingestion.review.ready", message.SerializeToString(),
+                              headers={"Nats-Msg-Id": message.event_id})
             time.sleep(0.02)
         eventually(lambda: len(target.of("/webhook/review-ready")) >= n, 60, "all reviews")
         figures = meter.read()

@@ -16,11 +16,8 @@ WARM = 20
 class ChainLatency(Job):
     name, about = "chain-latency", __doc__
     servers = ("postgres", "nats", "qdrant")
-    figures = (
-    Figure(
-        "p50", "ms", "p50", False), Figure(
-            "p99", "ms", "p99", False), Figure(
-                "max", "ms", "longest", False))
+    figures = (Figure("p50", "ms", "p50", False), Figure("p99", "ms", "p99", False),
+               Figure("max", "ms", "longest", False))
     targets = (Target("p50 of 10 ms", "p50", "<=", bound=10), Target("p99 of 30 ms", "p99", "<=", bound=30))
 
     def cases(self, scale):
@@ -49,8 +46,8 @@ class ChainLatency(Job):
             took.append((time.monotonic() - began) * 1000)
             time.sleep(0.05)
         took = sorted(took[WARM:])
-        return {**meter.read(), "p50": stats.percentile(took, 0.5),
-                             "p99": stats.percentile(took, 0.99), "max": took[-1]}
+        return {**meter.read(), "p50": stats.percentile(took, 0.5), "p99": stats.percentile(took, 0.99),
+                "max": took[-1]}
 
 
 JOB = ChainLatency()

@@ -13,17 +13,8 @@ class Idle(Job):
     figures = (Figure("percent", "% of a core", "all workers of ours", False),
                Figure("rss_mib", "MiB", "resident, all workers", False),
                Figure("server_percent", "% of a core", "nats-server and PostgreSQL"))
-    targets = (
-    Target(
-        "1 % of one core",
-        "percent",
-        "<=",
-        bound=1),
-        Target(
-            "120 MB resident",
-            "rss_mib",
-            "<=",
-             bound=120))
+    targets = (Target("1 % of one core", "percent", "<=", bound=1),
+               Target("120 MB resident", "rss_mib", "<=", bound=120e6 / 2**20))
 
     def cases(self, scale):
         yield Case("the fleet", {"seconds": max(3, round(60 * scale))})

@@ -55,8 +55,8 @@ class RelayLatency(Job):
         stage.fresh()
         relays.prepare(stage, contestant.name)
         stage.settle()
-        process = relays.process(stage, contestant.name, **({} if contestant.name ==
-                                 "echora" else {"HINT_SUBJECT": hint}))
+        env = {} if contestant.kind == "ours" else {"HINT_SUBJECT": hint}
+        process = relays.process(stage, contestant.name, **env)
         process.start()
         meter = Meter(relay=process.pid, **stage.pids())
         argv = [BUILD / "test/bench/relay_latency", stage.postgres_url(), stage.nats.url, rate, seconds, SUBJECT,

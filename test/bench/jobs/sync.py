@@ -36,17 +36,8 @@ def relayed(stage, messages, subject_total):
 class Sync(Job):
     name, about = "sync", __doc__
     servers = ("postgres", "nats", "qdrant")
-    figures = (
-    Figure(
-        "rate",
-        "points/s",
-        "indexed",
-        True),
-        Figure(
-            "cpu_per_million",
-            "s",
-            "its CPU a million points",
-             False))
+    figures = (Figure("rate", "points/s", "indexed", True),
+               Figure("cpu_per_million", "s", "its CPU a million points", False))
     targets = (Target("0.9 times ready-made bodies", "rate", ">=", case="new", times=0.9, of="ready"),
                Target("nothing lost", "lost", "<=", bound=0))
 
@@ -61,10 +52,10 @@ class Sync(Job):
     def contestants(self, case):
         yield Contestant("echora", "echora-qdrant-sync and the catalogue writer that it asks, defaults", "ours")
         yield Contestant("python", "nats-py, asyncpg, qdrant-client (peers/python/sync.py)", "peer",
-                         peers.why_missing(peers.python), peers.python_versions("nats-py", "asyncpg", "qdrant-client"))
+                         (peers.python,), peers.python_versions("nats-py", "asyncpg", "qdrant-client"))
         if not case.parameters["unchanged"]:
             yield Contestant("ready", "ready-made bodies from a loop (peers/python/ready.py)", "reference",
-                             peers.why_missing(peers.python))
+                             (peers.python,))
 
     def run(self, stage, case, contestant):
         n, unchanged = case.parameters["points"], case.parameters["unchanged"]
@@ -177,8 +168,8 @@ class Sync(Job):
         stage.fresh()
         _, file = self.own_collection(stage)
         meter = Meter(**stage.pids())
-        process = stage.process("ready", [peers.python(), stage.reachable(
-            peers.PEERS / "python/ready.py"), file, n], COLLECTION=OWN)
+        argv = [peers.python(), stage.reachable(peers.PEERS / "python/ready.py"), file, n]
+        process = stage.process("ready", argv, COLLECTION=OWN)
         process.start(wait=False)
         meter.add("sync", process.pid)
         while process.alive():

@@ -108,17 +108,8 @@ def snapshot():
 
 class Writer(Job):
     name, about = "writer", __doc__
-    figures = (
-    Figure(
-        "rate",
-        "messages/s",
-        "done",
-        True),
-        Figure(
-            "cpu_per_million",
-            "s",
-            "its CPU a million messages",
-             False))
+    figures = (Figure("rate", "messages/s", "done", True),
+               Figure("cpu_per_million", "s", "its CPU a million messages", False))
     targets = (Target("2 times Go with batches", "rate", ">=", case="new", times=2, of="go"),
                Target("4,000 anime a second", "rate", ">=", case="snapshot", bound=4000),
                Target("nothing lost", "lost", "<=", bound=0), Target("nothing repeated", "repeated", "<=", bound=0))
@@ -134,9 +125,9 @@ class Writer(Job):
         yield Contestant("echora", "echora-catalogue with its defaults", "ours")
         if case.parameters["kind"] != "snapshot":
             yield Contestant("go", "a transaction of 100 messages by pgx.Batch, two workers (peers/go/writer)", "peer",
-                             peers.why_missing(peers.go, "writer"), peers.go_versions("go", "pgx/v5", "nats.go"))
+                             (peers.go, "writer"), peers.go_versions("go", "pgx/v5", "nats.go"))
             yield Contestant("python", "the same with asyncpg, statements over arrays (peers/python/writer.py)", "peer",
-                             peers.why_missing(peers.python), peers.python_versions("asyncpg", "nats-py", "uvloop"))
+                             (peers.python,), peers.python_versions("asyncpg", "nats-py", "uvloop"))
 
     def run(self, stage, case, contestant):
         stage.fresh()

@@ -2,6 +2,8 @@
 empty start; `run` returns the figures of one such run, or raises Failed."""
 from dataclasses import dataclass, field
 
+from .peers import why_missing
+
 
 class Failed(Exception):
     """A run that came to no figures; the reason goes into the report."""
@@ -33,12 +35,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Contestant:
-    """kind: ours, peer or reference. missing: why it can't run here, "" when it can."""
+    """kind: ours, peer or reference. needs: what makes it, of kit/peers.py, with its arguments."""
     name: str
     about: str
     kind: str = "peer"
-    missing: str = ""
+    needs: tuple = ()
     versions: dict = field(default_factory=dict)
+
+    def missing(self):
+        """Why it can't run here, "" when it can; builds and installs it."""
+        return why_missing(*self.needs) if self.needs else ""
 
 
 @dataclass(frozen=True)

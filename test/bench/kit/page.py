@@ -67,7 +67,7 @@ def page(documents):
     last = None
     for document, job, case in found.values():
         if job["job"] != last:
-            out += [f"## {job['job']}", "", job["about"], ""]
+            out += [f"## {job['job']}", "", job["about"].strip(), ""]
             last = job["job"]
         header, rows = report.table(job, case)
         out += [f"### {case['case']}", "", row(header), row(["---"] * len(header)), *map(row, rows), ""]

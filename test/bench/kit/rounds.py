@@ -28,8 +28,9 @@ def show(case, contestant, figures, job):
 
 def measure(job, stage, case, rounds, equal_rounds):
     """What a case's JSON holds: the contestants, A/A pairs, and the figures of each round."""
-    named = job.contestants(case)
-    able = [c for c in named if not c.missing]
+    named = list(job.contestants(case))
+    why = {c.name: c.missing() for c in named}
+    able = [c for c in named if not why[c.name]]
     ours = next((c for c in able if c.kind == "ours"), None)
     began = time.time()
     equal = []
@@ -47,5 +48,5 @@ def measure(job, stage, case, rounds, equal_rounds):
         played.append(figures)
     return {"case": case.name, "parameters": case.parameters, "began": began, "seconds": round(time.time() - began, 1),
             "contestants": [{"name": c.name, "about": c.about, "kind": c.kind, "versions": c.versions} for c in able],
-            "skipped": [{"name": c.name, "about": c.about, "why": c.missing} for c in named if c.missing],
+            "skipped": [{"name": c.name, "about": c.about, "why": why[c.name]} for c in named if why[c.name]],
             "equal": equal, "rounds": played}
