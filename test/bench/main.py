@@ -84,6 +84,7 @@ def main():
             args.json.with_suffix(".svg").write_text(picture.draw(document), encoding="utf-8")
     for name in args.names or available():
         run(narrowed(load(name), args.only), args, document, save)
+    print("\n".join(report.closing(document)), flush=True)
     failed = [r for j in document["jobs"] for c in j["cases"] for r in report.runs(c) if "failed" in r]
     if failed:
         print(f"{len(failed)} runs failed", file=sys.stderr)

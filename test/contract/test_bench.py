@@ -1,6 +1,7 @@
 """The parts of test/bench that decide what a figure means: statistics, the noise, the checker, targets, the page."""
 import dataclasses
 import random
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 from bench.kit import checker, page, peers, picture, report, rounds, stats
@@ -153,7 +154,14 @@ def test_picture_escapes_and_draws_each_contestant():
     d = document(PLAYED)
     d["jobs"][0]["cases"][0]["case"] = "a < b"
     text = picture.draw(d)
-    assert text.count("<rect") == 3 and "a &lt; b" in text and text.endswith("</svg>\n")
+    assert text.count("<rect") == 3 and "a &lt; b" in text
+    ElementTree.fromstring(text)
+
+
+def test_closing_counts_targets_and_names_noise():
+    noisy = document(PLAYED, equal=((100, 200),), targets=TARGETS)
+    assert report.closing(noisy) == ["targets: 2 reached, 1 missed, 1 not measured", "too noisy to tell: drain: small"]
+    assert len(report.closing(document(PLAYED))) == 1
 
 
 def never():

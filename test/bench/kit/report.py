@@ -143,6 +143,19 @@ def remarks(job, case, niceness=0):
     return said + [f"Failed: {name}: {why}" for name, why in failures.items()]
 
 
+def closing(document):
+    """The last lines of a run: what was reached and missed, and where the machine was too noisy to tell."""
+    met, noisy = {True: 0, False: 0, None: 0}, []
+    for job in document["jobs"]:
+        for case in job["cases"]:
+            for *_, state in targets(job, case):
+                met[state] += 1
+            if case_quality(job, case, document["machine"]["niceness"])[0] == "noisy":
+                noisy.append(f"{job['job']}: {case['case']}")
+    said = [f"targets: {met[True]} reached, {met[False]} missed, {met[None]} not measured"]
+    return said + ([f"too noisy to tell: {'; '.join(noisy)}"] if noisy else [])
+
+
 def as_text(job, case, niceness=0):
     header, rows = table(job, case)
     # One block per contestant reads better in a terminal than a line of ten columns.
