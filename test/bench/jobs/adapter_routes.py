@@ -25,12 +25,20 @@ class AdapterRoutes(Job):
                 Contestant("idle", "no dead letters", "reference")]
 
     def run(self, stage, case, contestant):
-        n, hangs, sent = case.parameters["reviews"], contestant.kind == "ours", {}
+        n, hangs = case.parameters["reviews"], contestant.kind == "ours"
         stage.fresh()
         secret = receiver.new_secret()
         target = receiver.Receiver([secret])
         target.answer = lambda call: time.sleep(20) or 204 if hangs and "dlq" in call.path else 204
-        process = worker(stage, target.url, secret_file(stage, secret)).start()
+        try:
+            return self.measured(stage, target, worker(stage, target.url, secret_file(stage, secret)), n, hangs)
+        finally:
+            target.stop()
+
+    @staticmethod
+    def measured(stage, target, process, n, hangs):
+        sent = {}
+        process.start()
         meter = Meter(adapter=process.pid, **stage.pids())
         for i in range(50 if hangs else 0):
             stage.bus.publish("anime.dlq.catalog-updated", b"p", headers={"Nats-Msg-Id": f"hangs:{i}"})
@@ -44,7 +52,6 @@ class AdapterRoutes(Job):
         eventually(lambda: len(target.of("/webhook/review-ready")) >= n, 60, "all reviews")
         figures = meter.read()
         process.kill()
-        target.stop()
         calls = target.of("/webhook/review-ready")
         took = sorted((c.at - sent[c.id]) * 1000 for c in calls)
         return {**figures, "p50": stats.percentile(took, 0.5), "p99": stats.percentile(took, 0.99),

@@ -128,6 +128,8 @@ class Writer(Job):
                              (peers.go, "writer"), peers.go_versions("go", "pgx/v5", "nats.go"))
             yield Contestant("python", "the same with asyncpg, statements over arrays (peers/python/writer.py)", "peer",
                              (peers.python,), peers.python_versions("asyncpg", "nats-py", "uvloop"))
+            yield Contestant("bento", "batches of 100, one statement each (peers/bento/writer.yaml)", "peer",
+                             (peers.go, "bento", "bento"), peers.go_versions("bento", "bento"))
 
     def run(self, stage, case, contestant):
         stage.fresh()
@@ -169,12 +171,15 @@ class Writer(Job):
         stream, bus = "BENCH", stage.bus
         stage.db.do(TABLES)
         bus.add_stream(stream, ["bench.>"])
-        bus.add_consumer(stream, "bench", ack_wait=60, max_ack_pending=10_000)
+        push = {"deliver_subject": "_INBOX.bench"} if name == "bento" else {}
+        bus.add_consumer(stream, "bench", ack_wait=60, max_ack_pending=10_000, **push)
         made = new_entities(n) if kind == "new" else hot_updates(n)
         publish(bus, (("bench." + subject, payload, headers) for subject, payload, headers in made), stream)
         stage.settle()
-        argv = [stage.reachable(peers.go("writer"))] if name == "go" else \
-            [peers.python(), stage.reachable(peers.PEERS / "python/writer.py")]
+        argv = {"go": lambda: [stage.reachable(peers.go("writer"))],
+                "python": lambda: [peers.python(), stage.reachable(peers.PEERS / "python/writer.py")],
+                "bento": lambda: [stage.reachable(peers.go("bento", "bento")), "-c",
+                                  stage.reachable(peers.PEERS / "bento/writer.yaml")]}[name]()
         process, meter = stage.process(name, argv, STREAM=stream, DURABLE="bench"), Meter(**stage.pids())
         process.start(wait=False)
         meter.add("writer", process.pid)

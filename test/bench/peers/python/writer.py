@@ -1,8 +1,8 @@
 """The consumer that a careful Python user would write: the same as peers/go/writer.
 
 Configuration: asyncpg and nats-py with uvloop; two workers with a connection each; pull of at most BATCH (100); per
-batch one transaction: one INSERT of all inbox rows that tells which were new, one upsert of those (both by unnest,
-which is faster in asyncpg than executemany); acknowledged after the commit.
+batch one transaction of two statements over arrays: an INSERT of all inbox rows that tells which were new, an upsert
+of those; acknowledged after the commit.
 """
 import asyncio
 import os

@@ -1,4 +1,4 @@
-// Bento with the components that relay.yaml uses; its other drivers would take an hour to build.
+// Bento with the components that relay.yaml uses; all its other drivers would take long to build.
 package main
 
 import (

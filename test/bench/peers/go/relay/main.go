@@ -1,8 +1,8 @@
 // The relay that a careful Go user would write: one connection claims rows in order with FOR UPDATE SKIP LOCKED,
 // publishes them asynchronously with Nats-Msg-Id, waits for every acknowledgement, deletes them and commits.
 //
-// Configuration: pgx 5 with its prepared statements and binary results; at most BATCH rows a transaction (default 500,
-// which was fastest of 250, 500, 1000 and 2000); as many publishes in flight. When there is nothing it looks again after
+// Configuration: pgx 5 with its prepared statements and binary results; at most BATCH rows a transaction (default 500),
+// all of them in flight. When there is nothing it looks again after
 // POLL (default 5ms), or at once when a message comes on HINT_SUBJECT, if that is set. Order holds as long as one runs.
 package main
 
