@@ -3,6 +3,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -82,6 +83,9 @@ def main():
         if args.json:
             args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
             args.json.with_suffix(".svg").write_text(picture.draw(document), encoding="utf-8")
+    print("\n".join(f"{name}: {text}" for part in ("machine", "versions") for name, text in document[part].items()),
+          file=sys.stderr, flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped on the way out
     for name in args.names or available():
         run(narrowed(load(name), args.only), args, document, save)
     print("\n".join(report.closing(document)), flush=True)

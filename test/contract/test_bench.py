@@ -1,11 +1,14 @@
 """The parts of test/bench that decide what a figure means: statistics, the noise, the checker, targets, the page."""
 import dataclasses
 import random
+import subprocess
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
-from bench.kit import checker, page, peers, picture, report, rounds, stats
+from bench.kit import checker, meter, page, peers, picture, report, rounds, stats
 from bench.kit.job import Case, Contestant, Failed, Figure, Job, Target
+from harness.process import eventually
 
 
 def heads(rows, size=300, entities=7):
@@ -166,6 +169,19 @@ def test_closing_counts_targets_and_names_noise():
 
 def never():
     raise peers.Absent("not to be had")
+
+
+def test_meter_counts_what_a_process_has_waited_for():
+    burn = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done"
+    child = subprocess.Popen(["sh", "-c", f"({burn}) & wait; exec sleep 600"])
+    try:
+        eventually(lambda: "sleep" in Path(f"/proc/{child.pid}/comm").read_text(), 60, "burnt")
+        assert meter.family(child.pid) == [child.pid]
+        assert meter.cpu_seconds(child.pid) >= 0.02
+        assert meter.Meter(other=child.pid).read()["cpu"]["other"] < 0.02
+    finally:
+        child.kill()
+        child.wait()
 
 
 class Told(Job):

@@ -65,9 +65,11 @@ class Meter:
         self.before[name] = 0 if fresh else cpu_seconds(pid)
 
     def read(self):
-        """{"cpu": {name: seconds}, "peak_mib": {name: MiB}}"""
+        """{"cpu": {name: seconds}, "peak_mib": {name: MiB}}. PostgreSQL's processes share most of their memory, so that no
+        figure of one of them, nor their sum, would tell anything."""
+        peaks = {n: peak_mib(p) for n, p in self.pids.items() if n != "PostgreSQL"}
         return {"cpu": {n: round(cpu_seconds(p) - self.before[n], 3) for n, p in self.pids.items()},
-                "peak_mib": {n: round(m, 1) for n, p in self.pids.items() if (m := peak_mib(p)) is not None}}
+                "peak_mib": {n: round(m, 1) for n, m in peaks.items() if m is not None}}
 
 
 class Neighbours:
