@@ -3,6 +3,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import shlex
 import signal
 import sys
 import tempfile
@@ -48,6 +49,12 @@ def arguments():
     return args
 
 
+def command(args):
+    """What repeats this run, but for the files of one machine."""
+    options = [(f"--{name}", getattr(args, name)) for name in ("rounds", "equal", "scale", "case", "only", "nats")]
+    return shlex.join(["test/bench/run", *args.names, *(str(x) for pair in options if pair[1] != "" for x in pair)])
+
+
 def narrowed(job, only):
     """The job with the named contestants alone; ours is always there."""
     if only:
@@ -75,7 +82,7 @@ def main():
         for name in available():
             print(f"{name:14} {' '.join(load(name).about.partition('.')[0].split())}")
         return 0
-    document = {"format": 1, "command": " ".join(["test/bench/run", *sys.argv[1:]]), "began": time.time(),
+    document = {"format": 1, "command": command(args), "began": time.time(),
                 "rounds": args.rounds, "scale": args.scale, "nats": args.nats,
                 "machine": machine.describe(tempfile.gettempdir()), "versions": machine.versions(args.nats), "jobs": []}
 

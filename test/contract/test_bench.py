@@ -153,6 +153,14 @@ def test_page_takes_the_later_of_two_measurements():
         assert "777" in text and "330" not in text
 
 
+def test_page_keeps_a_jobs_cases_together():
+    documents = [document(PLAYED) for _ in range(3)]
+    documents[1]["jobs"][0]["job"] = "other"
+    documents[2]["jobs"][0]["cases"][0]["case"] = "large"
+    headings = [line for line in page.page(documents).splitlines() if line.startswith("##")]
+    assert headings == ["## drain", "### small", "### large", "## other", "### small"]
+
+
 def test_picture_escapes_and_draws_each_contestant():
     d = document(PLAYED)
     d["jobs"][0]["cases"][0]["case"] = "a < b"

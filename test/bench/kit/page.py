@@ -24,7 +24,7 @@ all rounds. How each peer is configured stands at the head of its file in `test/
 
 
 def newest(documents):
-    """{(job, case): (document, job, case)}, the later measured one of each."""
+    """[(document, job, case)], the later measured one of each case, a job's cases together."""
     found = {}
     for document in documents:
         for job in document["jobs"]:
@@ -32,7 +32,8 @@ def newest(documents):
                 key = job["job"], case["case"]
                 if key not in found or found[key][2]["began"] < case["began"]:
                     found[key] = document, job, case
-    return found
+    jobs = list(dict.fromkeys(name for name, _ in found))
+    return sorted(found.values(), key=lambda entry: jobs.index(entry[1]["job"]))
 
 
 def row(cells):
@@ -54,7 +55,7 @@ def described(document, case):
 
 def page(documents):
     found = newest(documents)
-    everything = [(*entry, t) for entry in found.values() for t in report.targets(entry[1], entry[2])]
+    everything = [(*entry, t) for entry in found for t in report.targets(entry[1], entry[2])]
     out = [HEAD]
     if everything:
         out += ["## Targets", "", row(["job", "target", "had to be", "came to", ""]), row(["---"] * 5)]
@@ -65,7 +66,7 @@ def page(documents):
                             {True: "reached", False: "**missed**", None: "not measured"}[met]]))
         out.append("")
     last = None
-    for document, job, case in found.values():
+    for document, job, case in found:
         if job["job"] != last:
             out += [f"## {job['job']}", "", job["about"].strip(), ""]
             last = job["job"]

@@ -1,4 +1,5 @@
 """Builds and installs the peers, once per state of their sources, below the state folder; says what can't be had."""
+import contextlib
 import functools
 import hashlib
 import os
@@ -123,7 +124,11 @@ def debezium():
 
 
 def debezium_versions():
-    return {"debezium-server": DEBEZIUM.rsplit(":", 1)[1]}
+    found = {"debezium-server": DEBEZIUM.rsplit(":", 1)[1]}
+    with contextlib.suppress(Absent):
+        found["java"] = subprocess.run([java(), "--version"], capture_output=True, text=True,
+                                       stdin=subprocess.DEVNULL).stdout.partition("\n")[0]
+    return found
 
 
 @functools.cache
