@@ -72,7 +72,7 @@ def run(job, args, document, save):
         with Stage(args.nats, job.servers, job.postgres_settings) as stage:
             document["machine"].setdefault("fdatasync_us", machine.fsync_us(stage.folder))
             entry["cases"].append(rounds.measure(job, stage, case, args.rounds, args.equal))
-        print(report.as_text(entry, entry["cases"][-1], document["machine"]["niceness"]), flush=True)
+        print(report.as_text(entry, entry["cases"][-1], document["machine"]), flush=True)
         save()
 
 

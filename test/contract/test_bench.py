@@ -153,6 +153,13 @@ def test_page_takes_the_later_of_two_measurements():
         assert "777" in text and "330" not in text
 
 
+def test_data_in_memory_is_said():
+    d = document(PLAYED)
+    assert "in memory" not in page.page([d])
+    d["machine"]["file_system"] = "tmpfs"
+    assert "kept their data in memory" in page.page([d])
+
+
 def test_page_keeps_a_jobs_cases_together():
     documents = [document(PLAYED) for _ in range(3)]
     documents[1]["jobs"][0]["job"] = "other"

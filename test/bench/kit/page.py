@@ -72,7 +72,7 @@ def page(documents):
             last = job["job"]
         header, rows = report.table(job, case)
         out += [f"### {case['case']}", "", row(header), row(["---"] * len(header)), *map(row, rows), ""]
-        out += [f"- {remark}" for remark in report.remarks(job, case, document["machine"]["niceness"])]
+        out += [f"- {remark}" for remark in report.remarks(job, case, document["machine"])]
         out += [f"- {c['name']}: {c['about']}" for c in case["contestants"] + case["skipped"]]
         out += [f"- Measured {described(document, case)}", ""]
     return "\n".join(out).rstrip("\n") + "\n"

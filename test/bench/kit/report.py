@@ -29,8 +29,9 @@ def case_noise(job, case):
     return stats.noise([tuple(value(r, first) for r in pair) for pair in case["equal"]])
 
 
-def case_quality(job, case, niceness=0):
-    return stats.quality(case_noise(job, case), [r.get("others_share", 0) for r in runs(case)], niceness)
+def case_quality(job, case, machine):
+    others = [r.get("others_share", 0) for r in runs(case)]
+    return stats.quality(case_noise(job, case), others, machine["niceness"])
 
 
 def ours(case):
@@ -120,14 +121,16 @@ def table(job, case):
     return [columns[i][0] for i in kept], [[row[i] for i in kept] for row in cells]
 
 
-def remarks(job, case, niceness=0):
+def remarks(job, case, machine):
     """Sentences: how quiet it was, what was skipped, what failed, which targets were met."""
-    word, reasons = case_quality(job, case, niceness)
+    word, reasons = case_quality(job, case, machine)
     noise = case_noise(job, case)
     said = [f"Machine: {word}" + (f" ({'; '.join(reasons)})" if reasons else "") +
             (f"; equal runs of ours differed by at most {noise:.1%}" if noise is not None else "") +
             f"; load average up to {number(max((r.get('load', 0) for r in runs(case)), default=0))}" +
             (". These figures tell little" if word == "noisy" else "") + "."]
+    if machine["file_system"] in ("tmpfs", "ramfs"):
+        said.append("The servers kept their data in memory, where no commit waits for a disk.")
     said += [f"Skipped: {s['name']}: {s['why']}." for s in case["skipped"]]
     for text, target, got, bound, met in targets(job, case):
         unit = " times" if target["of"] else ""
@@ -150,17 +153,17 @@ def closing(document):
         for case in job["cases"]:
             for *_, state in targets(job, case):
                 met[state] += 1
-            if case_quality(job, case, document["machine"]["niceness"])[0] == "noisy":
+            if case_quality(job, case, document["machine"])[0] == "noisy":
                 noisy.append(f"{job['job']}: {case['case']}")
     said = [f"targets: {met[True]} reached, {met[False]} missed, {met[None]} not measured"]
     return said + ([f"too noisy to tell: {'; '.join(noisy)}"] if noisy else [])
 
 
-def as_text(job, case, niceness=0):
+def as_text(job, case, machine):
     header, rows = table(job, case)
     # One block per contestant reads better in a terminal than a line of ten columns.
     out = [f"{job['job']}: {case['case']}, {len(case['rounds'])} rounds"]
     for row in rows:
         out.append(f"  {row[0]}")
         out += [f"      {name:44} {cell}" for name, cell in zip(header[1:], row[1:]) if cell.strip("–")]
-    return "\n".join(out + ["  " + remark for remark in remarks(job, case, niceness)])
+    return "\n".join(out + ["  " + remark for remark in remarks(job, case, machine)])
