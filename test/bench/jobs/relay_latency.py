@@ -80,7 +80,7 @@ class RelayLatency(Job):
         told, figures = json.loads(done.stdout), meter.read()
         rows = rate * (seconds + 1)
         eventually(lambda: stage.messages() > rows or not process.alive(), 60, "all rows stored")
-        figures.update({n: told[n] for n in ("p50", "p99", "p99_9", "max", "rate") if n in told})
+        figures.update({n: told[n] for n in ("p50", "p99", "p99_9", "max", "rate", "missing") if n in told})
         counts = checker.check(stage.nats.url, STREAM, rows)
         counts["foreign"] -= 1
         return {**figures, "cpu_per_million": figures["cpu"]["relay"] / rows * 1e6, **counts}

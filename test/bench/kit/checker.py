@@ -1,7 +1,8 @@
 """Counts lost, repeated and reordered messages. Knows nothing of relays: every payload begins with its own numbers,
 written when the row was made, and what the stream holds is read by a program of its own (stream_heads.c).
 
-A head is "ROW ENTITY NTH ": the row's number from 0, its entity, and the how-manieth row of that entity it is.
+A head is "ROW ENTITY NTH ": the row's number from 0, its entity, and the how-manieth row of that entity it is. BURST
+rows after each other are of one entity, so that a relay which publishes many at once can be seen to mix them up.
 """
 import array
 import collections
@@ -12,15 +13,17 @@ from harness.settings import BUILD
 
 HEAD = re.compile(rb"(\d{8}) (\d{6}) (\d{8}) ")
 HEAD_BYTES = 25
-# The same in SQL: of row i (from 0) among :entities.
-SQL_HEAD = ("lpad(i::text, 8, '0') || ' ' || lpad((i % {entities})::text, 6, '0') || ' ' || "
-            "lpad((i / {entities})::text, 8, '0') || ' '")
+BURST = 4
+# The same in SQL: of row i (from 0).
+SQL_ENTITY = f"(i / {BURST} % {{entities}})"
+SQL_HEAD = (f"lpad(i::text, 8, '0') || ' ' || lpad({SQL_ENTITY}::text, 6, '0') || ' ' || "
+            f"lpad((i / ({BURST} * {{entities}}) * {BURST} + i % {BURST})::text, 8, '0') || ' '")
 
 Counted = collections.namedtuple("Counted", "messages lost repeated reordered inversions foreign")
 
 
 def head(row, entities):
-    return b"%08d %06d %08d " % (row, row % entities, row // entities)
+    return b"%08d %06d %08d " % (row, row // BURST % entities, row // (BURST * entities) * BURST + row % BURST)
 
 
 def count(heads, rows, size=None):

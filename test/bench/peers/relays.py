@@ -19,7 +19,7 @@ POOL_BYTES = 64_000
 PAYLOAD = ("convert_to(" + checker.SQL_HEAD.format(entities=ENTITIES) +
            " || substr({pool}, (1 + (i * 7919) % ({most} - {filler}))::int, {filler}), 'UTF8')")
 OURS = ("INSERT INTO catalog.outbox (stream, subject, entity_type, entity_id, event_id, headers, payload) "
-        "SELECT '" + STREAM + "', '" + SUBJECT + "', 'anime', md5((i % {entities})::text)::uuid, gen_random_uuid(), "
+        "SELECT '" + STREAM + "', '" + SUBJECT + "', 'anime', md5({entity}::text)::uuid, gen_random_uuid(), "
         "'{headers}', {payload} FROM generate_series({first}, {last}) AS i")
 PLAIN_TABLE = ("CREATE TABLE public.bench_outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
                "subject text NOT NULL, event_id uuid NOT NULL, payload bytea NOT NULL); "
@@ -37,7 +37,7 @@ def fill(db, name, rows, size, per_transaction):
     filler = size - checker.HEAD_BYTES
     pool = "".join(random.Random(1).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=POOL_BYTES))
     text = RELAYS[name][0].format(
-        entities=ENTITIES, headers=HEADERS.replace("'", "''"),
+        entity=checker.SQL_ENTITY.format(entities=ENTITIES), headers=HEADERS.replace("'", "''"),
         first="low", last=f"least(low + {per_transaction}, {rows}) - 1",
         payload=PAYLOAD.format(pool="pool", most=POOL_BYTES, filler=filler))
     with db.connect() as connection:
