@@ -91,9 +91,10 @@ class RelayDrain(Job):
         meter.add("relay", process.pid)
 
         def stored():
-            if not process.alive():
-                raise Failed(f"it ended:\n{process.tail()}")
-            return stage.messages() >= rows
+            n = stage.messages()
+            if not process.alive() or (n == 0 and time.time() - started > 180):
+                raise Failed(f"{n} of {rows} rows stored:\n{process.tail()}")
+            return n >= rows
         eventually(stored, 1800, "all rows stored")
         figures = meter.read()
         first, last = stage.stored_at(1), stage.stored_at(rows)

@@ -85,14 +85,15 @@ def publish(bus, messages, stream):
     return sent
 
 
-def consumed(bus, stream, durables, process, already=0, limit=3600):
-    """Seconds from the first delivery (beyond those already made) to the last acknowledgement."""
-    first, end = None, time.monotonic() + limit
+def consumed(bus, stream, durables, process, already=0, begin=120, limit=3600):
+    """Seconds from the first delivery (beyond those already made) to the last acknowledgement. Failed when none is
+    made within `begin` seconds."""
+    first, end = None, time.monotonic() + begin
     while True:
         infos = [bus.consumer(stream, d) for d in durables]
         now = time.monotonic()
         if first is None and sum(i.delivered.consumer_seq for i in infos) > already:
-            first = now
+            first, end = now, now + limit
         if first is not None and not any(i.num_pending or i.num_ack_pending for i in infos):
             return now - first
         if not process.alive() or now > end:
