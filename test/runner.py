@@ -408,14 +408,19 @@ def suite_chaos(report, args, build_kind):
 
 
 def suite_bench(report, args, build_kind):
-    """Every executable script test/bench/bench_*; each prints its own figures."""
-    for script in sorted((ROOT / "test/bench").glob("bench_*.py")):
-        if args.name and args.name not in script.name:
+    """The jobs of test/bench/run, then every script test/bench/bench_*; each prints its own figures."""
+    main = str(ROOT / "test/bench/main.py")
+    jobs = [line.split()[0] for line in subprocess.run(
+        [str(PYTHON), main, "--list"], text=True, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout.splitlines()]
+    commands = {**{job: [main, job] for job in jobs},
+                **{script.stem: [str(script)] for script in sorted((ROOT / "test/bench").glob("bench_*.py"))}}
+    for name, argv in commands.items():
+        if args.name and args.name not in name:
             continue
-        code = subprocess.run([str(PYTHON), str(script)], cwd=ROOT, stdin=subprocess.DEVNULL,
+        code = subprocess.run([str(PYTHON), *argv], cwd=ROOT, stdin=subprocess.DEVNULL,
                               env=dict(os.environ, PYTHONPATH=f"{ROOT}:{ROOT}/test")).returncode
         if code:
-            report.fail("bench", script.stem, f"exit {code}", f"test/run bench {script.stem}")
+            report.fail("bench", name, f"exit {code}", f"test/run bench {name}")
         else:
             report.ok()
 

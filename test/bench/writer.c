@@ -2,6 +2,8 @@
  * standard output.
  *
  * usage: bench-writer postgresql://URL BATCH FILE.ndjson [SUBJECT]     (events as canonical JSON)
+ * The environment: BENCH_PG_PASSWORD; with BENCH_WITHOUT_OUTBOX no outbox rows are written, for
+ * which the linker puts __wrap_outbox_append before the writer's call (--wrap in meson.build).
  */
 // SPDX-License-Identifier: Apache-2.0
 
@@ -21,6 +23,18 @@ static struct writer writer;
 static struct arena *scratch;
 static int64_t busy_us;
 static size_t counts[OUTCOME_REJECTED + 1], failed;
+
+int __real_outbox_append(struct outbox *o, struct pg *pg, const struct outbox_row rows[], size_t n,
+                         struct err *err);
+int __wrap_outbox_append(struct outbox *o, struct pg *pg, const struct outbox_row rows[], size_t n,
+                         struct err *err);
+static bool without_outbox;
+
+int __wrap_outbox_append(struct outbox *o, struct pg *pg, const struct outbox_row rows[], size_t n,
+                         struct err *err)
+{
+    return without_outbox ? 0 : __real_outbox_append(o, pg, rows, n, err);
+}
 
 static void die(const char *what, const struct err *err)
 {
@@ -51,8 +65,10 @@ int main(int argc, char **argv)
     struct err err = ERR_INIT;
     if (argc < 4)
         die("usage", NULL);
+    without_outbox = getenv("BENCH_WITHOUT_OUTBOX") != NULL;
+    const char *password = getenv("BENCH_PG_PASSWORD");
     struct pg_options options = {
-        .url = argv[1], .password = "", .application_name = "bench-writer"};
+        .url = argv[1], .password = password ? password : "", .application_name = "bench-writer"};
     struct pg *pg = pg_new(&options);
     struct risk_limits limits = {50, 50};
     if (!pg || writer_init(&writer, pg, NULL, &limits, &err) < 0)

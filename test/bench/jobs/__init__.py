@@ -1,0 +1,1 @@
+"""One job per file; each has `JOB`, an instance of kit.job.Job."""

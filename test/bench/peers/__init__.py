@@ -1,0 +1,1 @@
+"""What ours is measured beside, one folder each, and how it is started."""
