@@ -13,7 +13,7 @@ static const char refused[] =
     "192.0.2.0/24,192.88.99.0/24,192.168.0.0/16,198.18.0.0/15,198.51.100.0/24,203.0.113.0/24,"
     "224.0.0.0/4,240.0.0.0/4,"
     "100::/64,2001::/23,2001:db8::/32,2002::/16,3fff::/20,5f00::/16,64:ff9b::/96,64:ff9b:1::/48,"
-    "fc00::/7,fe80::/10,fec0::/10,ff00::/8";
+    "::ffff:0:0:0/96,fc00::/7,fe80::/10,fec0::/10,ff00::/8";
 /* Unspecified, loopback and the former IPv4-compatible addresses; mapped ones are IPv4 here. */
 static const struct network zeroes = {.prefix = V4_BITS};
 

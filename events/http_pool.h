@@ -9,6 +9,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/address.h"
+#include "events/base/uuid.h"
 
 struct http_pool;
 
@@ -31,8 +32,9 @@ struct http_field {
 };
 /* Starts a call; body and fields are copied. key: the caller's, not in use.
  * There must be room. */
-MUST_CHECK int http_pool_start(struct http_pool *p, uint64_t key, const struct http_field fields[],
-                               size_t n_fields, struct view body, struct err *err);
+MUST_CHECK int http_pool_start(struct http_pool *p, struct uuid key,
+                               const struct http_field fields[], size_t n_fields, struct view body,
+                               struct err *err);
 bool http_pool_has_room(const struct http_pool *p);
 unsigned http_pool_running(const struct http_pool *p);
 
@@ -46,15 +48,15 @@ struct http_outcome {
 };
 enum http_progress { HTTP_UNKNOWN, HTTP_RUNNING, HTTP_OVER };
 /* *ret is filled when it is over. */
-enum http_progress http_pool_look(struct http_pool *p, uint64_t key, struct http_outcome *ret);
+enum http_progress http_pool_look(struct http_pool *p, struct uuid key, struct http_outcome *ret);
 /* The first bytes of an answer's body, at most so many, whatever its status: anything may stand in
  * them. They are the pool's until the call is forgotten or another one started; empty when there is
  * no such call. */
 #define HTTP_ANSWER_KEPT 320
-struct view http_pool_answer(const struct http_pool *p, uint64_t key);
+struct view http_pool_answer(const struct http_pool *p, struct uuid key);
 /* The value of a header that the call was started with, under the same conditions. */
-struct view http_pool_sent(const struct http_pool *p, uint64_t key, const char *name);
+struct view http_pool_sent(const struct http_pool *p, struct uuid key, const char *name);
 /* Ends the call, wherever it stands; its place is free. */
-void http_pool_forget(struct http_pool *p, uint64_t key);
+void http_pool_forget(struct http_pool *p, struct uuid key);
 /* Works until a call is over, at most that long; at once when none runs. */
 void http_pool_wait(struct http_pool *p, int64_t ms);

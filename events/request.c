@@ -250,6 +250,7 @@ static void serve(struct desk *desk, const struct served *served, natsMsg *msg)
         parent_text != NULL && trace_parse(view_of(parent_text), view_of(state), &parent);
     span_start(&span, has_parent ? &parent : NULL, SPAN_SERVER, name);
     r.trace = span.context;
+    r.traced = has_parent;
     trace_set_current(&span.context);
     arena_reset(desk->arena);
     buf_reset(&desk->reply);

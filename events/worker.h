@@ -85,6 +85,7 @@ struct request {
     const struct subject_def *def;
     const ProtobufCMessage *message; /* decoded from protobuf or JSON, in the arena */
     struct trace_context trace;
+    bool traced; /* trace goes on with one that the caller sent */
     struct arena *arena;
     struct bytes payload; /* as it came */
     const void *native;   /* headers; use request_header */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "ops/cli/fleet.h"
 #include "ops/cli/output.h"
 
 #define ARENA_MAX (256u << 20)
@@ -91,16 +92,18 @@ static void print_help(const struct verb *v, FILE *out)
 static bool print_family(const char *word, const char *second, FILE *out)
 {
     size_t n = strlen(word);
-    bool found = false;
+    const char *found = NULL;
 
     for (const struct verb *const *v = cli_verbs; *v; v++)
         if (strncmp((*v)->name, word, n) == 0 && (*v)->name[n] == ' ') {
             if (second && !found)
                 fprintf(out, "echora: no verb \"%s %s\"; there are\n", word, second);
             fprintf(out, "  echora %-22s %s\n", (*v)->name, (*v)->summary);
-            found = true;
+            found = (*v)->name;
         }
-    return found;
+    if (found)
+        fprintf(out, "Arguments, options and an example of each: echora %s --help\n", found);
+    return found != NULL;
 }
 
 /* Takes the verb's words off the front of argv; *ret_used is how many they are. */
@@ -239,7 +242,7 @@ static void put_verb_first(int argc, char **argv)
     }
 }
 
-static int exit_code_of(const struct err *err)
+static int cli_exit_code(const struct err *err)
 {
     if (strcmp(err->code, "usage") == 0 || strcmp(err->code, "config") == 0)
         return CLI_USAGE;
@@ -268,10 +271,13 @@ static int fail(const struct cli *cli, const char *verb, const struct err *err)
     } else {
         bool color = color_wanted(cli->config.color ? cli->config.color : "auto", stderr);
         bool usage = strcmp(err->code, "usage") == 0;
-        fprintf(stderr, "%sechora %s: %s%s%s%s [%s]\n", paint(color, PAINT_RED), verb,
-                paint_end(color), usage ? "" : err->op, usage ? "" : ": ", err->text, err->code);
+        bool alone = strcmp(err->code, "nats-no-responders") == 0;
+        const char *missed = alone ? fleet_answers(err->op) : NULL;
+        fprintf(stderr, "%sechora %s: %s%s%s%s%s%s [%s]\n", paint(color, PAINT_RED), verb,
+                paint_end(color), usage ? "" : err->op, usage ? "" : ": ", err->text,
+                missed ? ": start " : "", missed ? missed : "", err->code);
     }
-    return exit_code_of(err);
+    return cli_exit_code(err);
 }
 
 static int run_verb(struct cli *cli, const struct verb *verb, int argc, char **argv)

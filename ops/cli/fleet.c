@@ -19,6 +19,15 @@ size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS])
     return ARRAY_LEN(fleet);
 }
 
+const char *fleet_answers(const char *subject)
+{
+    for (size_t w = 0; w < ARRAY_LEN(fleet); w++)
+        for (size_t i = 0; i < fleet[w].spec->n_requests; i++)
+            if (strcmp(fleet[w].spec->requests[i].subject, subject) == 0)
+                return fleet[w].program;
+    return NULL;
+}
+
 size_t fleet_consumers(struct fleet_consumer out[static FLEET_MAX_CONSUMERS])
 {
     size_t n = 0;

@@ -21,3 +21,5 @@ struct fleet_worker {
 };
 #define FLEET_MAX_WORKERS 16
 size_t fleet_workers(struct fleet_worker out[static FLEET_MAX_WORKERS]);
+/* The program that answers requests on this subject; NULL when none of ours does. */
+const char *fleet_answers(const char *subject);

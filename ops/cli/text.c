@@ -31,6 +31,18 @@ void time_text(int64_t wall_us_then, char out[static TIME_TEXT])
         (void)snprintf(out, TIME_TEXT, "%.10s %.8s", full, full + 11);
 }
 
+void text_plain(char *text, size_t n)
+{
+    unsigned char *c = (unsigned char *)text;
+
+    for (size_t i = 0; i < n; i++) {
+        if (c[i] < ' ' || c[i] == 0x7f)
+            c[i] = '?';
+        else if (c[i] == 0xc2 && i + 1 < n && c[i + 1] >= 0x80 && c[i + 1] < 0xa0)
+            c[i] = c[i + 1] = '?';
+    }
+}
+
 void print_json(const json_t *document, bool compact)
 {
     char *text = json_dumps(document, JSON_ENCODE_ANY | (compact ? JSON_COMPACT : JSON_INDENT(2)));

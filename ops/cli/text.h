@@ -13,6 +13,9 @@ void age_text(double seconds, char out[static AGE_TEXT]);
 /* "12:34:56" today, else "2026-11-21 12:34:56" (UTC). */
 #define TIME_TEXT 32
 void time_text(int64_t wall_us, char out[static TIME_TEXT]);
+/* For a terminal: what publishers wrote may hold its escape sequences. Control characters, also
+ * those of two bytes (U+0080 to U+009F), become '?' in place. */
+void text_plain(char *text, size_t n);
 /* Prints the document: indented for people, one line with compact. */
 void print_json(const json_t *document, bool compact);
 /* Takes over `value`; NULL becomes null. */

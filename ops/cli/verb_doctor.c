@@ -283,6 +283,48 @@ static void check_index(struct doctor *d)
         "%" PRId64 " in the catalogue, %" PRId64 " in the index", rows, points);
 }
 
+/* Says nothing where no webhook was ever sent. The adapter itself is ready while its receivers
+ * fail. */
+static void check_webhooks(struct doctor *d)
+{
+    static const char *const routes[] = {"dlq", "risk", "review"};
+    CLEANUP(pg_clearp) PGresult *rows = NULL;
+    struct err err = ERR_INIT;
+    struct pg_array names;
+    struct pg *pg;
+    bool used = false, good = true;
+
+    if (!*d->cli->config.pg_url || d->unreachable || cli_pg(d->cli, &pg, &err) < 0)
+        return;
+    pg_array_init(&names, PG_TEXTS, 1024);
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        pg_array_text(&names, view_of(routes[i]));
+    const struct pg_param param = pg_array_param(&names);
+    const int asked = pg_query(pg, &sql_webhook_routes, &param, 1, &rows, &err);
+    pg_array_deinit(&names);
+    for (int i = 0; asked == 0 && i < PQntuples(rows); i++) {
+        const bool called = !pg_is_null(rows, i, 4), enabled = pg_get_bool(rows, i, 0);
+        const struct view reason = pg_get_text(rows, i, 1), class = pg_get_text(rows, i, 5),
+                          said = pg_get_text(rows, i, 6);
+
+        used |= called;
+        good &= enabled && (!called || view_is(class, "delivered"));
+        if (!enabled)
+            say(d, "webhooks", DOUBTFUL,
+                arena_printf(d->cli->arena, "mend its receiver, then: echora webhook enable %s",
+                             routes[i]),
+                "route %s is disabled: %.*s", routes[i], VIEW_ARG(reason));
+        else if (called && !view_is(class, "delivered"))
+            say(d, "webhooks", DOUBTFUL,
+                arena_printf(d->cli->arena,
+                             "echora webhook deliveries %s; ops/runbooks/webhooks.md", routes[i]),
+                "route %s: the newest call ended as %.*s %.*s", routes[i], VIEW_ARG(class),
+                VIEW_ARG(said));
+    }
+    if (used && good)
+        say(d, "webhooks", GOOD, NULL, "the newest call of each route was delivered");
+}
+
 static void check_workers(struct doctor *d, const char *workers)
 {
     struct view rest = view_of(workers), one;
@@ -317,6 +359,7 @@ static int run(struct cli *cli, struct err *err)
     check_epochs(&d);
     check_qdrant(&d);
     check_index(&d);
+    check_webhooks(&d);
     check_workers(&d, o->workers);
     if (cli->config.json)
         print_json(d.list, true);

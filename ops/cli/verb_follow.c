@@ -46,6 +46,7 @@ void reach(struct path *p, const char *name, enum follow_state state, int64_t at
     va_start(args, fmt);
     (void)vsnprintf(s->text, sizeof(s->text), fmt, args);
     va_end(args);
+    text_plain(s->text, strlen(s->text));
 }
 
 int reach_away(struct path *p, const char *name, const struct err *err)
@@ -299,6 +300,18 @@ static void show_json(const struct path *p)
     json_decref(document);
 }
 
+/* Work is told in milliseconds; what waited, for a person say, in larger units. */
+static void show_lapse(const struct cli *cli, int64_t us)
+{
+    char text[AGE_TEXT];
+
+    if (us < 10000000)
+        (void)snprintf(text, sizeof(text), "%.1f ms", (double)us / 1000);
+    else
+        age_text((double)us / 1e6, text);
+    printf(" %s(+%s)%s", paint(cli->color, PAINT_DIM), text, paint_end(cli->color));
+}
+
 static void show(const struct cli *cli, const struct path *p)
 {
     static const struct {
@@ -319,8 +332,7 @@ static void show(const struct cli *cli, const struct path *p)
         printf("%s%s%s %-9s %-8s %s", paint(cli->color, looks[s->state].paint),
                looks[s->state].mark, paint_end(cli->color), s->name, time, s->text);
         if (s->at_us && before_us && s->at_us >= before_us)
-            printf(" %s(+%.1f ms)%s", paint(cli->color, PAINT_DIM),
-                   (double)(s->at_us - before_us) / 1000, paint_end(cli->color));
+            show_lapse(cli, s->at_us - before_us);
         if (*s->trace_id)
             printf(" %strace %s%s", paint(cli->color, PAINT_DIM), s->trace_id,
                    paint_end(cli->color));

@@ -176,6 +176,8 @@ static void show_end(const struct cli *cli, const char *id, const char *outcome,
            paint_end(cli->color));
     if (handled->revision)
         printf(" revision %" PRId64, handled->revision);
+    if (strcmp(outcome, "parked") == 0)
+        printf(", what is risky waits for a person: echora review show %s", id);
     printf("%s%s\n", *code ? " " : "", code);
 }
 

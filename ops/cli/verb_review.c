@@ -58,14 +58,12 @@ static int64_t micros(const Google__Protobuf__Timestamp *t)
     return t ? t->seconds * 1000000 + t->nanos / 1000 : 0;
 }
 
-/* What publishers wrote may hold escape sequences of a terminal. */
 static const char *plain(const struct cli *cli, const char *from)
 {
     char *copy = arena_strdup(cli->arena, view_of(from));
 
-    for (char *c = copy; c && *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = '?';
+    if (copy)
+        text_plain(copy, strlen(copy));
     return copy ? copy : "";
 }
 
@@ -113,7 +111,8 @@ static int run_list(struct cli *cli, struct err *err)
         return dlq_print_json(cli, message, err) < 0 ? -1 : CLI_OK;
     const ListReply *reply = (const ListReply *)(void *)message;
     if (reply->n_reviews == 0) {
-        printf("no risky updates\n");
+        printf("no risky updates%s\n",
+               strcmp(o->state, "pending") == 0 ? " wait (--state all shows the others)" : "");
         return CLI_OK;
     }
     printf("%s%-36s  %-8s  %-10s  %-28s  %s%s\n", paint(cli->color, PAINT_BOLD), "REVIEW", "AGE",
@@ -146,11 +145,11 @@ static int print_value(const Anime *of, const ProtobufCFieldDescriptor *field, s
 {
     CLEANUP(buf_deinit) struct buf json;
 
+    buf_init(&json, VALUE_MAX);
     if (!of || !field_is_set(&of->base, field)) {
         printf("(empty)");
         return 0;
     }
-    buf_init(&json, VALUE_MAX);
     if (json_encode_field(&of->base, field, &json, err) < 0)
         return -1;
     size_t n = json.n;
@@ -158,6 +157,7 @@ static int print_value(const Anime *of, const ProtobufCFieldDescriptor *field, s
         for (n = SHOWN; n > 0 && ((unsigned char)json.p[n] & 0xc0) == 0x80;)
             n--;
     }
+    text_plain(json.p, n);
     printf("%.*s", (int)n, (const char *)json.p);
     if (n < json.n)
         printf("... (%zu bytes; --json shows all)", json.n);

@@ -273,10 +273,10 @@ static json_t *show_outages(const struct screen *s, const struct worker_state *w
                                               (json_int_t)o->next_probe_ms));
         if (plain(s))
             printf("  %soutage%s      %-12s since %s (%s): %s: %s [%s], %" PRId64
-                   " probes failed, next in %.1f s\n",
+                   " probe%s failed, next in %.1f s\n",
                    paint(s->cli->color, PAINT_RED), paint_end(s->cli->color), o->dependency,
                    o->since, lasts, o->op, o->reason, o->code, o->failed_probes,
-                   (double)o->next_probe_ms / 1000);
+                   o->failed_probes == 1 ? "" : "s", (double)o->next_probe_ms / 1000);
     }
     return list;
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "contracts/gen/ops.pb-c.h"
+#include "events/base/clock.h"
 #include "ops/cli/chain.h"
 #include "ops/cli/output.h"
 #include "ops/cli/text.h"
@@ -33,31 +34,49 @@ static int check_route(const char *name, struct err *err)
     return cli_usage(err, "%s is no route; there are dlq, risk and review", name);
 }
 
+/* In full for machines, short for people. */
+static void put_time(const struct cli *cli, int64_t at_us, char out[static RFC3339_MAX])
+{
+    if (cli->config.json)
+        rfc3339_format(at_us / 1000000, (int32_t)(at_us % 1000000 * 1000), out);
+    else
+        time_text(at_us, out);
+}
+
 /* routes --------------------------------------------------------------------------------------- */
 
 static int show_route(struct cli *cli, const PGresult *rows, int i, json_t *list, struct err *err)
 {
     struct chain_consumer state;
-    char newest[TIME_TEXT] = "never";
+    char newest[RFC3339_MAX] = "";
     const bool enabled = pg_get_bool(rows, i, 0);
-    const struct view reason = pg_get_text(rows, i, 1);
+    const struct view reason = pg_get_text(rows, i, 1), class = pg_get_text(rows, i, 5),
+                      said = pg_get_text(rows, i, 6);
 
     if (chain_consumer(cli, routes[i].stream, routes[i].durable, &state, err) < 0)
         return -1;
     if (!pg_is_null(rows, i, 4))
-        time_text(pg_get_timestamp_us(rows, i, 4), newest);
+        put_time(cli, pg_get_timestamp_us(rows, i, 4), newest);
     json_array_append_new(
-        list, json_pack("{s:s, s:b, s:s%, s:I, s:I, s:I, s:I, s:s}", "route", routes[i].name,
-                        "enabled", enabled, "reason", reason.p ? reason.p : "", reason.n,
-                        "delivered", (json_int_t)pg_get_i64(rows, i, 2), "failed",
-                        (json_int_t)pg_get_i64(rows, i, 3), "pending", (json_int_t)state.pending,
-                        "in_hand", (json_int_t)state.ack_pending, "newest", newest));
-    if (!cli->config.json)
-        printf("%-8s %s%-9s%s %9" PRIu64 " %8" PRIu64 " %10" PRId64 " %8" PRId64 "  %s%s%.*s\n",
-               routes[i].name, paint(cli->color, enabled ? PAINT_GREEN : PAINT_RED),
-               enabled ? "enabled" : "disabled", paint_end(cli->color), state.pending,
-               state.ack_pending, pg_get_i64(rows, i, 2), pg_get_i64(rows, i, 3), newest,
-               enabled ? "" : "  ", enabled ? 0 : (int)reason.n, reason.p);
+        list,
+        json_pack("{s:s, s:b, s:s%, s:I, s:I, s:I, s:I, s:s, s:s%}", "route", routes[i].name,
+                  "enabled", enabled, "reason", reason.p ? reason.p : "", reason.n, "delivered",
+                  (json_int_t)pg_get_i64(rows, i, 2), "failed", (json_int_t)pg_get_i64(rows, i, 3),
+                  "pending", (json_int_t)state.pending, "in_hand", (json_int_t)state.ack_pending,
+                  "newest", newest, "newest_class", class.p ? class.p : "", class.n));
+    if (cli->config.json)
+        return 0;
+    printf("%-8s %s%-9s%s %9" PRIu64 " %8" PRIu64 " %10" PRId64 " %8" PRId64 "  %s", routes[i].name,
+           paint(cli->color, enabled ? PAINT_GREEN : PAINT_RED), enabled ? "enabled" : "disabled",
+           paint_end(cli->color), state.pending, state.ack_pending, pg_get_i64(rows, i, 2),
+           pg_get_i64(rows, i, 3), *newest ? newest : "never");
+    if (class.n > 0)
+        printf(" %s%.*s %.*s%s",
+               paint(cli->color, view_is(class, "delivered") ? PAINT_GREEN : PAINT_RED),
+               VIEW_ARG(class), VIEW_ARG(said), paint_end(cli->color));
+    if (!enabled)
+        printf("; disabled: %.*s", VIEW_ARG(reason));
+    putchar('\n');
     return 0;
 }
 
@@ -93,8 +112,11 @@ const struct verb verb_webhook_routes = {
     .name = "webhook routes",
     .args = "",
     .summary = "the routes of webhooks: state, what waits, how the newest calls ended",
-    .details = "A route that its receiver has closed (410) is disabled; what waits stays in its "
-               "stream.\nThe newest thousand calls of each route count.",
+    .details =
+        "PENDING: events that were not tried yet. IN HAND: tried, and tried again later. "
+        "DELIVERED, FAILED:\nof the newest thousand calls, tests left out. NEWEST CALL: when, "
+        "and how it ended. A route that its\nreceiver has closed (410) is disabled; what "
+        "waits stays in its stream. Why a route rests: `echora status`.",
     .example = "echora webhook routes",
     .run = run_routes,
 };
@@ -199,15 +221,15 @@ static void print_attempt(const struct cli *cli, const PGresult *rows, int i, co
 
 static void show_attempt(const struct cli *cli, const PGresult *rows, int i, json_t *list)
 {
-    char started[TIME_TEXT], next[TIME_TEXT] = "", id[UUID_TEXT];
+    char started[RFC3339_MAX], next[RFC3339_MAX] = "", id[UUID_TEXT];
 
-    time_text(pg_get_timestamp_us(rows, i, 0), started);
+    put_time(cli, pg_get_timestamp_us(rows, i, 0), started);
     if (pg_is_null(rows, i, 2)) {
         show_change(cli, rows, i, started, list);
         return;
     }
     if (!pg_is_null(rows, i, 9))
-        time_text(pg_get_timestamp_us(rows, i, 9), next);
+        put_time(cli, pg_get_timestamp_us(rows, i, 9), next);
     uuid_format(pg_get_uuid(rows, i, 2), id);
     json_array_append_new(
         list,
@@ -279,10 +301,14 @@ static bool show_sent(const struct cli *cli, const char *route, const SendReply 
         print_json(doc, true);
         json_decref(doc);
     } else {
-        printf("%s %s: %s%s%s, status %d%s%s, %" PRId64 " ms\n", route, reply->webhook_id,
+        printf("%s %s: %s%s%s, ", route, reply->webhook_id,
                paint(cli->color, good ? PAINT_GREEN : PAINT_RED), reply->class_,
-               paint_end(cli->color), (int)reply->status, *reply->error ? " " : "", reply->error,
-               reply->ms);
+               paint_end(cli->color));
+        if (reply->status > 0)
+            printf("status %d", (int)reply->status);
+        else
+            printf("no answer");
+        printf("%s%s, %" PRId64 " ms\n", *reply->error ? " " : "", reply->error, reply->ms);
         if (*reply->answer)
             printf("    it said: %s\n", plain(cli, view_of(reply->answer)));
     }
@@ -359,6 +385,8 @@ static int replay_failed(struct cli *cli, struct bus *bus, const char *route, bo
 
     if (cli_pg(cli, &pg, err) < 0 || pg_query(pg, &sql_webhook_failed, params, 2, &rows, err) < 0)
         return -1;
+    if (PQntuples(rows) == 0 && !cli->config.json)
+        printf("%s: nothing has failed for good; what is still tried needs no replay\n", route);
     for (int i = 0; i < PQntuples(rows) && !interrupted(); i++) {
         char id[UUID_TEXT];
         bool good = false;
@@ -431,7 +459,8 @@ const struct verb verb_webhook_enable = {
     .args = "ROUTE",
     .summary = "uses a route again that its receiver has closed",
     .details = "A receiver closes a route with status 410. Within a few seconds one waiting event "
-               "is tried, then\nthe others. What was parked is sent again by `webhook replay`. "
+               "is tried, then\nthe others. What was parked is sent again by `webhook replay "
+               "ROUTE --failed`. "
                "Needs the rights of operator.",
     .example = "echora webhook enable dlq",
     .min_args = 1,

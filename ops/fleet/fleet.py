@@ -41,6 +41,8 @@ WORKERS = {
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "qdrant": 6333,
          "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104,
          "adapter": 9105}
+# What the event adapter is told beside its receiver's URL.
+WEBHOOK_OPTIONS = ("ECHORA_ONLY_202", "ECHORA_ALLOW_NETWORKS")
 # Server → the variable that names one that runs elsewhere.
 URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "qdrant": "ECHORA_QDRANT_URL"}
 
@@ -104,8 +106,7 @@ class State:
             system.own(folder)
         (self.folder / "secrets").chmod(0o700)
         self.settings["secrets"] = str(self.secrets)
-        if "ECHORA_WEBHOOK_URL" in os.environ:
-            self.settings["webhook_url"] = os.environ["ECHORA_WEBHOOK_URL"]
+        self.remember_receiver()
         printed, external = self.env_urls(), self.external()
         ports = self.settings.setdefault("ports", {})
         running = bool(self.supervisor_pid())
@@ -127,6 +128,20 @@ class State:
                                    "admin": url.username or postgres.SUPERUSER,
                                    "admin_password_file": os.environ.get("ECHORA_PG_PASSWORD_FILE", "")}
         self.save()
+
+    def remember_receiver(self):
+        """Whom the event adapter calls, and how; empty takes it away."""
+        url = os.environ.get("ECHORA_WEBHOOK_URL")
+        if url:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise RuntimeError(f"ECHORA_WEBHOOK_URL is {url!r}; it needs the form http://127.0.0.1:5678, "
+                                   "the routes' paths come behind it")
+        if url is not None:
+            self.settings["webhook_url"] = url
+        for name in WEBHOOK_OPTIONS:
+            if name in os.environ:
+                self.settings.setdefault("webhook_options", {})[name] = os.environ[name]
 
     def env_urls(self):
         """Server → the URL that ops/env prints for it; empty before the first start."""
@@ -232,9 +247,11 @@ class State:
         url, file = self.settings["webhook_url"], self.secrets / "webhook"
         if not file.exists():
             system.write_private(file, "whsec_" + base64.b64encode(os.urandom(32)).decode() + "\n")
-        return {"ECHORA_BASE_URL": url, "ECHORA_SECRET_FILES": str(file),
-                "ECHORA_ALLOW_HTTP": "true" if url.startswith("http:") else "false",
-                "ECHORA_ALLOW_NETWORKS": "127.0.0.0/8,::1"}
+        env = {"ECHORA_BASE_URL": url, "ECHORA_SECRET_FILES": str(file),
+               "ECHORA_ALLOW_HTTP": "true" if url.lower().startswith("http:") else "false",
+               "ECHORA_ALLOW_NETWORKS": "127.0.0.0/8,::1"}
+        env.update({k: v for k, v in self.settings.get("webhook_options", {}).items() if v})
+        return env
 
     def socket(self):
         """The control socket; a path that is too long for one goes below /tmp."""
@@ -354,9 +371,12 @@ class State:
         try:
             system.wait_until(check, timeout, name)
         except TimeoutError as e:
-            log = self.folder / "logs" / f"{name}.log"
-            tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
-            raise RuntimeError(f"{e}; the end of {log}:\n  " + "\n  ".join(tail)) from None
+            raise RuntimeError(f"{e}; {self.end_of_log(name)}") from None
+
+    def end_of_log(self, name, lines=15):
+        log = self.folder / "logs" / f"{name}.log"
+        tail = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
+        return f"the end of {log}:\n  " + "\n  ".join(tail)
 
     def provision_database(self):
         """Roles with their passwords, and the database."""
@@ -375,7 +395,11 @@ class State:
         waiting = [n for n in self.workers() if running.get(n, {}).get("state") not in ("RUNNING", "STARTING")]
         if waiting:
             step(f"starting {', '.join(waiting)}")
-            self.control("start", *waiting)
+            try:
+                self.control("start", *waiting)
+            except RuntimeError as e:
+                failed = [n for n in waiting if self.processes().get(n, {}).get("state") != "RUNNING"]
+                raise RuntimeError("; ".join([str(e), *(self.end_of_log(n, 3) for n in failed[:1])])) from None
         for name in self.workers():
             step(f"waiting for {name}")
             self.wait(lambda: http(f"http://127.0.0.1:{self.port(name)}/readyz")[0] == 200, 30, name)
@@ -433,6 +457,8 @@ class State:
                "PostgreSQL": f"{pg.get('host')}:{pg.get('port')}/{pg.get('database')}"}
         if self.settings.get("ports"):
             out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in self.workers())
+        if self.settings.get("webhook_url"):
+            out["webhooks"] = f"{self.settings['webhook_url']}, signed with the secret in {self.secrets / 'webhook'}"
         out["state"] = self.settings.get("shown", str(self.folder))
         return out
 

@@ -130,7 +130,7 @@ def triage():
     replay = w.http("Replay", f"{API} + '/dlq/replay'", (8, 0), credentials=APPROVE, command="dlq-replay",
                     body=f"{{ filter: {{ from_sequence: {data}.dlq_seq, to_sequence: {data}.dlq_seq }} }}")
     alert = w.alert("Alert people", f"`Echora: dead letter ${{{data}.dlq_seq}} on ${{{data}.subject}}: "
-                    f"${{{data}.error_type}}, from ${{{data}.source_service}}, after ${{{data}.attempt_count}} tries. "
+                    f"${{{data}.error_type}}, from ${{{data}.source_service}}, attempts: ${{{data}.attempt_count}}. "
                     f"echora dlq show ${{{data}.dlq_seq}}`", (8, 1))
     remember = w.remember((9, 0))
     w.chain(w.entrance(), on, may, replay, remember)
@@ -166,7 +166,7 @@ def risky_update():
                     body="{ decision: $json.Decision, reviewed_by: $json['Your name'], "
                          "reason: $json.Reason || undefined }")
     w.chain(w.entrance(), on, fetch, ask, w.remember((9, 0)), form, decided, decide)
-    by_hand = w.alert("Alert people", f"`{what}echora review get ${{{data}.event_id}}`", (7, 1))
+    by_hand = w.alert("Alert people", f"`{what}echora review show ${{{data}.event_id}}`", (7, 1))
     w.connect(on, by_hand, 1)
     w.connect(by_hand, w.remember((8, 1), "Remember id, by hand"))
     return w

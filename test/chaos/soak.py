@@ -277,6 +277,7 @@ def figures(rig, meter, loaded):
 def judge(rig, say):
     """(what is wrong, drift, number of events and of bad ones)."""
     drift = rig.echora("reconcile", "--json", ok=False)
+    say(f"drift: {drift}")
     inputs, dead = rig.load.inputs()
     say(f"{len(inputs)} events and requests, {len(dead)} bad; asking the oracle")
     began = time.monotonic()
@@ -302,6 +303,7 @@ def soak(folder, args, say=print):
         loaded, ended = run(rig, args, table, faults, meter, say)
         meter.stop()
         taken, grown = figures(rig, meter, loaded)
+        (out / "soak.json").write_text(json.dumps({"grown": grown, "workers": taken}, indent=1) + "\n")
         wrong, drift, events, bad = judge(rig, say)
         found = {"seed": args.seed, "minutes": args.minutes, "rate": args.rate, "events": events, "bad": bad,
                  "at_rest_after_s": round(meter.now() - loaded, 1), "faults": faults.counts,

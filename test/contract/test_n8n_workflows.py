@@ -213,6 +213,13 @@ def test_names_that_expressions_use_are_nodes_and_every_node_is_connected(workfl
     assert len(places) == len(set(places))
 
 
+def test_commands_that_people_are_told_exist(workflow):
+    (verbs,) = re.findall(r"local verbs=\((.*)\)", (ROOT / "ops/completion/echora.bash").read_text(encoding="utf-8"))
+    told = re.findall(r"\bechora ([a-z]+ [a-z]+) \$", json.dumps(workflow.document))
+    assert all(f"'{verb}'" in verbs for verb in told), told
+    assert told or workflow.name == "review-ready"
+
+
 def test_no_secret_and_every_variable_is_documented(workflow):
     text = json.dumps(workflow.document)
     assert not re.search(r"whsec_[A-Za-z0-9+/]{8}|[Pp]assword|client_?[Ss]ecret|https?://", text)

@@ -1,6 +1,7 @@
 """The receivers of contracts/examples/webhooks, as they stand: one table of calls for all languages, and real HTTP."""
 import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -94,6 +95,19 @@ def test_bad_secret_is_told_and_not_used(language, tmp_path):
     path, run = RECIPES[language]
     cases = [{**CASES[0], "secrets": secrets} for secrets in BAD_SECRETS]
     assert run(path.read_text(encoding="utf-8"), tmp_path, cases) == ["configuration"] * len(cases)
+
+
+@pytest.mark.parametrize("language", RECIPES)
+def test_a_start_that_lacks_something_says_what(language, tmp_path):
+    """No trace of a stack: a line that names the variable, or the usage."""
+    command = webhooks.command_of(language, tmp_path)
+    environment = {name: value for name, value in os.environ.items() if name != "ECHORA_WEBHOOK_SECRETS"}
+    for argv, secret, said in ([], make_cases.SECRET, "PORT"), (["1"], "", "ECHORA_WEBHOOK_SECRETS: a secret is"), \
+            (["1"], "whsec_...", "ECHORA_WEBHOOK_SECRETS: "):
+        done = subprocess.run([*command, *argv], capture_output=True, text=True, timeout=60,
+                              env={**environment, "ECHORA_WEBHOOK_SECRETS": secret} if secret else environment)
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+        assert not any(trace in done.stderr for trace in ("Traceback", "    at ", "goroutine"))
 
 
 @pytest.fixture(params=RECIPES)

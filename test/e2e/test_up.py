@@ -170,12 +170,24 @@ def test_webhooks_once_a_receiver_is_named(first, state):
     def health():
         return json.loads(run("status", "--state", str(state), "--json", ok=False).stdout)["health"]
     receiver = Receiver()
-    run("up", "--no-install", "--no-sample", "--state", str(state), env={"ECHORA_WEBHOOK_URL": receiver.url})
-    assert health()["adapter"] == "ready"
+    receiver.answer = lambda call: 202
+    wrong = run("up", "--no-install", "--no-sample", "--state", str(state), ok=False,
+                env={"ECHORA_WEBHOOK_URL": "localhost:5678"})
+    assert wrong.returncode == 1 and "needs the form http://" in wrong.stderr
+    run("up", "--no-install", "--no-sample", "--state", str(state), env={"ECHORA_ALLOW_NETWORKS": "nowhere"})
+    wrong = run("up", "--no-install", "--no-sample", "--state", str(state), ok=False,
+                env={"ECHORA_WEBHOOK_URL": receiver.url})
+    assert wrong.returncode == 1 and "nowhere is no network" in wrong.stderr  # the worker's own words
+    done = run("up", "--no-install", "--no-sample", "--state", str(state),
+               env={"ECHORA_WEBHOOK_URL": receiver.url, "ECHORA_ALLOW_NETWORKS": "", "ECHORA_ONLY_202": "true"})
+    assert health()["adapter"] == "ready" and str(state / "secrets/webhook") in done.stdout
     receiver.secrets = [(state / "secrets/webhook").read_text().strip()]
     said = shell(state, "echora webhook test dlq")
     assert said.returncode == 0 and len(receiver.of("/webhook/dlq-triage")) == 1, said.stdout + said.stderr
-    run("up", "--no-install", "--no-sample", "--state", str(state), env={"ECHORA_WEBHOOK_URL": ""})
+    receiver.answer = lambda call: 200  # as n8n does when a workflow failed before its answer
+    assert shell(state, "echora webhook test dlq").returncode == 1
+    run("up", "--no-install", "--no-sample", "--state", str(state),
+        env={"ECHORA_WEBHOOK_URL": "", "ECHORA_ONLY_202": ""})
     assert "adapter" not in health() and receiver.faults == []
     receiver.stop()
 

@@ -61,12 +61,12 @@ class Adapter:
         self.bus.publish("anime.updated", message.SerializeToString(), headers={**own, **(headers or {})})
         return event_id
 
-    def review(self, run_id=7, entry_count=3, review_ref="artifact:sha256/" + "ab" * 32):
-        event_id = str(uuid.uuid4())
+    def review(self, run_id=7, entry_count=3, review_ref="artifact:sha256/" + "ab" * 32, event_id=None, headers=None):
+        event_id = event_id or str(uuid.uuid4())
         message = wire.classes()["IngestionReviewReadyEvent"](
             event_id=event_id, run_id=run_id, entry_count=entry_count, review_ref=review_ref)
         message.timestamp.GetCurrentTime()
-        self.ingestion.publish("ingestion.review.ready", message.SerializeToString(), headers={"Nats-Msg-Id": event_id})
+        self.ingestion.publish("ingestion.review.ready", message.SerializeToString(), headers={"Nats-Msg-Id": event_id, **(headers or {})})
         return event_id
 
     # What became of them --------------------------------------------------------------------------

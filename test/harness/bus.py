@@ -143,7 +143,7 @@ class Bus:
         sub, name = self.wait(begin())
         sequence = 0
         while sequence < state.last_seq:
-            for message in self.wait(some(), timeout + 60):
+            for message in self.wait(some(), 3600):  # each message has its own limit; so many may be slow to come
                 yield message
             sequence = message[0]
         self.wait(end())

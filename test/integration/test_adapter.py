@@ -228,37 +228,93 @@ def test_a_call_that_hangs_delays_only_itself(adapter, receiver):
     assert sorted(receiver.ids()) == sorted([slow, *ids])  # and it was called once
 
 
-def test_secrets_change_while_calls_are_made(adapter, receiver):
-    """Old and new sign together, then the new one alone; the receiver never refuses a call."""
-    old, new = adapter.secrets[0], new_secret()
-    worker = adapter.start(receiver.url)
-    ids = []
+def test_events_whose_ids_are_much_alike_are_all_told(adapter, receiver):
+    """UUIDs of version 1, which one machine made: the second half of all is the same."""
+    ids = [str(uuid.uuid1(node=0x0242AC110002, clock_seq=7)) for _ in range(12)]
+    others = threading.Event()
 
-    def send():
-        ids.extend(adapter.dead_letter() for _ in range(20))
-    send()
-    adapter.write_secrets(old, new)  # receivers that know only one of the two understand both steps
-    worker.send_signal(signal.SIGHUP)
-    eventually(lambda: worker.text().count("secrets read again") == 3, what="read again by each route")
-    send()
-    receiver.secrets.append(new)
-    send()
-    adapter.write_secrets(new)
-    worker.send_signal(signal.SIGHUP)
-    eventually(lambda: worker.text().count("secrets read again") == 6, what="read again by each route")
-    send()
-    adapter.settled("dlq")
-    receiver.secrets.remove(old)
-    send()
-    adapter.settled("dlq")
+    def answer(call):
+        if call.id == ids[0]:
+            others.wait(3)
+        elif len(set(receiver.ids())) == len(ids):
+            others.set()
+        return 204
+    receiver.answer = answer
+    adapter.start(receiver.url, calls=2)
+    adapter.review(event_id=ids[0])
+    eventually(lambda: receiver.of(REVIEW), what="the first call has begun")
+    for id in ids[1:]:
+        adapter.review(event_id=id)
+    adapter.settled("review")
     assert sorted(receiver.ids()) == sorted(ids)
-    adapter.secret_file.write_text("no secret\n")
-    worker.send_signal(signal.SIGHUP)
-    worker.wait_log("what was read before stays")
-    send()
-    adapter.settled("dlq")
+    assert sorted(r["webhook_id"] for r in adapter.attempts()) == sorted(ids)
+
+
+def test_the_id_is_that_of_the_event_whatever_a_header_says(adapter, receiver):
+    """Receivers take a second call of one webhook-id for a repeat, so no header may give two events one id."""
+    adapter.start(receiver.url)
+    header = {"Echora-Event-Id": str(uuid.uuid4())}
+    ids = [adapter.review(headers=header) for _ in range(3)] + [adapter.risky(headers=header)]
+    adapter.settled("review", "risk")
     assert sorted(receiver.ids()) == sorted(ids)
-    for secret in (old, new):
+
+
+class Sending:
+    """Dead letters without a pause, until the block ends."""
+
+    def __init__(self, adapter, receiver):
+        self.adapter, self.receiver, self.ids = adapter, receiver, []
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.over.is_set():
+            self.ids.append(self.adapter.dead_letter())
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+    def delivered(self, more=100):
+        want = len(self.receiver.calls) + more
+        eventually(lambda: len(self.receiver.calls) >= want, 20, f"{more} more calls")
+
+
+def test_secrets_change_while_calls_are_made(adapter, receiver):
+    """Old and new sign together, then the new one alone, twice over; under load the receiver refuses no call."""
+    worker = adapter.start(receiver.url)
+    used, read = [adapter.secrets[0]], 0
+
+    def read_again(*secrets):
+        nonlocal read
+        read += 3
+        adapter.write_secrets(*secrets)  # receivers that know only one of them understand each step
+        worker.send_signal(signal.SIGHUP)
+        eventually(lambda: worker.text().count("secrets read again") == read, what="read again by each route")
+        sending.delivered()
+    with Sending(adapter, receiver) as sending:
+        sending.delivered()
+        for _ in range(2):
+            old, new = used[-1], new_secret()
+            used.append(new)
+            read_again(old, new)
+            receiver.secrets.append(new)
+            sending.delivered()
+            read_again(new)
+            receiver.secrets.remove(old)
+            sending.delivered()
+        adapter.secret_file.write_text("no secret\n")
+        worker.send_signal(signal.SIGHUP)
+        worker.wait_log("what was read before stays")
+        sending.delivered()
+    adapter.settled("dlq", timeout=60)
+    assert receiver.faults == [] and sorted(receiver.ids()) == sorted(sending.ids)
+    assert {r["status"] for r in adapter.attempts()} == {204}
+    for secret in used:
         assert secret not in worker.text() and secret.removeprefix("whsec_") not in worker.text()
 
 

@@ -132,7 +132,7 @@ def test_a_worker_that_waits_says_for_what(chain, qdrant):
     qdrant.kill()
     echora("publish", "anime.enriched", input=json.dumps(event(24)))
     eventually(lambda: "not ready: qdrant (" in echora("status", "--workers", address, ok=False).out, 20, "not ready")
-    shown = re.search(r"outage +qdrant +since (\S+Z) \(.*\): .* \[http-connect\], \d+ probes failed, next in \d",
+    shown = re.search(r"outage +qdrant +since (\S+Z) \(.*\): .* \[http-connect\], \d+ probes? failed, next in \d",
                       echora("status", "--workers", address, ok=False).out)
     outage, = echora("status", "--json", "--workers", address, ok=False).json["workers"][0]["outages"]
     assert (outage["dependency"], outage["code"], outage["since"]) == ("qdrant", "http-connect", shown.group(1))
@@ -209,6 +209,9 @@ def test_publish_and_import_wait_for_the_end(chain, tmp_path):
     risky = {"animeId": event(5)["animeId"], "changedFields": ["title"], "anime": {"title": "Another"}}
     assert echora("publish", "anime.updated", "--wait", "indexed", "--json",
                   input=json.dumps(risky)).lines[1]["outcome"] == "parked"
+    risky["anime"]["title"] = "Another still"
+    *_, told = echora("publish", "anime.updated", "--wait", "indexed", input=json.dumps(risky)).out.splitlines()
+    assert told == f"{told[:36]} parked, what is risky waits for a person: echora review show {told[:36]}"
     # Two anime's references in one event: only the catalogue can see that it is wrong.
     echora("publish", "anime.enriched", "--wait", "indexed", input=json.dumps(event(6)))
     both = event(7, sources=[f"https://myanimelist.net/anime/{1000 + n}" for n in (5, 6)])

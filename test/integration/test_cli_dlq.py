@@ -89,6 +89,7 @@ def test_a_wrong_second_word_is_named(echora):
     wrong = echora("dlq", "lsit", ok=False)
     assert wrong.code == 2 and wrong.err.startswith('echora: no verb "dlq lsit"; there are\n  echora dlq list ')
     assert "no verb" not in echora("dlq", ok=False).err
+    assert wrong.err.endswith("Arguments, options and an example of each: echora dlq status --help\n")
     for first in (("--json",), ("--nats-url", "nats://127.0.0.1:1", "--timeout=1s")):  # as good as behind the verb
         assert echora(*first, "dlq", "lsit", ok=False).err == wrong.err
         assert echora(*first, "dlq", "show", ok=False).code == 2
@@ -100,7 +101,7 @@ def test_a_wrong_second_word_is_named(echora):
 
 def test_clear_errors(dlq, db, spawn, streams, echora):
     away = echora("dlq", "list", ok=False)
-    assert away.code == 3 and "nats-no-responders" in away.err
+    assert away.code == 3 and ": start echora-dead-letters [nats-no-responders]" in away.err
     spawn("dead-letters")
     for argv, code in ((["show", "77"], "no-letter"), (["replay", new_id()], "no-plan"), (["status", "x"], "bad-uuid")):
         result = echora("dlq", *argv, ok=False)

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from harness.catalogue import anime, new_id
+from harness.catalogue import anime, event, new_id
 from harness.process import eventually
-from harness.reviews import Reviews
+from harness.reviews import Reviews, of
 from harness.settings import BUILD, ROOT, TOOLS
 
 
@@ -24,7 +24,7 @@ def stations(result):
 
 def test_list_show_approve_reject(chain):
     reviews, echora = chain
-    assert echora("review", "list", user="viewer").out == "no risky updates\n"
+    assert echora("review", "list", user="viewer").out == "no risky updates wait (--state all shows the others)\n"
     anime_id = reviews.living(episode_count=12, synopsis="long " * 100)
     review, e = reviews.park(anime_id, title="Wr\u00f6ng", episode_count=11, synopsis="")
     line = echora("review", "list", user="viewer").out.splitlines()[1]
@@ -91,6 +91,27 @@ def test_the_journey_of_a_risky_update(chain, db):
     assert f"revision {decision['revision']}" in seen["indexed"]["text"] and result.json["state"] == "done"
     assert stations(echora("follow", decision["decisionId"], "--json")) == seen
     assert "approved by anna" in echora("follow", anime_id).out
+
+
+def test_values_that_are_not_there(chain):
+    reviews, echora = chain
+    review, _ = reviews.park(reviews.living(), headers={"Echora-Risk": "odd"}, year=2001, background="b")
+    assert echora("review", "show", review).out.count("now       (empty)") == 2
+
+
+def test_nothing_that_publishers_wrote_moves_the_terminal(chain):
+    """An escape and a control character of two bytes, in a title and in a reason."""
+    reviews, echora = chain
+    hostile = "a\x1b]0;b\x07c\x9b31md"
+    anime_id = reviews.living(title=hostile)
+    e = event("AnimeUpdatedEvent", 10, anime_id=anime_id, changed_fields=["year", "background"],
+              anime=of(year=2001, background=hostile), risk_reasons=[hostile])
+    reviews.publish("anime.updated", e)
+    reviews.settle()
+    review = reviews.list()[0]["reviewId"]
+    for args in (("review", "list"), ("review", "show", review), ("follow", review), ("follow", anime_id)):
+        out = echora(*args, ok=args[0] == "review").out
+        assert not set(out) & {"\x1b", "\x07", "\x9b"}, args
 
 
 def test_follow_other_ends(chain):

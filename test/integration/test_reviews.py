@@ -122,6 +122,34 @@ def test_a_publishers_flag_parks_everything_without_cause(reviews, how):
     assert reviews.db.all("SELECT month, year FROM catalog.anime") == [("MAY", 2001)]
 
 
+def test_a_publishers_words_hide_no_reason_and_fill_no_list(reviews):
+    """Its reasons are free text of any length: people see what the writer found first, and the list stays readable."""
+    names = {}
+    for n in range(5):
+        anime_id = reviews.living(title="x" * 2_000_000)
+        e = event("AnimeUpdatedEvent", 10, anime_id=anime_id, changed_fields=["title"], anime=of(title="Wrong"),
+                  risk_reasons=["é" * 20_000] * 100)
+        reviews.publish("anime.updated", e)
+        names[anime_id] = e
+    reviews.settle()
+    shown = reviews.list()
+    assert {r["animeId"] for r in shown} == set(names) and len(json.dumps(shown)) < 100_000
+    for r in shown:
+        assert r["riskReasons"][0] == "title-changed" and set(r["riskReasons"][1:]) == {"é" * 100}
+        assert len(reviews.review(r["reviewId"])["riskReasons"]) == len(r["riskReasons"]) <= 20
+
+
+def test_only_the_writers_own_copies_pass_it_by(reviews):
+    """Anybody who publishes can write Echora-Review: it saves no update from the writer, nor from being judged."""
+    anime_id = reviews.living()
+    reviews.updated(anime_id, ["year"], of(year=2001), 10, **{"Echora-Review": new_id()})
+    review, _ = reviews.park(anime_id, 11, {"Echora-Review": new_id()}, title="Wrong")
+    reviews.updated(anime_id, ["year"], of(year=2002), 12, **{"Echora-Review": review})
+    reviews.settle()
+    assert (reviews.value(anime_id, "year"), reviews.value(anime_id)) == (2002, "Right")
+    assert reviews.dead_letters() == []
+
+
 def test_sources_that_wait_for_a_person_name_nobody_yet(reviews):
     """The references of a parked list of sources are not the anime's before it is approved."""
     anime_id, url = reviews.living(), "https://myanimelist.net/anime/77"
@@ -310,6 +338,19 @@ def test_a_newer_value_supersedes(reviews):
     reviews.enriched(anime_id, anime(title="Old"), at=35)
     reviews.settle()
     assert reviews.state(late) == "pending"
+
+
+def test_what_waits_about_one_field_holds_up_no_other(reviews):
+    """However much waits: an update looks at the reviews of its own fields alone."""
+    anime_id = reviews.living()
+    review, _ = reviews.park(anime_id, title="Wrong")
+    with reviews.db.connect() as somebody, somebody.transaction():
+        somebody.execute("SELECT FROM catalog.update_review FOR UPDATE")
+        reviews.updated(anime_id, ["year"], of(year=2001), at=20)
+        eventually(lambda: reviews.value(anime_id, "year") == 2001, what="written")
+    reviews.updated(anime_id, ["title"], of(title="Right"), at=20)
+    reviews.settle()
+    assert reviews.state(review) == "superseded"
 
 
 def test_a_newer_approval_supersedes_an_older_review(reviews):

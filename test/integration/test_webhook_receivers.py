@@ -1,5 +1,6 @@
 """The event adapter's own calls, taken by the published libraries, the recipes and the code of the n8n workflows."""
 import json
+import re
 import signal
 
 import pytest
@@ -93,6 +94,15 @@ def test_workflows_use_what_the_adapter_sends(calls):
         text = (webhooks.ROOT / f"ops/n8n/{name}.json").read_text(encoding="utf-8")
         used = set(webhooks.data_members(text))
         assert used and used <= set(calls.sent[route].json["data"]), (name, used)
+
+
+def test_readme_tells_what_the_adapter_sends(calls):
+    """contracts/README.md: type, path and members of each route, as they are in a real call."""
+    table = (webhooks.ROOT / "contracts/README.md").read_text(encoding="utf-8").split("| type, and path", 1)[1]
+    rows = [line.split("|")[1:4] for line in table.split("\n\n", 1)[0].splitlines()[2:]]
+    told = {tuple(re.findall("`([^`]+)`", head)): set(re.findall("`([a-z_]+)`", data)) for head, _, data in rows}
+    sent = {(call.json["type"], PATHS[route]): set(call.json["data"]) for route, call in calls.sent.items()}
+    assert {head: members for head, members in told.items() if len(head) == 2} == sent
 
 
 @pytest.mark.parametrize("language", webhooks.RECIPES)

@@ -318,7 +318,7 @@ def test_the_adapter_tells_n8n(n8n, stand_in, adapter, echora):
     assert {row["webhook_id"]: (row["route"], row["status"]) for row in adapter.attempts()} == \
         {letter: ("dlq", 202), risky: ("risk", 202), review: ("review", 202)}
     told = "\n".join(wait(lambda: len(alerts(stand_in, before)) == 3 and alerts(stand_in, before), "three alerts"))
-    assert "dead letter 1 on anime.updated: pg-23503" in told and f"echora review get {risky}" in told
+    assert "dead letter 1 on anime.updated: pg-23503" in told and f"echora review show {risky}" in told
     assert "3 entries of ingestion run 7" in told
     assert echora("webhook", "test", "dlq", "--json").json["status"] == 202
     assert echora("webhook", "replay", "dlq", letter).code == 0

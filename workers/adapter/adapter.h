@@ -54,13 +54,14 @@ MUST_CHECK int destination_open(const struct settings *s, enum route route, unsi
 MUST_CHECK int destination_secrets(const struct settings *s, enum route route, struct secrets *ret,
                                    struct err *err);
 bool destination_is_set(const struct settings *s, enum route route);
-/* Signs and starts one call; parent: the trace that goes along, NULL = none. */
-MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
+/* Signs and starts one call, which the pool knows by its webhook-id; parent: the trace that goes
+ * along, NULL = none. */
+MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *secrets,
                                 struct uuid id, struct view body,
                                 const struct trace_context *parent, struct err *err);
 
 /* What the receiver said to a call that is over, without our secrets. */
-void destination_answer(const struct http_pool *pool, const struct secrets *secrets, uint64_t key,
+void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
                         char out[static EXCERPT_MAX + 1]);
 
 /* deliver.c: the handler of all routes. */

@@ -343,12 +343,10 @@ int body_id(enum route route, const struct original *o, struct uuid *ret, struct
             uuid_v5(uuid_echora, view_of(identity != NULL && *identity != '\0' ? identity : place));
         return 0;
     }
-    const char *header = o->header(o->ctx, "Echora-Event-Id");
     const ProtobufCFieldDescriptor *f = field_by_name(o->message->descriptor, VIEW_LIT("event_id"));
     char digits[DIGITS];
 
-    if ((header != NULL && uuid_parse(view_of(header), ret)) ||
-        uuid_parse(field_text(o->message, f, digits), ret))
+    if (uuid_parse(field_text(o->message, f, digits), ret))
         return 0;
     return err_set(err, ERR_REJECT, "bad-uuid", "write webhook", "the event has no id");
 }

@@ -58,16 +58,6 @@ static struct original original_of(const struct event *e)
                              .ctx = e};
 }
 
-/* Of its call in the pool: the random part of its id, so that no event of another stream is taken
- * for it. */
-static uint64_t key_of(const struct item *item)
-{
-    uint64_t key;
-
-    memcpy(&key, item->id.b + 8, sizeof(key));
-    return key;
-}
-
 static void settle(struct work *w, size_t i, struct verdict verdict)
 {
     w->batch->verdicts[i] = verdict;
@@ -83,8 +73,8 @@ static void start(struct work *w, size_t i)
 
     w->n_new--;
     if (body_build(w->a->route, &o, w->items[i].id, &body, &err) < 0 ||
-        destination_send(w->a->pool, &w->a->secrets, key_of(&w->items[i]), w->items[i].id,
-                         buf_view(&body), &e->trace, &err) < 0) {
+        destination_send(w->a->pool, &w->a->secrets, w->items[i].id, buf_view(&body), &e->trace,
+                         &err) < 0) {
         settle(w, i, verdict_of_err(&err));
         return;
     }
@@ -115,7 +105,7 @@ static void note_outcome(struct adapter *a, struct item *item)
     struct err err = ERR_INIT;
 
     if (j != JUDGED_DELIVERED && item->outcome.status != 0)
-        destination_answer(a->pool, &a->secrets, key_of(item), item->answer);
+        destination_answer(a->pool, &a->secrets, item->id, item->answer);
     if (item->outcome.seen)
         return;
     metric_add(a->attempts[j], 1);
@@ -141,7 +131,7 @@ static void begin(struct work *w)
             settle(w, i, verdict_of_err(&err));
             continue;
         }
-        switch (http_pool_look(w->a->pool, key_of(item), &item->outcome)) {
+        switch (http_pool_look(w->a->pool, item->id, &item->outcome)) {
         case HTTP_UNKNOWN:
             item->step = NEW;
             w->n_new++;
@@ -167,7 +157,7 @@ static bool collect(struct work *w)
         struct item *item = &w->items[i];
 
         if (item->step != RUNNING ||
-            http_pool_look(w->a->pool, key_of(item), &item->outcome) != HTTP_OVER)
+            http_pool_look(w->a->pool, item->id, &item->outcome) != HTTP_OVER)
             continue;
         item->step = OVER;
         w->n_running--;
@@ -297,7 +287,7 @@ static void conclude(struct work *w)
         const size_t i = over[k];
 
         if (recorded)
-            http_pool_forget(a->pool, key_of(&w->items[i]));
+            http_pool_forget(a->pool, w->items[i].id);
         settle(w, i, recorded ? verdict_of(a, &w->items[i]) : verdict_of_err(&err));
     }
 }

@@ -65,6 +65,10 @@ int destination_open(const struct settings *s, enum route route, unsigned calls,
     *ret_pool = NULL;
     if (!find_url(s, route, url, sizeof(url)))
         return 0;
+    if (strlen(url) == sizeof(url) - 1) /* it may be cut */
+        return err_set(err, ERR_FATAL, "config", "read destination",
+                       "the URL of route %s has more than %zu bytes", route_name(route),
+                       sizeof(url) - 2);
     if (networks_parse(view_of(s->allow_networks), &o.allowed, err) < 0 ||
         destination_secrets(s, route, ret_secrets, err) < 0)
         return -1;
@@ -72,9 +76,8 @@ int destination_open(const struct settings *s, enum route route, unsigned calls,
     return *ret_pool != NULL ? 0 : err_wrap(err, "route %s", route_name(route));
 }
 
-int destination_send(struct http_pool *pool, const struct secrets *secrets, uint64_t key,
-                     struct uuid id, struct view body, const struct trace_context *parent,
-                     struct err *err)
+int destination_send(struct http_pool *pool, const struct secrets *secrets, struct uuid id,
+                     struct view body, const struct trace_context *parent, struct err *err)
 {
     char id_text[UUID_TEXT], seconds_text[24], standard[SIGNATURES_MAX], plain[SIGNATURE_256_MAX],
         trace[TRACEPARENT_MAX];
@@ -95,10 +98,10 @@ int destination_send(struct http_pool *pool, const struct secrets *secrets, uint
         trace_format(parent, trace);
         fields[n++] = (struct http_field){"traceparent", trace};
     }
-    return http_pool_start(pool, key, fields, n, body, err);
+    return http_pool_start(pool, id, fields, n, body, err);
 }
 
-void destination_answer(const struct http_pool *pool, const struct secrets *secrets, uint64_t key,
+void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
                         char out[static EXCERPT_MAX + 1])
 {
     struct view hidden[SECRETS_MAX + 2];
@@ -106,7 +109,7 @@ void destination_answer(const struct http_pool *pool, const struct secrets *secr
 
     for (; n < secrets->n; n++)
         hidden[n] = view_of(secrets->list[n].text);
-    hidden[n++] = http_pool_sent(pool, key, "webhook-signature");
-    hidden[n++] = http_pool_sent(pool, key, "X-Signature-256");
-    excerpt_make(http_pool_answer(pool, key), hidden, n, out);
+    hidden[n++] = http_pool_sent(pool, id, "webhook-signature");
+    hidden[n++] = http_pool_sent(pool, id, "X-Signature-256");
+    excerpt_make(http_pool_answer(pool, id), hidden, n, out);
 }

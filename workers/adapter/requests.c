@@ -12,7 +12,6 @@
 #include "events/stream.h"
 #include "workers/adapter/adapter.h"
 
-#define KEY 1
 #define DECODE_MAX ((size_t)32 << 20)
 
 typedef Echora__Ops__V1__WebhookSendReply SendReply;
@@ -52,13 +51,13 @@ static int call(const struct adapter *a, enum route route, struct uuid id, struc
 
     if (open_destination(a, route, &pool, &secrets, err) < 0)
         return -1;
-    if (destination_send(pool, &secrets, KEY, id, body, trace, err) < 0) {
+    if (destination_send(pool, &secrets, id, body, trace, err) < 0) {
         (void)http_pool_free(pool);
         return -1;
     }
-    while (http_pool_look(pool, KEY, ret) == HTTP_RUNNING)
+    while (http_pool_look(pool, id, ret) == HTTP_RUNNING)
         http_pool_wait(pool, 1000);
-    destination_answer(pool, &secrets, KEY, ret_answer);
+    destination_answer(pool, &secrets, id, ret_answer);
     (void)http_pool_free(pool);
     explicit_bzero(&secrets, sizeof(secrets));
     return 0;

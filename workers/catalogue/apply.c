@@ -327,7 +327,7 @@ static int merge_main(struct work *w, struct op *op, uint64_t mask, bool made, s
     if (op->main.message)
         merge_fields(&e->f, op->main.message, mask, op->clock, &merged);
     e->dirty |= merged.moved;
-    e->reviews_due |= merged.moved;
+    e->reviews_due |= merged.set;
     if (!merged.changed)
         return 0;
     if (e->kind == KIND_ANIME) {
@@ -378,6 +378,40 @@ static int merge_member(struct work *w, struct op *op, struct thing *t, struct e
                     joined && !made ? "anime_ids" : NULL, err);
 }
 
+/* A publisher's reasons are free text of any length; so much of them is kept. */
+enum { FLAG_REASONS = 16, FLAG_REASON_BYTES = 200 };
+
+static char *short_reason(struct arena *arena, const char *text)
+{
+    size_t n = strlen(text);
+    if (n > FLAG_REASON_BYTES)
+        for (n = FLAG_REASON_BYTES; n > 0 && (text[n] & 0xc0) == 0x80;)
+            n--; /* not within a character */
+    return arena_strdup(arena, (struct view){text, n});
+}
+
+/* What the writer found, then what the publisher says; false when memory is out. */
+static bool put_reasons(struct arena *arena, const struct op *op, const struct risk *risk,
+                        Echora__Events__V1__AnimeUpdatedEvent *copy)
+{
+    char *const *said = copy->risk_reasons;
+    const char *flag = op->risk_flag ? op->risk_flag : "flagged";
+    size_t n_said = copy->n_risk_reasons < FLAG_REASONS ? copy->n_risk_reasons : FLAG_REASONS;
+    char **reasons = arena_array(arena, risk->n + n_said + 1, sizeof(*reasons));
+    size_t n = 0;
+    if (!reasons)
+        return false;
+    for (unsigned i = 0; i < risk->n; i++)
+        reasons[n++] = arena_strdup(arena, view_of(risk->reasons[i]));
+    for (size_t i = 0; i < n_said; i++)
+        reasons[n++] = short_reason(arena, said[i]);
+    if (n == 0)
+        reasons[n++] = short_reason(arena, flag);
+    copy->risk_reasons = reasons;
+    copy->n_risk_reasons = n;
+    return !arena_overflowed(arena);
+}
+
 static enum found too_large(struct op *op, size_t n)
 {
     err_set(&op->err, ERR_REJECT, "too-large", "park",
@@ -395,9 +429,7 @@ static enum found park(struct work *w, struct op *op, uint64_t fields, const str
     char *ids = arena_alloc(w->arena, 2 * UUID_TEXT);
     const struct kind *kind = &kinds[KIND_ANIME];
     char **names = arena_array(w->arena, kind->n_fields, sizeof(*names));
-    size_t flagged = original->n_risk_reasons;
-    char **reasons = arena_array(w->arena, flagged + risk->n + 1, sizeof(*reasons));
-    if (!p || !copy || !ids || !names || !reasons)
+    if (!p || !copy || !ids || !names)
         return FOUND_NO_MEMORY;
     *p = (struct parked){.op = op, .anime = op->main.entity, .fields = fields, .copy = &copy->base};
     uuid_format(op->clock.event, ids);
@@ -414,25 +446,15 @@ static enum found park(struct work *w, struct op *op, uint64_t fields, const str
     for (unsigned i = 0; i < kind->n_fields; i++)
         if (fields & field_bit((int)i))
             names[copy->n_changed_fields++] = (char *)kind->fields[i].name;
-    copy->risk_reasons = reasons;
-    copy->n_risk_reasons = 0;
-    for (size_t i = 0; i < flagged; i++)
-        reasons[copy->n_risk_reasons++] = original->risk_reasons[i];
-    for (unsigned i = 0; i < risk->n; i++) {
-        char *own = arena_strdup(w->arena, view_of(risk->reasons[i]));
-        if (!own)
-            return FOUND_NO_MEMORY;
-        reasons[copy->n_risk_reasons++] = own;
-    }
-    if (copy->n_risk_reasons == 0)
-        reasons[copy->n_risk_reasons++] = (char *)(op->risk_flag ? op->risk_flag : "flagged");
-    p->reason_list = (const char **)reasons;
+    if (!put_reasons(w->arena, op, risk, copy))
+        return FOUND_NO_MEMORY;
+    p->reason_list = (const char **)copy->risk_reasons;
     p->n_reasons = copy->n_risk_reasons;
     size_t n_bytes = protobuf_c_message_get_packed_size(&copy->base);
     if (n_bytes > OUTBOX_PAYLOAD_MAX)
         return too_large(op, n_bytes);
     op->outcome = OUTCOME_PARKED;
-    p->anime->reviews_due = true;
+    p->anime->reviews_due |= fields;
     return work_add(w, &w->parked, p) ? FOUND : FOUND_NO_MEMORY;
 }
 

@@ -79,6 +79,7 @@ void merge_fields(struct fields *to, const ProtobufCMessage *from, uint64_t mask
         if (!(mask & field_bit((int)i)) || !is_newer(at, to->clocks[i]))
             continue;
         to->clocks[i] = at;
+        result->set |= field_bit((int)i);
         result->moved = true;
         if (changes & field_bit((int)i))
             field_share(to->message, from, &to->kind->message->fields[i]);

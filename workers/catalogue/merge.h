@@ -44,6 +44,7 @@ uint64_t merge_would_change(const struct fields *to, const ProtobufCMessage *fro
                             struct clock at);
 struct merged {
     uint64_t changed; /* fields with another value now */
+    uint64_t set;     /* fields whose clock moved */
     bool moved;       /* some clock moved: the row is to be written, even when nothing changed */
 };
 /* Sets the fields in mask that the event is newer for; a field that from has not is cleared. Adds

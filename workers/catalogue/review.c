@@ -11,6 +11,29 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_RETRY, "no-memory", "decide", "the batch's memory is spent");
 }
 
+int review_find_copies(struct pg *pg, const struct batch *batch, bool ret[], struct err *err)
+{
+    CLEANUP(pg_array_deinit) struct pg_array ids;
+    CLEANUP(pg_clearp) PGresult *r = NULL;
+    bool any = false;
+    pg_array_init(&ids, PG_UUIDS, 1 << 20);
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct event *e = &batch->events[i];
+        bool claims = event_header(e, "Echora-Review") != NULL && !FAULT("copy-handled");
+        pg_array_uuid(&ids, claims ? e->event_id : (struct uuid){0});
+        ret[i] = false;
+        any |= claims;
+    }
+    if (!any)
+        return 0;
+    struct pg_param param = pg_array_param(&ids);
+    if (pg_query(pg, &sql_known_copies, &param, 1, &r, err) < 0)
+        return -1;
+    for (int row = 0; row < PQntuples(r); row++)
+        ret[pg_get_i64(r, row, 0) - 1] = true;
+    return 0;
+}
+
 /* Locks the review and tells which fields are still open; not pending when somebody was quicker. */
 static int take(struct work *w, struct op *op, bool *ret_pending, struct err *err)
 {
@@ -167,18 +190,29 @@ int review_settle(struct work *w, struct err *err)
     return leave_out_known(w, err);
 }
 
-static int pending_of(struct work *w, struct pg_array *ids, PGresult **ret, struct err *err)
+/* Those of fields that moved alone: a thousand that wait about a title cost an update of the score
+ * no lock. */
+static int pending_of(struct work *w, PGresult **ret, struct err *err)
 {
+    CLEANUP(pg_array_deinit) struct pg_array ids;
+    CLEANUP(pg_array_deinit) struct pg_array fields;
+    pg_array_init(&ids, PG_UUIDS, 16 << 20);
+    pg_array_init(&fields, PG_TEXTS, 16 << 20);
     for (size_t i = 0; i < w->entities.n; i++) {
         const struct entity *e = w->entities.p[i];
         /* Nothing can have waited for one that is made now, but what this transaction parks. */
-        if (e->kind == KIND_ANIME && e->reviews_due && (e->in_db || w->parked.n > 0))
-            pg_array_uuid(ids, e->id);
+        if (e->kind != KIND_ANIME || !e->reviews_due || (!e->in_db && w->parked.n == 0))
+            continue;
+        char *names = review_names(w->arena, e->reviews_due);
+        if (!names)
+            return no_memory(err);
+        pg_array_uuid(&ids, e->id);
+        pg_array_text(&fields, view_of(names));
     }
-    if (ids->n == 0)
+    if (ids.n == 0)
         return 0;
-    struct pg_param param = pg_array_param(ids);
-    return pg_query(w->pg, &sql_pending_reviews_of, &param, 1, ret, err);
+    struct pg_param params[] = {pg_array_param(&ids), pg_array_param(&fields)};
+    return pg_query(w->pg, &sql_pending_reviews_of, params, 2, ret, err);
 }
 
 enum { REVIEWS, FIELDS, BY, NEWS, WHOLE, N_COLUMNS };
@@ -192,15 +226,13 @@ static void arrays_deinit(struct pg_array (*a)[N_COLUMNS])
 int review_supersede(struct work *w, struct err *err)
 {
     static const enum pg_array_kind kinds_[] = {PG_UUIDS, PG_TEXTS, PG_UUIDS, PG_TEXTS, PG_BOOLS};
-    CLEANUP(pg_array_deinit) struct pg_array ids;
     CLEANUP(arrays_deinit) struct pg_array a[N_COLUMNS];
     CLEANUP(pg_clearp) PGresult *r = NULL;
-    pg_array_init(&ids, PG_UUIDS, 16 << 20);
     for (int i = 0; i < N_COLUMNS; i++)
         pg_array_init(&a[i], kinds_[i], 16 << 20);
     if (FAULT("supersede-forgotten"))
         return 0;
-    if (pending_of(w, &ids, &r, err) < 0)
+    if (pending_of(w, &r, err) < 0)
         return -1;
     int ended = 0;
     for (int row = 0; r && row < PQntuples(r); row++) {

@@ -12,6 +12,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
+#include "events/worker.h"
 #include "outbox/append.h"
 #include "workers/catalogue/work.h"
 
@@ -28,6 +29,11 @@ struct decision {
     bool taken;          /* the review was pending, and is this decision's */
     uint64_t superseded; /* of fields */
 };
+
+/* Which events of the batch are our own flagged copies; ret[] has a place for each event. That
+ * Echora-Review is among the headers says nothing: whoever publishes may write it. */
+MUST_CHECK int review_find_copies(struct pg *pg, const struct batch *batch, bool ret[],
+                                  struct err *err);
 
 /* "a,b" of a set of an anime's fields; NULL when the arena is full. */
 char *review_names(struct arena *arena, uint64_t fields);

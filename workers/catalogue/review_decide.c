@@ -99,7 +99,8 @@ static int make_op(const struct request *request, const struct review *review, s
         op->clock = (struct clock){review->event_us, review->update};
     }
     op->main.id = review->anime;
-    op->trace = &request->trace;
+    /* A decision that brings no trace of its own goes on with its update's. */
+    op->trace = request->traced || !review->trace.set ? &request->trace : &review->trace;
     op->decision = d;
     return 0;
 }

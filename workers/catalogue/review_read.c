@@ -62,6 +62,7 @@ int review_find(struct catalogue *c, struct uuid id, struct uuid decision, struc
     ret->payload = (struct bytes){copy, payload.n};
     ret->decision_reused = pg_get_bool(r, 0, 17);
     ret->stands_at = pg_get_i64(r, 0, 18);
+    ret->trace.set = trace_parse(pg_get_text(r, 0, 19), (struct view){0}, &ret->trace);
     return 1;
 }
 

@@ -4,6 +4,7 @@
 
 #include "contracts/gen/catalog_requests.pb-c.h"
 #include "events/pg.h"
+#include "events/trace.h"
 #include "workers/catalogue/types.h"
 
 struct catalogue;
@@ -15,10 +16,11 @@ struct review {
     uint64_t fields, superseded;
     const char *reasons; /* separated by the record separator, 0x1e */
     const char *state, *reviewed_by, *note, *title;
-    int64_t revision;     /* of the anime after the decision; 0 = undecided */
-    int64_t stands_at;    /* of the anime now */
-    struct bytes payload; /* the flagged copy */
-    bool decision_reused; /* the decision's id that was asked about is another review's */
+    int64_t revision;           /* of the anime after the decision; 0 = undecided */
+    int64_t stands_at;          /* of the anime now */
+    struct bytes payload;       /* the flagged copy */
+    struct trace_context trace; /* of the update; not set when it had none */
+    bool decision_reused;       /* the decision's id that was asked about is another review's */
 };
 
 /* By review, update or reminder. 1 = found. */

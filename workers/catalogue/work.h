@@ -18,8 +18,9 @@ struct entity {
     struct uuid id;
     struct fields f;
     bool in_db;
-    bool dirty;       /* its row is to be written */
-    bool reviews_due; /* a field's clock moved, or an update was parked: some may be superseded */
+    bool dirty;           /* its row is to be written */
+    uint64_t reviews_due; /* fields whose clock moved or that were parked: reviews of them may be
+                           * superseded */
     int64_t revision;
     struct announcement *said; /* the newest about it */
     /* anime */

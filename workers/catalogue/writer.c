@@ -346,16 +346,19 @@ void writer_handle(struct writer *w, struct batch *batch)
     struct op *ops = arena_array(batch->arena, batch->n, sizeof(*ops));
     struct written *written = arena_array(batch->arena, batch->n, sizeof(*written));
     size_t *position = arena_array(batch->arena, batch->n, sizeof(*position));
-    if (!ops || !written || !position) {
+    bool *copies = arena_array(batch->arena, batch->n, sizeof(*copies));
+    if (!ops || !written || !position || !copies)
         no_memory(&err);
+    else
+        (void)!review_find_copies(w->pg, batch, copies, &err);
+    if (err.class != ERR_NONE) {
         batch_fail_rest(batch, &err);
         return;
     }
     size_t n = 0;
     for (size_t i = 0; i < batch->n; i++) {
         const struct event *event = &batch->events[i];
-        /* Our own flagged copy. */
-        if (event_header(event, "Echora-Review") && !FAULT("copy-handled")) {
+        if (copies[i]) {
             batch->verdicts[i].kind = VERDICT_SKIP;
             continue;
         }

@@ -3,8 +3,9 @@
 
 // Receives Echora's webhooks (Standard Webhooks 1.0). Copy `verify`; the rest shows how it is used. Node 18.3 or later.
 //
-//     ECHORA_WEBHOOK_SECRETS='whsec_…' node receive.mjs 8080
+//     ECHORA_WEBHOOK_SECRETS='whsec_…' node receive.mjs PORT
 //
+// The secret is the sender's own: whoever runs Echora has it in a file (`ops/up`: .echora/secrets/webhook).
 // While a secret is being changed, name both: `whsec_new whsec_old`.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -59,7 +60,8 @@ export function verify(secrets, headers, body, now = Math.floor(Date.now() / 100
   return id;
 }
 
-// Your work. It may see an event again after a crash, so it is done such that a repeat does no harm.
+// Your work. It may see an event again after a crash, so it is done such that a repeat does no harm. Leave the type
+// `webhook.test` out (`echora webhook test`), and those that you do not know.
 function act(event) {
   console.log(JSON.stringify(event));
 }
@@ -85,7 +87,17 @@ function receive(secrets, request, body) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const secrets = (process.env.ECHORA_WEBHOOK_SECRETS ?? '').split(/\s+/).filter(Boolean);
-  keysOf(secrets);
+  const port = process.argv[2] ?? '';
+  if (!/^[0-9]+$/.test(port)) {
+    console.error("usage: ECHORA_WEBHOOK_SECRETS='whsec_…' node receive.mjs PORT");
+    process.exit(1);
+  }
+  try {
+    keysOf(secrets);
+  } catch (error) {
+    console.error(`ECHORA_WEBHOOK_SECRETS: ${error.message}`);
+    process.exit(1);
+  }
   createServer(async (request, response) => {
     const parts = [];
     let size = 0;
@@ -95,5 +107,5 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
       parts.push(part);
     }
     return response.writeHead(receive(secrets, request, Buffer.concat(parts))).end();
-  }).listen(Number(process.argv[2]), '127.0.0.1');
+  }).listen(Number(port), '127.0.0.1', () => console.error(`listening on http://127.0.0.1:${port}`));
 }

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Receives Echora's webhooks (Standard Webhooks 1.0). Copy `verify`; the rest shows how it is used.
 
-    ECHORA_WEBHOOK_SECRETS='whsec_…' python3 receive.py 8080
+    ECHORA_WEBHOOK_SECRETS='whsec_…' python3 receive.py PORT
 
+The secret is the sender's own: whoever runs Echora has it in a file (`ops/up`: .echora/secrets/webhook).
 While a secret is being changed, name both: `whsec_new whsec_old`.
 """
 import base64
@@ -61,7 +62,10 @@ def verify(secrets, headers, body, now=None):
 
 
 def act(event):
-    """Your work. It may see an event again after a crash, so it is done such that a repeat does no harm."""
+    """Your work. It may see an event again after a crash, so it is done such that a repeat does no harm.
+
+    Leave the type `webhook.test` out (`echora webhook test`), and those that you do not know.
+    """
     print(json.dumps(event), flush=True)
 
 
@@ -95,6 +99,17 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+def main():
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        sys.exit(__doc__)
+    try:
+        keys_of(os.environ.get("ECHORA_WEBHOOK_SECRETS", "").split())
+    except ValueError as e:
+        sys.exit(f"ECHORA_WEBHOOK_SECRETS: {e}")
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver)
+    print(f"listening on http://127.0.0.1:{server.server_port}", file=sys.stderr)
+    server.serve_forever()
+
+
 if __name__ == "__main__":
-    keys_of(os.environ["ECHORA_WEBHOOK_SECRETS"].split())
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Receiver).serve_forever()
+    main()

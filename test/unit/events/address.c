@@ -56,6 +56,7 @@ static void test_special_networks_are_refused(void)
         "::7f00:1",
         "::ffff:10.0.0.1",
         "::ffff:127.0.0.1",
+        "::ffff:0:10.0.0.1",
         "64:ff9b::a00:1",
         "64:ff9b:1::1",
         "100::1",

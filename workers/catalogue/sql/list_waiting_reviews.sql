@@ -1,7 +1,7 @@
 -- Pending reviews, newest first. $1 anime, $2 parked since, $3 a reason; NULL does not limit. $4, $5 where the page before
 -- ended, $6 how many.
 SELECT r.review_id, r.event_id, r.anime_id, r.event_time, r.fields, r.superseded_fields, r.reasons, r.superseded_by,
-       r.state, r.created_at, r.decided_at, r.decided_by, r.note, r.decision_id, r.revision, r.title
+       r.state, r.created_at, r.decided_at, r.decided_by, r.note, r.decision_id, r.revision, left(r.title, 500)
   FROM review AS r
  WHERE r.state = 'pending' AND ($1::uuid IS NULL OR r.anime_id = $1::uuid)
    AND ($2::timestamptz IS NULL OR r.created_at >= $2::timestamptz)

@@ -1,3 +1,8 @@
--- What waits for a person about these anime, locked by id.
-SELECT review_id, anime_id, event_time, event_id, array_to_string(fields, ','), array_to_string(superseded_fields, ',')
-  FROM update_review WHERE anime_id = ANY ($1::uuid[]) AND state = 'pending' ORDER BY review_id FOR UPDATE;
+-- What waits for a person about these fields of these anime, locked by id. $1 anime, $2 fields of each, "a,b".
+SELECT r.review_id, r.anime_id, r.event_time, r.event_id, array_to_string(r.fields, ','),
+       array_to_string(r.superseded_fields, ',')
+  FROM unnest($1::uuid[], $2::text[]) AS q(anime_id, names)
+  JOIN update_review AS r ON r.anime_id = q.anime_id
+ WHERE r.state = 'pending' AND r.fields && string_to_array(q.names, ',')
+ ORDER BY r.review_id
+   FOR UPDATE OF r;

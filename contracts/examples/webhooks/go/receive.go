@@ -2,8 +2,9 @@
 
 // Receives Echora's webhooks (Standard Webhooks 1.0). Copy `verify`; the rest shows how it is used.
 //
-//	go build -o receive . && ECHORA_WEBHOOK_SECRETS='whsec_…' ./receive 8080
+//	go build -o receive . && ECHORA_WEBHOOK_SECRETS='whsec_…' ./receive PORT
 //
+// The secret is the sender's own: whoever runs Echora has it in a file (`ops/up`: .echora/secrets/webhook).
 // While a secret is being changed, name both: `whsec_new whsec_old`.
 package main
 
@@ -15,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -47,7 +49,7 @@ func keysOf(secrets []string) (keys [][]byte, err error) {
 		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no secret")
+		return nil, errors.New("a secret is whsec_ and the base64 of 24 to 64 bytes")
 	}
 	return keys, nil
 }
@@ -102,7 +104,8 @@ func verify(secrets []string, header http.Header, body []byte, now time.Time) (s
 	return id, nil
 }
 
-// act is your work. It may see an event again after a crash, so it is done such that a repeat does no harm.
+// act is your work. It may see an event again after a crash, so it is done such that a repeat does no harm. Leave the
+// type webhook.test out (`echora webhook test`), and those that you do not know.
 func act(event json.RawMessage) {
 	fmt.Println(string(event))
 }
@@ -142,11 +145,19 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 
 func main() {
 	secrets := strings.Fields(os.Getenv("ECHORA_WEBHOOK_SECRETS"))
-	if _, err := keysOf(secrets); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: ECHORA_WEBHOOK_SECRETS='whsec_…' receive PORT")
+		os.Exit(1)
 	}
-	err := http.ListenAndServe("127.0.0.1:"+os.Args[1], &receiver{secrets: secrets, seen: map[string]bool{}})
+	if _, err := keysOf(secrets); err != nil {
+		fmt.Fprintln(os.Stderr, "ECHORA_WEBHOOK_SECRETS:", err)
+		os.Exit(1)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
+	if err == nil {
+		fmt.Fprintln(os.Stderr, "listening on http://"+listener.Addr().String())
+		err = http.Serve(listener, &receiver{secrets: secrets, seen: map[string]bool{}})
+	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
 }
