@@ -47,6 +47,32 @@ def test_killed(adapter, receiver, point):
     run_killed(adapter, receiver, point)
 
 
+@pytest.mark.chaos(fault="kill -9: while the receiver closes the route", place="adapter",
+                   checks="disabled in the end, each event parked or delivered once it is enabled")
+@pytest.mark.parametrize("point", ["webhook-over:1", "webhook-recorded:1", "before-settle:1"] if LONG else ["webhook-recorded:1"])
+def test_killed_when_the_route_is_closed(adapter, receiver, point):
+    receiver.answer = lambda call: 410
+    ids = [adapter.dead_letter() for _ in range(20)]
+    adapter.bus.hasten("ANIME_DLQ", 1)
+    worker = adapter.start(receiver.url, env={"PLANTED_KILL": point}, wait=False, calls=1)
+    worker.wait()
+    worker.env.pop("PLANTED_KILL")
+    worker.start()
+    eventually(lambda: adapter.db.all("SELECT enabled FROM adapter.route") == [(False,)], what="disabled")
+    receiver.answer = lambda call: 204
+    adapter.review()
+    adapter.settled("review")  # a call that was on its way has come by now
+    called = len(receiver.calls)
+    adapter.review()
+    adapter.settled("review")
+    assert [c.path for c in receiver.calls[called:]] == [PATHS["review"]], "a closed route was called"
+    adapter.db.do("UPDATE adapter.route SET enabled = true")
+    adapter.settled("dlq", timeout=60)
+    last = {r["webhook_id"]: r["class"] for r in adapter.attempts("dlq")}
+    assert sorted(last) == sorted(ids) and set(last.values()) <= {"delivered", "gone"}
+    assert len(adapter.parked()) == sum(c == "gone" for c in last.values())
+
+
 def run_refused_then_taken(adapter, receiver, **env):
     """Nothing counts as delivered that the receiver has not taken."""
     seen = set()

@@ -13,9 +13,9 @@ from harness.settings import BUILD, ROOT, TOOLS
 
 @pytest.fixture
 def chain(db, streams, qdrant, spawn, echora):
-    for kind in ("catalogue", "relay", "qdrant"):
-        spawn(kind)
-    return Reviews(streams, db), echora
+    reviews = Reviews(streams, db)
+    reviews.writer, *_ = [spawn(kind) for kind in ("catalogue", "relay", "qdrant")]
+    return reviews, echora
 
 
 def stations(result):
@@ -138,7 +138,8 @@ def test_the_commands_of_the_runbook(chain, db):
            "NATS_USER": "operator", "NATS_PASSWORD": server.passwords["operator"], "PGHOST": "127.0.0.1",
            "PGPORT": str(db.server.port), "PGDATABASE": db.name, "PGUSER": "echora_reader",
            "PGPASSWORD": db.server.passwords["echora_reader"]}
-    text = (ROOT / "ops/runbooks/reviews.md").read_text().replace("REVIEW", review)
+    text = (ROOT / "ops/runbooks/reviews.md").read_text().replace("REVIEW", review) \
+        .replace("localhost:9101", f"localhost:{reviews.writer.port}")
     ran = 0
     for block in re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S):
         for command, notes in re.findall(r"^([^#\s].*\n(?:[ ].*\n)*)((?:# .*\n)*)", block, re.M):
