@@ -14,6 +14,7 @@
 #define RSA_MOST_BITS 8192
 #define RSA_LEAST_EXPONENT 65537
 #define RSA_EXPONENT_BYTES 8
+#define SMALL_FACTORS 1024
 #define COORDINATE 32
 
 /* Which keys are for which algorithm; the first fitting row is what a key without `alg` is for. */
@@ -85,13 +86,26 @@ static EVP_PKEY *make(const char *type, OSSL_PARAM *params)
     return key;
 }
 
+/* Of RSA read_rsa makes sure: OpenSSL would draw lots on a modulus that is no product of two
+ * primes, and the same key would be taken one time and refused the next. */
 static bool is_sound(EVP_PKEY *key)
 {
+    if (EVP_PKEY_is_a(key, "RSA"))
+        return true;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
     const bool sound = ctx != NULL && EVP_PKEY_public_check(ctx) == 1;
 
     EVP_PKEY_CTX_free(ctx);
     return sound;
+}
+
+static bool has_small_factor(const BIGNUM *n)
+{
+    bool found = !BN_is_odd(n);
+
+    for (BN_ULONG p = 3; p < SMALL_FACTORS && !found; p += 2)
+        found = BN_mod_word(n, p) == 0;
+    return found;
 }
 
 static EVP_PKEY *make_rsa_of(const BIGNUM *n, const BIGNUM *e)
@@ -125,6 +139,8 @@ static EVP_PKEY *read_rsa(const json_t *jwk, const char **ret_refusal)
             *ret_refusal = "an RSA key below 2048 or above 8192 bits";
         else if (small < RSA_LEAST_EXPONENT || !BN_is_odd(e))
             *ret_refusal = "an RSA key with an exponent below 65537, or an even one";
+        else if (has_small_factor(n))
+            *ret_refusal = "an RSA key whose modulus has a small factor";
         else
             key = make_rsa_of(n, e);
     }
