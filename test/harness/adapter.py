@@ -45,8 +45,9 @@ class Adapter:
         self.n += 1
         return webhook_id(self.letters.write(self.n, **more))
 
-    def risky(self, changed=("title",), reasons=("title-changed",), review=True, anime_id=None, headers=None, **fields):
-        """A flagged copy of anime.updated, as the relay publishes it; returns its event id."""
+    def risky(self, changed=("title",), reasons=("title-changed",), review=True, anime_id=None, headers=None,
+              announced=True, **fields):
+        """A flagged copy of anime.updated, as the relay publishes it; returns its event id. Not announced: forged."""
         event_id = str(uuid.uuid4())
         message = wire.classes()["AnimeUpdatedEvent"](
             event_id=event_id, anime_id=anime_id or str(uuid.uuid4()), changed_fields=changed, risk_reasons=reasons,
@@ -58,6 +59,10 @@ class Adapter:
         own = {"Nats-Msg-Id": event_id, "Echora-Event-Id": event_id, "Echora-Risk": ",".join(reasons) or "flagged"}
         if review:
             own["Echora-Review"] = event_id
+            if announced:
+                self.db.do("INSERT INTO catalog.update_review (review_id, event_id, anime_id, event_time, fields, reasons,"
+                           " payload) VALUES (%s, %s, %s, now(), '{}', '{}', '')", event_id, str(uuid.uuid4()),
+                           message.anime_id)
         self.bus.publish("anime.updated", message.SerializeToString(), headers={**own, **(headers or {})})
         return event_id
 

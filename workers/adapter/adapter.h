@@ -64,6 +64,11 @@ MUST_CHECK int destination_send(struct http_pool *pool, const struct secrets *se
 void destination_answer(const struct http_pool *pool, const struct secrets *secrets, struct uuid id,
                         char out[static EXCERPT_MAX + 1]);
 
+/* record.c: ret[i] = the catalogue announced this event as a flagged copy. A header Echora-Review
+ * alone says nothing: whoever publishes may write it. */
+MUST_CHECK int record_announced(struct pg *pg, const struct uuid ids[], size_t n, bool ret[],
+                                struct err *err);
+
 /* deliver.c: the handler of all routes. */
 void deliver_batch(void *context, struct batch *batch);
 /* The pace of retries: 5 s, 30 s, 2, 10, 30 min, 1, 2, 4, 8 h, +-20 %; the tenth failure is the

@@ -148,6 +148,32 @@ static void begin(struct work *w)
     }
 }
 
+/* Of risky updates only the copies that the catalogue made itself are told. */
+static void leave_out_forged(struct work *w)
+{
+    struct uuid ids[ADAPTER_BATCH];
+    bool announced[ADAPTER_BATCH];
+    struct err err = ERR_INIT;
+
+    if (w->a->route != ROUTE_RISK || w->n_new == 0)
+        return;
+    for (size_t i = 0; i < w->batch->n; i++)
+        ids[i] = w->items[i].id;
+    const bool asked = record_announced(w->a->pg, ids, w->batch->n, announced, &err) == 0;
+    for (size_t i = 0; i < w->batch->n; i++) {
+        if (w->items[i].step != NEW || (asked && announced[i]))
+            continue;
+        w->n_new--;
+        settle(w, i, asked ? (struct verdict){.kind = VERDICT_SKIP} : verdict_of_err(&err));
+        if (asked) {
+            char event[UUID_TEXT];
+            uuid_format(ids[i], event);
+            log_warn("not a copy of the catalogue's, in spite of its header: skipped",
+                     LF_STR("event", event));
+        }
+    }
+}
+
 /* True when a call has come to an end. */
 static bool collect(struct work *w)
 {
@@ -297,6 +323,7 @@ void deliver_batch(void *context, struct batch *batch)
     struct work w = {.a = context, .batch = batch};
 
     begin(&w);
+    leave_out_forged(&w);
     call_receiver(&w);
     conclude(&w);
     const int64_t later = lane_is_shut(w.a->lane) ? SHUT_LATER_MS : LATER_MS;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "workers/adapter/adapter.h"
 #include "workers/adapter/sql.h"
 
@@ -65,6 +66,24 @@ int record_attempts(struct pg *pg, enum route route, const char *stream,
     for (int c = 0; c < COLUMNS; c++)
         pg_array_deinit(&columns[c]);
     return rc;
+}
+
+int record_announced(struct pg *pg, const struct uuid ids[], size_t n, bool ret[], struct err *err)
+{
+    CLEANUP(pg_array_deinit) struct pg_array array;
+    CLEANUP(pg_clearp) PGresult *rows = NULL;
+
+    pg_array_init(&array, PG_UUIDS, COLUMN_MAX);
+    for (size_t i = 0; i < n; i++) {
+        pg_array_uuid(&array, ids[i]);
+        ret[i] = FAULT("copy-unchecked");
+    }
+    const struct pg_param param = pg_array_param(&array);
+    if (pg_query(pg, &sql_announced, &param, 1, &rows, err) < 0)
+        return -1;
+    for (int row = 0; row < PQntuples(rows); row++)
+        ret[pg_get_i64(rows, row, 0) - 1] = true;
+    return 0;
 }
 
 int record_forget(struct pg *pg, int64_t keep_ms, int64_t keep_rows, struct err *err)
