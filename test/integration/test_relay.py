@@ -586,6 +586,30 @@ def test_shared_stream(db, bus, spawn):
     outbox.check(db, bus)
 
 
+def taken_id(db, bus, spawn, **env):
+    """Somebody else published under the id of a row; that row is stored all the same, once, also when it is sent again."""
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 3, stream="ANIME_EVENTS", subject="anime.updated")
+        rows = outbox.rows(db, "ANIME_EVENTS")
+        event = str(rows[1][1])
+        bus.publish("anime.updated", b"somebody else's",
+                    headers={"Nats-Msg-Id": event, "Echora-Event-Id": event, "Echora-Position": "1:999999"})
+        relay = spawn("relay", env=env)
+        for _ in range(2):
+            eventually(lambda: db.one("SELECT count(*) FROM catalog.outbox_batch WHERE stream = 'ANIME_EVENTS'") > 0 and
+                       db.one("SELECT count(*) FROM catalog.outbox_batch WHERE stream = 'ANIME_EVENTS'"
+                              " AND closed_at IS NULL") == 0, what="the batch is closed")
+            relay.kill()
+            ours = [m for m in bus.read("ANIME_EVENTS") if m[3] != b"somebody else's"]
+            assert sorted(m[2]["Echora-Event-Id"] for m in ours) == sorted(str(r[1]) for r in rows)
+            db.do("UPDATE catalog.outbox_batch SET closed_at = NULL WHERE stream = 'ANIME_EVENTS'")
+            relay.start()
+
+
+def test_an_id_that_somebody_else_took(db, bus, spawn):
+    taken_id(db, bus, spawn)
+
+
 def test_full_stream_holds_up_only_its_lane(db, bus, spawn, streams):
     """discard: new. A full shared stream is refused loudly, the other lane goes on, and later it drains."""
     config = bus.stream("ANIME_EVENTS").config
