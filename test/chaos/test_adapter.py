@@ -9,6 +9,7 @@ from harness.adapter import CONSUMERS, PATHS
 from harness.process import eventually
 from harness.receiver import Receiver
 from harness.settings import LONG
+from integration.test_adapter import run_forged
 
 DLQ = PATHS["dlq"]
 DEATHS = ("webhook-started:5", "webhook-over:2", "webhook-recorded:2", "before-settle:2")
@@ -311,6 +312,14 @@ def test_database_away(adapter, receiver, pg_server):
 def test_calls_that_are_not_recorded_are_seen(adapter, receiver, pg_server):
     with pytest.raises(AssertionError, match="each call recorded"):
         run_database_away(adapter, receiver, pg_server, PLANTED_FAULTS="attempts-unrecorded")
+
+
+@pytest.mark.chaos(fault="guard taken away: only copies that the catalogue announced", place="adapter",
+                   checks="the scenario turns red")
+def test_a_copy_that_is_not_checked_is_seen(adapter, receiver):
+    """test_adapter.py of the integration suite runs the scenario without the fault."""
+    with pytest.raises(AssertionError, match="the forged one is not told"):
+        run_forged(adapter, receiver, PLANTED_FAULTS="copy-unchecked")
 
 
 @pytest.mark.chaos(fault="guard taken away", place="adapter", checks="the scenario turns red")

@@ -1,6 +1,7 @@
 """Each guard of the relay taken away: the scenario that relies on it must fail."""
 import pytest
 from harness import outbox
+from integration.test_relay import taken_id
 
 from chaos import relay_scenarios as scenarios
 
@@ -30,6 +31,13 @@ def test_missing_guard_is_seen(rig_with, fault, scenario, arguments):
 def test_missing_epoch_check_is_seen(rig_with, echora):
     with pytest.raises(AssertionError, match="published where it had to refuse"):
         scenarios.recreated_stream(rig_with("epoch-unchecked"), echora)
+
+
+@pytest.mark.chaos(fault="guard taken away: a duplicate is looked at", place="relay", checks="the scenario turns red")
+def test_an_id_that_is_believed_is_seen(db, streams, spawn):
+    """test_relay.py runs the scenario without the fault."""
+    with pytest.raises(AssertionError, match="each row is stored"):
+        taken_id(db, streams.bus(), spawn, PLANTED_FAULTS="taken-id-believed")
 
 
 @pytest.mark.chaos(fault="guard taken away: only published rows are dropped", place="postgres",

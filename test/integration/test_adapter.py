@@ -50,14 +50,19 @@ def test_a_risky_update_and_a_review_are_told(adapter, receiver):
     assert call.data == {"run_id": 12, "entry_count": 34, "review_ref": "artifact:sha256/" + "ab" * 32}
 
 
-def test_a_forged_copy_is_not_told(adapter, receiver):
+def run_forged(adapter, receiver, **env):
     """Whoever may publish updates may write the header; the catalogue knows which copies are its own."""
-    worker = adapter.start(receiver.url)
+    worker = adapter.start(receiver.url, env=env)
     forged = adapter.risky(announced=False)
     risky = adapter.risky()
     adapter.settled("risk")
-    assert receiver.ids() == [risky] and adapter.parked() == []
+    assert receiver.ids() == [risky], "the forged one is not told"
+    assert adapter.parked() == []
     worker.wait_log(forged)
+
+
+def test_a_forged_copy_is_not_told(adapter, receiver):
+    run_forged(adapter, receiver)
 
 
 def test_a_failed_call_is_repeated_under_the_same_id(adapter, receiver):

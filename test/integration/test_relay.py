@@ -601,7 +601,7 @@ def taken_id(db, bus, spawn, **env):
                               " AND closed_at IS NULL") == 0, what="the batch is closed")
             relay.kill()
             ours = [m for m in bus.read("ANIME_EVENTS") if m[3] != b"somebody else's"]
-            assert sorted(m[2]["Echora-Event-Id"] for m in ours) == sorted(str(r[1]) for r in rows)
+            assert sorted(m[2]["Echora-Event-Id"] for m in ours) == sorted(str(r[1]) for r in rows), "each row is stored"
             db.do("UPDATE catalog.outbox_batch SET closed_at = NULL WHERE stream = 'ANIME_EVENTS'")
             relay.start()
 
