@@ -357,9 +357,9 @@ static int run(struct cli *cli, struct err *err)
     check_nats(&d);
     check_pg(&d);
     check_epochs(&d);
+    check_webhooks(&d);
     check_qdrant(&d);
     check_index(&d);
-    check_webhooks(&d);
     check_workers(&d, o->workers);
     if (cli->config.json)
         print_json(d.list, true);
