@@ -320,13 +320,17 @@ def test_the_largest_events(house, waits):
             first = house.spawn("catalogue")
             eventually(lambda: house.db.one("SELECT count(*) FROM catalog.inbox") == 1, 20, "the first one")
             first.stop()
-    first_sent, house.sent = house.sent, {k: v for k, v in house.sent.items() if k == max(house.sent)}
-    letters = house.run()
-    house.sent = first_sent
-    assert [(m.headers["Echora-Dlq-Consumer"], m.headers["Echora-Dlq-Code"]) for m in letters.values()] == (
-        [] if waits else [("catalog-updated", "too-large")])
+    if waits:  # what waited is given up by a chore, sooner or later
+        house.spawn("catalogue")
+        eventually(lambda: house.bus.stream("ANIME_DLQ").state.messages == 1, 30, "given up")
+        letters = house.bus.messages("ANIME_DLQ")
+    else:
+        sent, house.sent = house.sent, {k: v for k, v in house.sent.items() if k == max(house.sent)}
+        letters, house.sent = house.run().values(), sent
+    assert [(m.headers["Echora-Dlq-Consumer"], m.headers["Echora-Dlq-Code"], m.data == update.SerializeToString())
+            for m in letters] == [("catalog-updated", "too-large", True)]
     assert house.db.all("SELECT title, length(synopsis) FROM catalog.anime") == [("T", LARGEST)]
-    assert house.db.one("SELECT count(*) FROM catalog.pending_update") == int(waits)
+    eventually(lambda: house.db.one("SELECT count(*) FROM catalog.pending_update") == 0, 10, "nothing waits")
     # Whatever the writer put into the outbox, the broker takes.
     house.spawn("relay")
     rows = house.db.one("SELECT count(*) FROM catalog.outbox")
