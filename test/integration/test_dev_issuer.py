@@ -17,6 +17,8 @@ from harness.tokens import AUDIENCE, Tool, short
 
 from ops.fleet import system
 
+pytestmark = pytest.mark.one_nats
+
 EVERY = "workflow.read workflow.execute workflow.approve"
 SECRETS = "# for tests\nn8n  s3cret/+%\n\ndesk other\n"
 HTTP = httpx.Client(verify=False, limits=httpx.Limits(max_keepalive_connections=0))  # each server is another one

@@ -8,6 +8,8 @@ from harness.idempotency import CLIENT, KEY, PATH, WHERE, Failed, begin, claimed
 from harness.process import eventually
 from harness.redis_driver import Driver
 
+pytestmark = pytest.mark.one_nats
+
 
 @pytest.fixture
 def driver(redis):

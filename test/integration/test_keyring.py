@@ -8,6 +8,8 @@ import pytest
 from harness.process import eventually, lasted_less
 from harness.tokens import Ec, Issuer, Refused, Tool, header, jwks, payload, short, token
 
+pytestmark = pytest.mark.one_nats
+
 OLD, NEW, STRANGER = Ec(), Ec(), Ec()
 SOON = {"refresh": 100, "retry": 50, "between": 100, "wait": 2000}
 NEVER = 10**9

@@ -10,6 +10,8 @@ import pytest
 from harness.process import lasted_less
 from harness.settings import BUILD
 
+pytestmark = pytest.mark.one_nats
+
 DRIVER = BUILD / "test/drivers/pg_driver"
 
 

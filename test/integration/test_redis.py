@@ -7,6 +7,8 @@ from harness.process import eventually, lasted_less
 from harness.redis_driver import Driver, Failed
 from harness.servers import redis_server
 
+pytestmark = pytest.mark.one_nats
+
 
 @pytest.fixture
 def driver(redis):

@@ -5,6 +5,8 @@ import pytest
 
 from harness.settings import ROOT
 
+pytestmark = pytest.mark.one_nats
+
 ROLES = {"workers/adapter": "echora_adapter", "workers/catalogue": "echora_catalogue",
          "workers/dead_letters": "echora_deadletters"}
 STATEMENTS = [(role, path) for folder, role in ROLES.items()

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from harness.tokens import (AUDIENCE, CLIENTS, ISSUER, NOW, P256_ORDER, Ec, Ed, Refused, Rsa, Tool, b64, header,
                             jti_hash, jwks, number, packed, payload, rs, short, token)
 
+pytestmark = pytest.mark.one_nats
+
 RSA, EC = Rsa(), Ec()
 KEYS = jwks(RSA.jwk("k1"), EC.jwk("k2"))
 
