@@ -9,6 +9,7 @@
 #include "test/unit/check.h"
 
 static struct scgi_head head;
+static struct buf input = {.max = 1 << 20}; /* what head points into */
 
 /* A netstring of these names and values; NULL ends them. */
 static void put(struct buf *out, const char *const pairs[])
@@ -25,12 +26,9 @@ static void put(struct buf *out, const char *const pairs[])
 
 static enum scgi_result read_pairs(const char *const pairs[])
 {
-    struct buf in = {.max = 1 << 20};
-
-    put(&in, pairs);
-    const enum scgi_result result = scgi_read(buf_view(&in), &head);
-    buf_deinit(&in);
-    return result;
+    buf_reset(&input);
+    put(&input, pairs);
+    return scgi_read(buf_view(&input), &head);
 }
 
 #define READ(...) read_pairs((const char *const[]){__VA_ARGS__, NULL})
@@ -161,5 +159,6 @@ int main(void)
     RUN(test_body_length_of_a_gateway_that_does_not_wait);
     RUN(test_fields);
     RUN(test_limits);
+    buf_deinit(&input);
     return check_result();
 }
