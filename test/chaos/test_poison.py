@@ -108,6 +108,7 @@ def test_storm(rig, streams, beside, capsys):
 
 
 @pytest.mark.chaos(fault="guard taken away", place="catalogue", checks="the scenario turns red")
+@pytest.mark.long  # a storm of its own
 def test_memory_that_is_not_freed_is_seen(rig, streams, beside, capsys):
     with pytest.raises(AssertionError, match="memory grew"):
         storm(rig("event-not-freed"), streams, beside, capsys)

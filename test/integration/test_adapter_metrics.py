@@ -101,6 +101,7 @@ def test_a_failure_that_is_not_recorded_counts_once(adapter, receiver, db):
     assert worker.metric("echora_breaker_trips_total", dependency="adapter-dlq") == 0
 
 
+@pytest.mark.long  # waits out pauses of chores
 def test_reviews_that_can_not_be_ended(streams, db, spawn):
     worker = spawn("catalogue", argv=["--review-remind=1s", "--review-expire=2s"])
     assert worker.metric("echora_catalogue_review_expire_seconds") == 2
