@@ -191,6 +191,12 @@ static json_t *good_answer(const struct route *route, int status)
     if (status == 202 && route->lengthy)
         json_object_set_new(headers, "Retry-After",
                             json_pack("{s:s}", "$ref", "#/components/headers/Retry-After"));
+    if (route->bridge == BRIDGE_ARTIFACT) {
+        json_object_set_new(headers, "Content-Disposition",
+                            json_pack("{s:{s:s}}", "schema", "const", "attachment"));
+        return json_pack("{s:s, s:o, s:{s:{}}}", "description", "Its bytes.", "headers", headers,
+                         "content", "application/octet-stream");
+    }
     return json_pack("{s:s, s:o, s:{s:{s:o}}}", "description", status == 202 ? "Begun." : "Done.",
                      "headers", headers, "content", "application/json", "schema",
                      answer_schema(route->call));

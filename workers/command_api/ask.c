@@ -54,9 +54,14 @@ static void put_context(const struct call *c, struct buf *out)
     buf_put_base64(out, bytes_of(buf_view(&json)));
 }
 
+static bool speaks_json(const struct route *route)
+{
+    return route->bridge == BRIDGE_COMMAND || route->bridge == BRIDGE_ARTIFACT;
+}
+
 static bool put_request(struct call *c, struct buf *out)
 {
-    if (c->route->bridge != BRIDGE_COMMAND)
+    if (!speaks_json(c->route))
         return bridge_request(c, out);
     char *text = json_dumps(c->members, JSON_COMPACT);
     if (text != NULL)
@@ -154,6 +159,22 @@ static void point_to_run(struct call *c, const json_t *body)
     c->retry_after_s = RETRY_AFTER_LONG_S;
 }
 
+/* Bytes that are not what was asked for are nobody's answer. */
+static bool take_artifact(struct call *c, struct bytes reply)
+{
+    struct buf hex CLEANUP(buf_deinit) = {.max = 128};
+    uint8_t digest[SHA256_SIZE];
+
+    sha256(reply, digest);
+    buf_put_hex(&hex, (struct bytes){digest, sizeof(digest)});
+    if (!view_is(buf_view(&hex), json_string_value(json_object_get(c->members, "sha256"))))
+        return refuse(&c->refusal, PROBLEM_FAILED, "The artifact is not what its name says.");
+    c->content_type = "application/octet-stream";
+    c->status = c->route->success;
+    c->reply = view_of_bytes(reply);
+    return true;
+}
+
 static bool take_command(struct call *c, struct bytes reply,
                          const struct bus_reply_header headers[static REPLY_HEADERS])
 {
@@ -165,6 +186,8 @@ static bool take_command(struct call *c, struct bytes reply,
 
     if (headers[REPLY_ERROR].value != NULL || status >= 300) {
         good = refuse_command(c, body, status, headers[REPLY_CLASS].value);
+    } else if (has_status && c->route->bridge == BRIDGE_ARTIFACT) {
+        good = take_artifact(c, reply);
     } else if (!has_status || !json_is_object(body) || (status == 202 && !c->route->lengthy)) {
         good = refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer can't be read.");
     } else {
@@ -180,7 +203,7 @@ static bool take_command(struct call *c, struct bytes reply,
 static bool take_reply(struct call *c, struct bytes reply,
                        const struct bus_reply_header headers[static REPLY_HEADERS])
 {
-    if (c->route->bridge == BRIDGE_COMMAND)
+    if (speaks_json(c->route))
         return take_command(c, reply, headers);
     if (headers[REPLY_ERROR].value != NULL)
         return bridge_refusal(c, headers[REPLY_ERROR].value, headers[REPLY_CLASS].value);
@@ -207,8 +230,7 @@ bool call_ask(struct call *c)
     snprintf(wait, sizeof(wait), "%" PRId64, c->wait_ms / 1000);
     snprintf(idem, sizeof(idem), "%s:%" PRId64, c->idem_key.hash, c->claim.token);
     struct bus_header headers[7] = {
-        {"Content-Type",
-         c->route->bridge == BRIDGE_COMMAND ? "application/json" : "application/protobuf"},
+        {"Content-Type", speaks_json(c->route) ? "application/json" : "application/protobuf"},
         {"Echora-Context", buf_cstr(&context)},
         {"Echora-Deadline", deadline},
         {"Echora-Request-Id", c->id},

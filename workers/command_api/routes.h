@@ -19,6 +19,7 @@ enum bridge {
     BRIDGE_LETTER,    /* dlq.show */
     BRIDGE_PLAN,      /* dlq.replay, dlq.discard */
     BRIDGE_RECONCILE, /* catalog.reconcile */
+    BRIDGE_ARTIFACT,  /* JSON, Echora-Status; a good reply is the artifact's bytes */
 };
 
 struct route {
