@@ -1,8 +1,8 @@
 /* One call, from its head to its answer. The order is fixed:
  *
- * route, token, scope, rate, body, members, idempotency, audit of the intent, request on the bus,
+ * route, token, rate, scope, body, members, idempotency, audit of the intent, request on the bus,
  * finish, audit of the outcome, answer, log. Whatever refuses ends it there; nothing behind the
- * token is looked at without one. */
+ * token is looked at without one. The rate comes before whatever leaves a record. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -13,6 +13,9 @@
 #include "workers/command_api/connection.h"
 #include "workers/command_api/idempotency.h"
 #include "workers/command_api/target.h"
+
+/* Where a run's progress is, behind it the run's number. */
+#define CALL_RUNS "/workflow/runs/"
 
 struct call {
     struct api *api;
@@ -31,6 +34,7 @@ struct call {
     struct buf body; /* as it came */
     json_t *members; /* body, path and query */
     bool members_checked;
+    bool approves;   /* needs workflow.approve, by its route or by its members */
     struct view key; /* of the header Idempotency-Key; empty p when there is none */
     int64_t wait_ms; /* Prefer: wait */
     struct idem_key idem_key;

@@ -110,13 +110,20 @@ static bool read_key(struct call *c)
                   "Idempotency-Key: 1 to 255 of A-Z a-z 0-9 . _ : -, bare or in double quotes.");
 }
 
+/* Those who like to wait get half of the places at most. */
+static bool has_place_to_wait(const struct call *c)
+{
+    return atomic_load(&c->api->in_flight) * 2 <= c->api->settings->in_flight_max;
+}
+
 /* Preferences may be ignored (RFC 7240), also those that we can't read. */
 static void read_preference(struct call *c)
 {
     struct view rest, part, name;
     int64_t seconds;
 
-    if (!c->route->lengthy || !scgi_only(&c->connection->head, "HTTP_PREFER", &rest))
+    if (!c->route->lengthy || !scgi_only(&c->connection->head, "HTTP_PREFER", &rest) ||
+        !has_place_to_wait(c))
         return;
     while (view_split(&rest, ',', &part)) {
         struct view value = part;
@@ -127,11 +134,13 @@ static void read_preference(struct call *c)
     }
 }
 
-/* The one member that changes which scope a call needs. */
+/* There is one member that changes which scope a call needs. */
 static bool check_extra_scope(struct call *c)
 {
-    return !json_is_true(json_object_get(c->members, "accept_shrink")) ||
-           call_may(c, SCOPE_APPROVE);
+    const bool more = json_is_true(json_object_get(c->members, "accept_shrink"));
+
+    c->approves = more || c->route->scope == SCOPE_APPROVE;
+    return !more || call_may(c, SCOPE_APPROVE);
 }
 
 static bool for_bus(struct call *c)

@@ -1,0 +1,117 @@
+"""Attacks on the Command API: by its callers, by a responder that lies, by a Redis that somebody else writes to."""
+import hashlib
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from harness.gateway import APPROVE, EXECUTE, READ, Responder, drained, first_answer, parsed, refusal, reply
+from harness.process import eventually, lasted_less
+
+ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
+CALLS = ("check-tag", "start-incremental-run", "build-diff", "process-stages", "submit-stage6-decisions", "finalize-run",
+         "run-get", "artifact-get")
+
+
+@pytest.fixture
+def responder(streams):
+    one = Responder(streams.bus("workflow"), *(f"command.{call}" for call in CALLS))
+    yield one
+    one.close()
+
+
+def audited(streams, **want):
+    found = [json.loads(m.data) for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+    return [r for r in found if all(r.get(k) == v for k, v in want.items())]
+
+
+def key_name(path, key, client="n8n"):
+    client, key = (hashlib.sha256(text.encode()).hexdigest() for text in (client, key))
+    return f"echora:idem:v1:{client}:{path}:{key}"
+
+
+# Callers -----------------------------------------------------------------------------------------------------------
+
+
+def test_refused_for_scope_spends_the_rate(api, streams):
+    """Else a token for reading could fill the audit, and no approval would be taken any more."""
+    api.start()
+    slow = api.token(READ, client_id="slow")
+    answers = [api.post("/workflow/finalize-run", {"run_id": 7}, token=slow) for _ in range(70)]
+    assert [a.status for a in answers[:60]] == [403] * 60 and answers[-1].code == "rate_limited"
+    assert len(audited(streams, client="slow")) < 70
+
+
+def test_waiting_takes_at_most_half_of_the_places(api, responder):
+    api.env["ECHORA_IN_FLIGHT_MAX"] = "4"
+    api.env["ECHORA_REPLY_TIMEOUT"] = "1s"
+    api.start()
+    responder.answers["command.run-get"] = reply(200, {})
+    with ThreadPoolExecutor(8) as pool:
+        waits = [pool.submit(api.post, "/workflow/process-stages", {"run_id": 7}, headers={"Prefer": "wait=20"})
+                 for _ in range(4)]
+        eventually(lambda: len(responder.asked) >= 4, 10, "four calls that wait")
+        began = time.monotonic()
+        eventually(lambda: api.get("/workflow/runs/7").status == 200, 15, "a place")
+        assert lasted_less(began, 10)
+        api.worker.kill()
+        [w.result() for w in waits]
+
+
+def test_an_approval_in_a_call_that_is_none_is_audited_before(api, responder, streams):
+    api.start()
+    responder.answers["command.build-diff"] = reply(202, {"run_id": 7})
+    got = api.post("/workflow/build-diff", {"run_id": 7, "accept_shrink": True})
+    kinds = [r["kind"] for r in audited(streams, request_id=got.headers["x-request-id"])]
+    assert kinds == ["intent", "outcome"]
+    plain = api.post("/workflow/build-diff", {"run_id": 7})
+    assert [r["kind"] for r in audited(streams, request_id=plain.headers["x-request-id"])] == ["outcome"]
+
+
+PATHS = ("//dlq", "/dlq/", "/DLQ", "/dlq;a=b", "/dlq/.", "/./dlq", "/x/../dlq", "/dlq%2f", "/%2fdlq", "/dlq%00", "/dlq%3flimit=1",
+         "//evil.example/dlq", "/dlq//7", "/workflow/runs/7%2fentries", "/workflow/runs/7;x", "/workflow/runs/7/entries/",
+         "/workflow//check-tag", "/workflow/artifacts/..%2f..%2fdlq", "/updates/%2e%2e/decision")
+
+
+def test_the_same_key_for_other_things(api, responder):
+    """One key, and what differs by the method's path, the client, the query, the body's bytes or who has decided."""
+    api.start()
+    calls = iter(range(1, 99))
+    for call in ("finalize-run", "process-stages"):
+        responder.answers[f"command.{call}"] = lambda m: reply(200, {"n": next(calls)})
+    def n(path="/workflow/finalize-run", body=b'{"run_id":7}', **more):
+        got = api.post(path, body, key="k", **more)
+        return got.json.get("n", got.code)
+    assert n() == n() == 1
+    assert n("/workflow/process-stages") == 2
+    assert n(token=api.token(EXECUTE, client_id="slow")) == 3
+    for body in (b'{"run_id":7} ', b'{"run_id":7,"force":false}', b'{"run_id":8}', b'\n{"run_id":7}'):
+        assert n(body=body) == "idempotency_conflict"
+    assert n("/workflow/finalize-run?") == 1
+    assert n(headers={"Content-Type": "APPLICATION/json; charset=x"}) == 1
+
+
+# A responder that lies ---------------------------------------------------------------------------------------------
+
+
+def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams):
+    api.start()
+    responder.answers["command.finalize-run"] = refusal(429, "rate_limited")
+    got = api.post("/workflow/finalize-run", {"run_id": 7})
+    assert len(audited(streams, request_id=got.headers["x-request-id"])) == 1
+
+
+# A Redis that somebody else writes to ------------------------------------------------------------------------------
+
+
+STORED = {"status": "200", "type": "application/json", "location": "", "body": "{}"}
+LIES = [{"status": "999"}, {"status": "-1"}, {"status": "0"}, {"status": "9223372036854775807"}, {"status": "302"},
+        {"type": "text/html"}, {"type": "application/json\r\nX-Accel-Redirect: /docs"},
+        {"location": "/a\r\nSet-Cookie: a=b"}, {"location": "https://evil.example/"}, {"location": "//evil.example"},
+        {"location": "/workflow/runs/7\r\n"}, {"location": "/workflow/runs/0"}, {"status": "500"}, {"status": "201"}]
