@@ -48,6 +48,18 @@ def test_refused_for_scope_spends_the_rate(api, streams):
     assert len(audited(streams, client="slow")) < 70
 
 
+def test_an_expired_token_is_told_so_whatever_others_send(api, responder):
+    """Who shares an address with somebody who guesses tokens must learn that its own is to be renewed."""
+    api.start(nginx=False)
+    now = int(time.time())
+    while api.scgi(token="x").status != 429:
+        pass
+    expired = api.scgi(token=api.token(iat=now - 900, exp=now - 300))
+    assert (expired.status, expired.code) == (401, "unauthenticated")
+    assert api.scgi(token=api.token(iat=now - 900, exp=now - 300, client_id="nobody")).status == 401
+    assert api.scgi(token=api.token() + "A").status == 429
+
+
 def test_waiting_takes_at_most_half_of_the_places(api, responder):
     api.env["ECHORA_IN_FLIGHT_MAX"] = "4"
     api.env["ECHORA_REPLY_TIMEOUT"] = "1s"
