@@ -112,6 +112,48 @@ def test_the_same_key_for_other_things(api, responder):
 # A responder that lies ---------------------------------------------------------------------------------------------
 
 
+def test_words_of_a_responder_are_cut_between_characters(api, responder):
+    api.start()
+    long = "x" + "\u00e4" * 200 + "\u65e5" * 200
+    for status, code in ((500, "non_retryable_error"), (409, "run_state_conflict"), (422, "validation_error")):
+        responder.answers["command.finalize-run"] = refusal(status, code, phase=long, state="a\r\nb: c" + long,
+                                                            violations=[{"pointer": "/" + long, "code": long}])
+        got = api.post("/workflow/finalize-run", {"run_id": 7}, key=code)
+        assert got.status == status and got.code == code and got.body.decode()
+        assert b"b" not in got.headers
+
+
+@pytest.mark.parametrize("ms", [2 ** 63 - 1, 2 ** 62, -2 ** 63, 86_400_000_000])
+def test_nobody_is_told_to_come_back_in_years(api, responder, ms):
+    api.start(nginx=False)
+    responder.answers["command.run-get"] = refusal(409, "run_lock_conflict", retry_after_ms=ms,
+                                                   holder_run_id=-2 ** 63)
+    got = api.scgi(uri="/workflow/runs/7")
+    assert got.code is None or got.status == 409
+    assert 1 <= int(got.headers["retry-after"]) <= 3600
+
+
+def test_where_a_run_is_said_to_be(api, responder):
+    """A call of one run points to that run; a new one has a number that is one."""
+    api.start()
+    for run in (8, -7, 0, 2 ** 63 - 1, "8", None, {"a": 1}):
+        responder.answers["command.process-stages"] = reply(202, {"run_id": run})
+        got = api.post("/workflow/process-stages", {"run_id": 7})
+        assert (got.status, got.headers["location"]) == (202, "/workflow/runs/7"), f"{run}: {got}"
+    for run in (-7, 0, 2 ** 53, "8", None):
+        responder.answers["command.start-incremental-run"] = reply(201, {"run_id": run, "snapshot_id": 1})
+        got = api.post("/workflow/start-incremental-run", {"source": "a", "tag": "a"})
+        assert got.status == 500, f"{run}: {got}"
+
+
+def test_statuses_that_a_call_does_not_have(api, responder):
+    api.start()
+    for status in (100, 199, 201, 202, 204, 205, 206, 299, 304, 599, "2e2", "-200", ""):
+        responder.answers["command.finalize-run"] = reply(status, {"final_status": "success"})
+        got = api.post("/workflow/finalize-run", {"run_id": 7})
+        assert (got.status, got.code) == (500, "non_retryable_error"), f"{status}: {got}"
+
+
 def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams):
     api.start()
     responder.answers["command.finalize-run"] = refusal(429, "rate_limited")

@@ -101,8 +101,8 @@ static void copy_text(const json_t *from, const char *name, char *to, size_t siz
 {
     const char *text = json_string_value(json_object_get(from, name));
 
-    if (text != NULL && utf8_is_valid(bytes_of(view_of(text))))
-        snprintf(to, size, "%s", text);
+    if (text != NULL)
+        problem_text(text, to, size);
 }
 
 static void copy_violations(const json_t *from, struct refusal *r)
@@ -145,18 +145,21 @@ static bool refuse_command(struct call *c, const json_t *body, int64_t status, c
     return false;
 }
 
-/* 202: where to look, and when. */
-static void point_to_run(struct call *c, const json_t *body)
+/* 201, 202: where to look, and when. A call of a run points to that run; only of a new one the
+ * responder says which it is, and it must be one. */
+static bool point_to_run(struct call *c, const json_t *body)
 {
-    const json_int_t run = json_integer_value(
-        json_object_get(json_object_get(body, "run_id") != NULL ? body : c->members, "run_id"));
+    const json_t *asked = json_object_get(c->members, "run_id");
+    const int64_t run = json_integer_value(asked != NULL ? asked : json_object_get(body, "run_id"));
 
-    if (c->status == 201 && run > 0)
-        snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
-    if (c->status != 202 || !c->route->lengthy)
-        return;
-    snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
-    c->retry_after_s = RETRY_AFTER_LONG_S;
+    if (c->status != 201 && c->status != 202)
+        return true;
+    if (run < 1 || run > MEMBER_INTEGER_MAX)
+        return refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer names no run.");
+    snprintf(c->location, sizeof(c->location), CALL_RUNS "%" PRId64, run);
+    if (c->status == 202)
+        c->retry_after_s = RETRY_AFTER_LONG_S;
+    return true;
 }
 
 /* Bytes that are not what was asked for are nobody's answer. */
@@ -188,13 +191,12 @@ static bool take_command(struct call *c, struct bytes reply,
         good = refuse_command(c, body, status, headers[REPLY_CLASS].value);
     } else if (has_status && c->route->bridge == BRIDGE_ARTIFACT) {
         good = take_artifact(c, reply);
-    } else if (!has_status || !json_is_object(body) || (status == 202 && !c->route->lengthy)) {
+    } else if (!has_status || !json_is_object(body) || !route_answers(c->route, status)) {
         good = refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer can't be read.");
     } else {
         c->status = (int)status;
         c->reply = view_of_bytes(reply);
-        point_to_run(c, body);
-        good = true;
+        good = point_to_run(c, body);
     }
     json_decref(body);
     return good;
