@@ -169,3 +169,42 @@ LIES = [{"status": "999"}, {"status": "-1"}, {"status": "0"}, {"status": "922337
         {"type": "text/html"}, {"type": "application/json\r\nX-Accel-Redirect: /docs"},
         {"location": "/a\r\nSet-Cookie: a=b"}, {"location": "https://evil.example/"}, {"location": "//evil.example"},
         {"location": "/workflow/runs/7\r\n"}, {"location": "/workflow/runs/0"}, {"status": "500"}, {"status": "201"}]
+
+
+def test_stored_answers_that_are_none(api, responder, redis):
+    api.start()
+    responder.answers["command.finalize-run"] = reply(200, {})
+    path = "/workflow/finalize-run"
+    assert api.post(path, {"run_id": 7}, key="k").status == 200
+    for lie in LIES:
+        flat = [word for pair in {**STORED, **lie}.items() for word in pair]
+        redis.call("HSET", key_name(path, "k"), *flat)
+        got = api.post(path, {"run_id": 7}, key="k")
+        assert (got.status, got.code) == (503, "retryable_upstream_error"), f"{lie}: {got}"
+    assert api.worker.is_ready() and len(responder.asked) == 1
+    redis.call("HSET", key_name(path, "k"), *[word for pair in STORED.items() for word in pair])
+    assert api.post(path, {"run_id": 7}, key="k").body == b"{}"
+
+
+def test_a_lease_longer_than_any(api, responder, redis):
+    """Its clock was set back, or somebody else wrote it: the key is not locked until then."""
+    api.start()
+    responder.answers["command.finalize-run"] = reply(503, {})
+    path = "/workflow/finalize-run"
+    api.post(path, {"run_id": 7}, key="k")
+    redis.call("HSET", key_name(path, "k"), "state", "pending", "lease_until", str(10 ** 15))
+    responder.answers["command.finalize-run"] = reply(200, {})
+    assert api.post(path, {"run_id": 7}, key="k").status == 200
+
+
+def test_poisoned_buckets(api, responder, redis):
+    api.start()
+    responder.answers["command.run-get"] = reply(200, {})
+    name = f"echora:rl:v1:{hashlib.sha256(b'n8n').hexdigest()}:read"
+    for value in ("junk", "nan", "inf", "-inf", "1e308", "-1e308", "0x7fffffffffffffff", "", "9" * 400):
+        redis.call("SET", name, value)
+        got = [api.get("/workflow/runs/7").status for _ in range(2)]
+        assert set(got) <= {200, 429}, f"{value}: {got}"
+    redis.call("DEL", name)
+    redis.call("HSET", name, "a", "b")
+    assert api.get("/workflow/runs/7").status == 200
