@@ -86,7 +86,8 @@ http {
     lingering_time 5s;
     lingering_timeout 2s;
     reset_timedout_connection on;
-    ignore_invalid_headers off;
+    # Idempotency_Key is no spelling of Idempotency-Key: such fields are left out.
+    ignore_invalid_headers on;
     underscores_in_headers off;
     merge_slashes off;
     client_max_body_size 256k;
@@ -110,7 +111,8 @@ http {
         scgi_buffer_size 16k;
         scgi_buffers 16 64k;
         scgi_busy_buffers_size 128k;
-        scgi_max_temp_file_size 0;
+        # What a caller reads slowly waits here, and not in one of the worker's places.
+        scgi_max_temp_file_size 32m;
         scgi_connect_timeout 2s;
         scgi_send_timeout 20s;
         scgi_read_timeout 50s;

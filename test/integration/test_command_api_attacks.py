@@ -86,9 +86,34 @@ def test_an_approval_in_a_call_that_is_none_is_audited_before(api, responder, st
     assert [r["kind"] for r in audited(streams, request_id=plain.headers["x-request-id"])] == ["outcome"]
 
 
+def test_a_header_with_another_spelling_is_another(api, responder):
+    api.start()
+    got = api.post("/workflow/finalize-run", {"run_id": 7}, key="", headers={"Idempotency_Key": "k"})
+    assert (got.status, got.code) == (400, "validation_error") and responder.asked == []
+
+
 PATHS = ("//dlq", "/dlq/", "/DLQ", "/dlq;a=b", "/dlq/.", "/./dlq", "/x/../dlq", "/dlq%2f", "/%2fdlq", "/dlq%00", "/dlq%3flimit=1",
          "//evil.example/dlq", "/dlq//7", "/workflow/runs/7%2fentries", "/workflow/runs/7;x", "/workflow/runs/7/entries/",
          "/workflow//check-tag", "/workflow/artifacts/..%2f..%2fdlq", "/updates/%2e%2e/decision")
+
+
+def test_paths_have_one_spelling(api, responder):
+    """What nginx and the worker see is the same, or it is nobody's path."""
+    api.start()
+    host = b"Host: a\r\nAuthorization: Bearer " + api.token().encode() + b"\r\nConnection: close\r\n\r\n"
+    for path in PATHS:
+        got = parsed(api.raw(b"GET " + path.encode() + b" HTTP/1.1\r\n" + host))
+        assert got.status in (400, 404, 405, 422) and got.code, f"{path}: {got}"
+    assert responder.asked == []
+    responder.answers["command.run-get"] = reply(200, {})
+    got = parsed(api.raw(b"GET http://evil.example/workflow/runs/7 HTTP/1.1\r\n" + host))
+    assert got.status == 200 and b"evil" not in got.body
+    # A larger body is for the one path that has it, however nginx reads the others.
+    big = b'{"run_id":7,"x":"' + b"y" * 300_000 + b'"}'
+    head = b"Content-Type: application/json\r\nIdempotency-Key: k\r\nContent-Length: %d\r\n" % len(big)
+    for path in (b"/workflow/x/../submit-stage6-decisions", b"/workflow/submit-stage6-decision%73"):
+        got = parsed(api.raw(b"POST " + path + b" HTTP/1.1\r\n" + head + host + big))
+        assert got.status in (404, 413), got
 
 
 def test_the_same_key_for_other_things(api, responder):
@@ -159,6 +184,25 @@ def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams)
     responder.answers["command.finalize-run"] = refusal(429, "rate_limited")
     got = api.post("/workflow/finalize-run", {"run_id": 7})
     assert len(audited(streams, request_id=got.headers["x-request-id"])) == 1
+
+
+def test_an_artifact_for_somebody_slow(api, responder):
+    """The bytes go to the gateway as fast as it takes them, and it keeps them for who reads slowly."""
+    api.start()
+    data = os.urandom(7 << 20)
+    name = hashlib.sha256(data).hexdigest()
+    responder.answers["command.artifact-get"] = ({"Echora-Status": "200"}, data)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        s.settimeout(60)
+        s.connect(("127.0.0.1", api.port))
+        s.sendall(b"GET /workflow/artifacts/" + name.encode() + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                  b"Authorization: Bearer " + api.token().encode() + b"\r\n\r\n")
+        got = b""
+        time.sleep(8)
+        while part := s.recv(1 << 20):
+            got += part
+    assert parsed(got).status == 200 and parsed(got).body == data
 
 
 # A Redis that somebody else writes to ------------------------------------------------------------------------------
