@@ -134,6 +134,22 @@ def test_the_same_key_for_other_things(api, responder):
     assert n(headers={"Content-Type": "APPLICATION/json; charset=x"}) == 1
 
 
+def test_bodies_heavier_than_they_look(api, responder):
+    """{} of two bytes takes two hundred once it is parsed: a burst of such bodies took gigabytes."""
+    api.start()
+    decision = {"entry_key": "0" * 64, "decision": "approve_ingest", "reviewed_by": "a"}
+    start, end = json.dumps({"run_id": 7, "entry_decisions": [{**decision, "edits": {"a": [0]}}]}).split("0]", 1)
+    for fill in ("{},", "[],", "0,"):
+        got = api.post("/workflow/submit-stage6-decisions", (start + fill * 340_000 + "0]" + end).encode())
+        assert (got.status, got.code) == (413, "payload_too_large")
+    assert responder.asked == []
+    responder.answers["command.submit-stage6-decisions"] = responder.answers["command.run-get"] = reply(200, {})
+    many = [{**decision, "reason": ",{[" * 160, "edits": dict.fromkeys("abcdefghijklmnop", 1)} for _ in range(1000)]
+    assert api.post("/workflow/submit-stage6-decisions", {"run_id": 7, "entry_decisions": many}).status == 200
+    responder.answers["command.run-get"] = ({"Echora-Status": "200"}, b'{"a":[' + b"{}," * 2_000_000 + b"0]}")
+    assert api.get("/workflow/runs/7").code == "non_retryable_error"
+
+
 # A responder that lies ---------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@
 #include "events/base/clock.h"
 #include "events/bus.h"
 #include "workers/command_api/bridge.h"
+#include "workers/command_api/weight.h"
 
 #define REQUEST_MAX ((size_t)4 << 20)
 #define CONTEXT_LIFE_S 60
@@ -178,19 +179,27 @@ static bool take_artifact(struct call *c, struct bytes reply)
     return true;
 }
 
+static json_t *read_json(struct view reply)
+{
+    return json_values_most(reply) <= REPLY_VALUES_MAX
+               ? json_loadb(reply.p, reply.n, JSON_REJECT_DUPLICATES, NULL)
+               : NULL;
+}
+
 static bool take_command(struct call *c, struct bytes reply,
                          const struct bus_reply_header headers[static REPLY_HEADERS])
 {
-    json_t *body = json_loadb((const char *)reply.p, reply.n, JSON_REJECT_DUPLICATES, NULL);
     int64_t status = 0;
     const bool has_status = headers[REPLY_STATUS].value != NULL &&
                             view_to_i64(view_of(headers[REPLY_STATUS].value), 200, 599, &status);
+    const bool refused = headers[REPLY_ERROR].value != NULL || status >= 300;
     bool good = false;
 
-    if (headers[REPLY_ERROR].value != NULL || status >= 300) {
+    if (has_status && !refused && c->route->bridge == BRIDGE_ARTIFACT)
+        return take_artifact(c, reply);
+    json_t *body = read_json(view_of_bytes(reply));
+    if (refused) {
         good = refuse_command(c, body, status, headers[REPLY_CLASS].value);
-    } else if (has_status && c->route->bridge == BRIDGE_ARTIFACT) {
-        good = take_artifact(c, reply);
     } else if (!has_status || !json_is_object(body) || !route_answers(c->route, status)) {
         good = refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer can't be read.");
     } else {

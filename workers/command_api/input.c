@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 #include "workers/command_api/call.h"
+#include "workers/command_api/weight.h"
 
 #define WAIT_MAX_S 25
 
@@ -47,6 +48,8 @@ static bool parse_body(struct call *c)
         c->members = json_object();
         return c->members != NULL || refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
     }
+    if (json_values_most(buf_view(&c->body)) > REQUEST_VALUES_MAX)
+        return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %d values.", REQUEST_VALUES_MAX);
     c->members = json_loadb(c->body.p, c->body.n, JSON_REJECT_DUPLICATES, &why);
     if (c->members == NULL && json_error_code(&why) == json_error_duplicate_key) {
         violate(&c->refusal, "", "repeated");
