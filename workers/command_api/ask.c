@@ -221,6 +221,12 @@ static bool take_reply(struct call *c, struct bytes reply,
     return bridge_reply(c, reply);
 }
 
+/* Those who like to wait get half of the places at most. */
+static bool has_place_to_wait(const struct call *c)
+{
+    return atomic_load(&c->api->in_flight) * 2 <= c->api->settings->in_flight_max;
+}
+
 bool call_ask(struct call *c)
 {
     struct buf body CLEANUP(buf_deinit) = {.max = REQUEST_MAX};
@@ -229,11 +235,13 @@ bool call_ask(struct call *c)
         [REPLY_STATUS] = {"Echora-Status", NULL},
         [REPLY_ERROR] = {"Nats-Service-Error-Code", NULL},
         [REPLY_CLASS] = {"Echora-Error-Class", NULL}};
-    const int64_t patience = c->api->settings->reply_ms + c->wait_ms;
     char deadline[24], wait[24], idem[128];
     struct bytes reply;
     struct err err = ERR_INIT;
 
+    if (!has_place_to_wait(c))
+        c->wait_ms = 0;
+    const int64_t patience = c->api->settings->reply_ms + c->wait_ms;
     if (!put_request(c, &body))
         return false;
     put_context(c, &context);

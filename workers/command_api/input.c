@@ -113,20 +113,13 @@ static bool read_key(struct call *c)
                   "Idempotency-Key: 1 to 255 of A-Z a-z 0-9 . _ : -, bare or in double quotes.");
 }
 
-/* Those who like to wait get half of the places at most. */
-static bool has_place_to_wait(const struct call *c)
-{
-    return atomic_load(&c->api->in_flight) * 2 <= c->api->settings->in_flight_max;
-}
-
 /* Preferences may be ignored (RFC 7240), also those that we can't read. */
 static void read_preference(struct call *c)
 {
     struct view rest, part, name;
     int64_t seconds;
 
-    if (!c->route->lengthy || !scgi_only(&c->connection->head, "HTTP_PREFER", &rest) ||
-        !has_place_to_wait(c))
+    if (!c->route->lengthy || !scgi_only(&c->connection->head, "HTTP_PREFER", &rest))
         return;
     while (view_split(&rest, ',', &part)) {
         struct view value = part;
