@@ -45,8 +45,9 @@ MAIN = """\
 daemon off;
 pid %(folder)s/nginx.pid;
 worker_processes 1;
-# Its messages quote requests: only what has none.
-error_log stderr crit;
+# Its messages quote requests, from a socket that is gone (crit) to connections that have run out (alert): only what
+# keeps it from starting.
+error_log stderr emerg;
 events {
     # 512 clients, and a connection to the worker for each call at once.
     worker_connections 640;

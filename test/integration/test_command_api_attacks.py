@@ -268,3 +268,15 @@ def test_poisoned_buckets(api, responder, redis):
     redis.call("DEL", name)
     redis.call("HSET", name, "a", "b")
     assert api.get("/workflow/runs/7").status == 200
+
+
+# What others may read -----------------------------------------------------------------------------------------------
+
+
+def test_no_query_in_the_log_when_the_worker_has_ended(api):
+    """Its socket is gone then, which nginx takes for graver than one that nobody serves."""
+    api.start()
+    api.worker.stop()
+    assert api.get("/dlq?consumer=marker0815").status == 503
+    for log in api.folder.rglob("*.log"):
+        assert "marker0815" not in log.read_text(errors="replace"), log
