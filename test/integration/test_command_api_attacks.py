@@ -8,11 +8,13 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
 
 from harness.gateway import APPROVE, EXECUTE, READ, Responder, drained, first_answer, parsed, refusal, reply
 from harness.process import eventually, lasted_less
+from harness.settings import LONG
 
 ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
 CALLS = ("check-tag", "start-incremental-run", "build-diff", "process-stages", "submit-stage6-decisions", "finalize-run",
@@ -193,6 +195,11 @@ def test_statuses_that_a_call_does_not_have(api, responder):
         responder.answers["command.finalize-run"] = reply(status, {"final_status": "success"})
         got = api.post("/workflow/finalize-run", {"run_id": 7})
         assert (got.status, got.code) == (500, "non_retryable_error"), f"{status}: {got}"
+    for status, code in ((401, "unauthenticated"), (405, "method_not_allowed"), (415, "unsupported_media_type"),
+                         (431, "headers_too_large")):
+        responder.answers["command.finalize-run"] = refusal(status, code)
+        got = api.post("/workflow/finalize-run", {"run_id": 7})
+        assert (got.status, got.code) == (500, "non_retryable_error"), f"{code}: {got}"
 
 
 def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams):
@@ -280,3 +287,73 @@ def test_no_query_in_the_log_when_the_worker_has_ended(api):
     assert api.get("/dlq?consumer=marker0815").status == 503
     for log in api.folder.rglob("*.log"):
         assert "marker0815" not in log.read_text(errors="replace"), log
+
+
+# Anything at all ---------------------------------------------------------------------------------------------------
+
+
+def wire(random, depth=0):
+    """Bytes that look like protobuf: fields of low numbers, all wire types, now and then cut."""
+    out = b""
+    for _ in range(random.randrange(6)):
+        number, kind = random.randrange(1, 24), random.choice((0, 0, 1, 2, 2, 2, 5))
+        out += bytes([number << 3 & 0x7f | kind]) if number < 16 else bytes([(number << 3 | kind) & 0x7f | 0x80, number >> 4])
+        if kind == 2:
+            part = wire(random, depth + 1) if depth < 4 and random.random() < 0.6 else random.choice(
+                (b"", b"a" * random.randrange(100), random.randbytes(8), "\u65e5".encode() * 9, b"\x00\r\n\"\\"))
+            out += bytes([len(part) & 0x7f]) + part if len(part) < 128 else bytes([len(part) & 0x7f | 0x80, len(part) >> 7]) + part
+        else:
+            out += random.choice((b"\x01", b"\x00", b"\xff" * 9 + b"\x01")) if kind == 0 else random.randbytes(8 if kind == 1 else 4)
+    return out if random.random() < 0.95 else out[:random.randrange(len(out) + 1)]
+
+
+def anything(random, depth=0):
+    if depth > 3 or random.random() < 0.4:
+        return random.choice((None, True, 0, -1, 7, 2 ** 63 - 1, -2 ** 63, 1e308, "", "x", "\u0000", "\ud83d\ude00" * 50, "a\r\nb",
+                              "run_lock_conflict", "validation_error", "rate_limited", "insufficient_scope",
+                              "unauthenticated", "method_not_allowed", "headers_too_large"))
+    if random.random() < 0.3:
+        return [anything(random, depth + 1) for _ in range(random.randrange(20))]
+    names = ("code", "detail", "violations", "retry_after_ms", "phase", "state", "holder_run_id", "run_id", "pointer", "a")
+    return {random.choice(names): anything(random, depth + 1) for _ in range(random.randrange(8))}
+
+
+def lie(random):
+    body = random.choice((lambda: wire(random), lambda: json.dumps(anything(random)).encode(), lambda: random.randbytes(40),
+                          lambda: b""))()
+    headers = {"Echora-Status": random.choice(("200", "201", "202", "409", "422", "500", "503", "0", "-1", "999", "x", "2" * 40)),
+               "Nats-Service-Error-Code": random.choice(("not-found", "x", "\u65e5" * 40, "a" * 300, "stale-token")),
+               "Echora-Error-Class": random.choice(("reject", "fatal", "retry", "unavailable", "?"))}
+    return {k: v for k, v in headers.items() if random.random() < 0.6}, body
+
+
+def test_a_responder_that_says_anything(api, streams):
+    """Whatever comes back, the caller gets one answer that is whole, of a status that the document knows."""
+    seed = int(time.time())
+    random = Random(seed)
+    asked = [("GET", "/workflow/runs/7", "command.run-get", None),
+             ("POST", "/workflow/process-stages", "command.process-stages", {"run_id": 7}),
+             ("POST", "/workflow/start-incremental-run", "command.start-incremental-run", {"source": "a", "tag": "b"}),
+             ("GET", f"/updates/{ID}", "catalog.review.get", None),
+             ("POST", f"/updates/{ID}/decision", "catalog.review.decide", {"decision": "approve", "reviewed_by": "a"}),
+             ("GET", "/dlq", "dlq.list", None), ("GET", "/dlq/7", "dlq.show", None),
+             ("POST", "/dlq/replay", "dlq.replay", {"filter": {}, "dry_run": True}),
+             ("POST", "/operations/reconcile", "catalog.reconcile", {})]
+    responders = [Responder(streams.bus(user), *(a[2] for a in asked if a[2].startswith(start))) for user, start in (
+        ("workflow", "command."), ("catalogue", "catalog.review"), ("deadletters", "dlq."), ("qdrant", "catalog.reconcile"))]
+    api.start(nginx=False)
+    for n in range(4000 if LONG else 150):
+        method, uri, subject, body = random.choice(asked)
+        for one in responders:
+            one.answers[subject] = lie(random)
+        said = responders[0].answers[subject]
+        for _ in range(2 if method == "POST" else 1):  # what is kept is the same
+            got = api.scgi(method=method, uri=uri, body=json.dumps(body).encode() if body is not None else b"",
+                           headers=[("HTTP_IDEMPOTENCY_KEY", f"k{n}")])
+            what = f"seed {seed}, {n}: {uri} {said}: {got}"
+            assert got is not None and got.status in (200, 201, 202, 400, 403, 404, 409, 413, 422, 429, 500, 503, 504), what
+            assert len(got.body) == int(got.headers["content-length"]) and isinstance(got.json, dict), what
+            assert got.code or got.status < 300, what
+    for one in responders:
+        one.close()
+    assert api.worker.is_ready()
