@@ -1,18 +1,19 @@
 """Attacks on the Command API: by its callers, by a responder that lies, by a Redis that somebody else writes to."""
+import contextlib
 import hashlib
-import http.server
 import json
 import os
 import socket
+import socketserver
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from harness.gateway import APPROVE, EXECUTE, READ, Responder, drained, first_answer, parsed, refusal, reply
+from harness.gateway import EXECUTE, READ, Responder, parsed, refusal, reply
 from harness.process import eventually, lasted_less
 from harness.settings import LONG
 
@@ -357,3 +358,59 @@ def test_a_responder_that_says_anything(api, streams):
     for one in responders:
         one.close()
     assert api.worker.is_ready()
+
+
+class SaysAnything(socketserver.StreamRequestHandler):
+    """A Redis whose scripts answer with whatever `random` makes."""
+    random = None
+
+    def handle(self):
+        with contextlib.suppress(OSError, ValueError):
+            while line := self.rfile.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2])
+                self.wfile.write({b"AUTH": b"+OK\r\n", b"PING": b"+PONG\r\n"}.get(words[0].upper()) or self.answer())
+
+    def answer(self):
+        """Mostly of the form that our scripts have, with values that are theirs, or not."""
+        pick = self.random.choice
+        texts = (b"", b"{}", b"application/json", b"application/problem+json", b"a\r\nb: c", b"/workflow/runs/7", b"/workflow/runs/x",
+                 b"\xff\x00", b"x" * 70_000)
+        numbers = (0, 1, 2, -1, 200, 202, 500, 30_000, 2 ** 63 - 1, -2 ** 63)
+        form = pick((["new", 1], ["takeover", 2], ["new", pick(numbers)], ["busy", pick(numbers)], ["mismatch"], ["new", b"1"],
+                     ["replay", 202, b"application/json", b"/workflow/runs/7", b"{}"],
+                     ["replay", pick(numbers), b"application/json", b"", b"{}"],
+                     ["replay", 202, pick(texts), pick(texts), b"{}"], [pick(texts)], [1, pick(numbers)], [0, pick(numbers)]))
+        if self.random.random() < 0.05:
+            return pick((b"*1000\r\n", b"junk\r\n", b":1\r\n:2\r\n", b"-ERR x\r\n", b"-NOSCRIPT x\r\n", b"$-1\r\n", b"+OK\r\n"))
+        parts = [b":%d\r\n" % part if isinstance(part, int) else
+                 b"$%d\r\n%b\r\n" % (len(part), part.encode() if isinstance(part, str) else part) for part in form]
+        return parts[0] if len(parts) == 1 else b"*%d\r\n" % len(parts) + b"".join(parts)
+
+
+def test_a_redis_that_says_anything(api, streams):
+    seed = int(time.time())
+    random = Random(seed)
+    SaysAnything.random = random
+    responder = Responder(streams.bus("workflow"), "command.process-stages")
+    responder.answers["command.process-stages"] = reply(202, {"run_id": 7})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SaysAnything) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        api.redis = SimpleNamespace(url=f"redis://127.0.0.1:{server.server_address[1]}", secret_files=api.redis.secret_files)
+        api.env["ECHORA_REDIS_TIMEOUT"] = "50ms"
+        api.start(nginx=False)
+        seen = set()
+        for n in range(3000 if LONG else 150):
+            got = api.scgi(method="POST", uri="/workflow/process-stages", body=b'{"run_id":7}',
+                           headers=[("HTTP_IDEMPOTENCY_KEY", f"k{n}")])
+            what = f"seed {seed}, {n}: {got}"
+            assert got is not None and got.status in (200, 202, 409, 429, 500, 503) and isinstance(got.json, dict), what
+            assert got.code or got.headers.get("location", "/workflow/runs/7") == "/workflow/runs/7", what
+            seen.add(got.status)
+            assert "b" not in got.headers and 1 <= int(got.headers.get("retry-after", 1)) <= 3600, what
+        server.shutdown()
+    assert seen >= {202, 409, 503}, f"seed {seed}: {seen}"
+    responder.close()
+    assert api.worker.alive()
