@@ -109,14 +109,15 @@ class CommandApi:
             self.start_nginx()
         return self
 
-    def start_nginx(self, **more):
+    def start_nginx(self, change=str, **more):
+        """change: what a test makes of the configuration's text."""
         folder = self.folder / "nginx"
         folder.mkdir(exist_ok=True)
         system.own(folder)
         for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
             shutil.copy(ROOT / document, folder)
-        conf = self.file("nginx.conf", nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}",
-                                                           documents=folder, **more))
+        conf = self.file("nginx.conf", change(nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}",
+                                                                  documents=folder, **more)))
         self.nginx = Process("nginx", [system.find("nginx"), "-c", conf, "-e", "stderr"], self.folder,
                              ready=lambda: system.port_open(self.port))
         self.nginx.start()

@@ -29,6 +29,8 @@ static void put_headers(const struct call *c, struct buf *out)
         buf_printf(out, "Retry-After: %lld\r\n", (long long)c->retry_after_s);
     if (c->replayed)
         buf_puts(out, "Idempotent-Replayed: true\r\n");
+    else if (c->wait_ms > 0)
+        buf_printf(out, "Preference-Applied: wait=%lld\r\n", (long long)(c->wait_ms / 1000));
 }
 
 void answer_write(const struct call *c, struct buf *out)

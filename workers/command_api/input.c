@@ -110,7 +110,7 @@ static bool read_key(struct call *c)
                   "Idempotency-Key: 1 to 255 of A-Z a-z 0-9 . _ : -, bare or in double quotes.");
 }
 
-/* Preferences may be ignored (RFC 7240), also those that we can't read. */
+/* Preferences may be ignored (RFC 7240), also those that we can't read. The first one counts. */
 static void read_preference(struct call *c)
 {
     struct view rest, part, name;
@@ -121,9 +121,11 @@ static void read_preference(struct call *c)
     while (view_split(&rest, ',', &part)) {
         struct view value = part;
 
-        if (view_split(&value, '=', &name) && view_is(view_trim(name), "wait") && value.p != NULL &&
-            view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
+        if (!view_split(&value, '=', &name) || !view_is(view_trim(name), "wait"))
+            continue;
+        if (value.p != NULL && view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
             c->wait_ms = seconds * 1000;
+        return;
     }
 }
 

@@ -169,6 +169,8 @@ static void check_value(const struct member *row, const json_t *value, const cha
                    r);
     else if (row->kind == MEMBER_NUMBER)
         check_number(row, json_integer_value(value), pointer, r);
+    else if (row->kind == MEMBER_OBJECT && row->not_empty && json_object_size(value) == 0)
+        violate(r, pointer, "empty");
     else if (row->kind == MEMBER_OBJECT && row->n_members > 0)
         members_check(row->members, row->n_members, value, pointer, r);
     else if (row->kind == MEMBER_LIST)

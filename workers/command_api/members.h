@@ -41,6 +41,7 @@ struct member {
     enum member_form form;
     enum member_place place;
     bool required;
+    bool not_empty; /* MEMBER_OBJECT: has a member, whichever */
     int64_t min, max;    /* numbers; bytes of a text (max 0 = the form's); items of a list */
     const char *choices; /* "a|b" */
     const struct member *members; /* MEMBER_OBJECT */
