@@ -96,7 +96,7 @@ http {
         server_name _;
 %(certificate)s
 %(headers)s
-%(error_pages)s        error_page 405 @methods;
+%(error_pages)s        error_page 405 = @methods;
 
         scgi_param SCGI 1;
         scgi_param REQUEST_METHOD $request_method;
