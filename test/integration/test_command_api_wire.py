@@ -57,7 +57,7 @@ THROUGH_NGINX = {
     "a method that is none": (b"G@T / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "a version that is none": (b"GET /nothing HTTP/2.0\r\n" + HOST + b"\r\n", 400),
     "CONNECT": (b"CONNECT a:1 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
-    "TRACE": (b"TRACE / HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "TRACE": (b"TRACE /dlq HTTP/1.1\r\n" + HOST + b"\r\n", 405),
     "a path upwards": (b"GET /dlq/../../nothing HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "nginx's own pages": (b"GET /_problem/400 HTTP/1.1\r\n" + HOST + b"\r\n", 404),
     "a body that is too large": (POST + b"Content-Length: 262145\r\n\r\n", 413),

@@ -14,6 +14,9 @@
 #include "workers/command_api/idempotency.h"
 #include "workers/command_api/target.h"
 
+/* Of a 202 that points to its run: when to look. */
+#define RETRY_AFTER_LONG_S 5
+
 struct call {
     struct api *api;
     struct connection *connection;

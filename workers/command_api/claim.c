@@ -26,6 +26,8 @@ static bool answer_again(struct call *c, const struct idem_answer *answer)
     c->reply = (struct view){body, answer->body.n};
     c->content_type = type;
     snprintf(c->location, sizeof(c->location), "%s", location);
+    if (c->status == 202 && c->route->lengthy)
+        c->retry_after_s = RETRY_AFTER_LONG_S;
     c->replayed = true;
     return false;
 }
