@@ -1,8 +1,8 @@
 /* One call, from its head to its answer. The order is fixed:
  *
- * route, token, scope, rate, body, members, idempotency, audit of the intent, request on the bus,
- * finish, audit of the outcome, answer, log. Whatever refuses ends it there; nothing behind the
- * token is looked at without one. */
+ * room, route, token, scope, rate, body, members, room again, idempotency, audit of the intent,
+ * request on the bus, finish, audit of the outcome, answer, log. Whatever refuses ends it there;
+ * nothing behind the token is looked at without one. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -30,6 +30,7 @@ struct call {
     struct view ids[ROUTE_IDS_MAX];
     const struct route *route;
     bool authenticated;
+    bool entered; /* counts among those in flight */
     struct caller caller;
     struct buf body; /* as it came */
     json_t *members; /* body, path and query */

@@ -70,7 +70,7 @@ bool call_claim(struct call *c)
         !idem_fingerprint(&request, fingerprint))
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The request's target has too many parts.");
     if (idem_begin(c->api->redis, &c->idem_key, fingerprint, &begun, &err) < 0)
-        return away(c, &err);
+        return FAULT("claim-for-granted") || away(c, &err);
     return take_up(c, &begun);
 }
 
@@ -79,7 +79,7 @@ void call_renew(struct call *c)
     struct err err = ERR_INIT;
     bool kept = true;
 
-    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms)
+    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms || FAULT("claim-unrenewed"))
         return;
     c->renew_ms = mono_ms() + IDEM_RENEW_MS;
     if (idem_renew(c->api->redis, &c->idem_key, &c->claim, &kept, &err) < 0)

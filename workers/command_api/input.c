@@ -33,6 +33,8 @@ static bool read_body(struct call *c)
         return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %zu bytes.", c->route->body_max);
     case READ_SLOW:
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body did not come in time.");
+    case READ_CROWDED:
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many bodies come slowly now.");
     case READ_GONE:
     case READ_BAD:
         break;
