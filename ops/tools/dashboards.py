@@ -105,7 +105,7 @@ FLEET = {
         graph("Requests", {"{{subject}} {{outcome}}": rate("echora_requests_total", "subject, outcome", W)}, "reqps"),
         graph("Time of a request", quantiles("echora_request_duration_seconds", "subject", W), "s"),
         graph("Streams, how full", {"{{stream}}": "max by (stream) (echora_stream_full_ratio)"}, "percentunit",
-              about="ANIME_ADVISORY and WORKER_SUSPECTS drop their oldest; the others refuse."),
+              about="ANIME_ADVISORY and those of WORKER_ drop their oldest; the others refuse."),
     ],
     "Processes": [
         graph("Memory", {"{{worker}} {{instance}}": f"process_resident_memory_bytes{{{W}}}"}, "bytes"),
