@@ -2,8 +2,6 @@
 import pytest
 
 from harness.chain import Chain
-from harness.once import key_hash
-from harness.process import eventually
 from harness.runs import Runs
 
 
@@ -24,6 +22,8 @@ def test_a_run_is_made_once(runs):
     assert runs.refusal(token=6, repair=True) == "stale-token"
     assert runs.ask("other", repair=True)["enqueued"] == "2"
     assert runs.ask(key=None)["compared"] == "30"
+    config = runs.chain.bus.stream("WORKER_REPLIES").config
+    assert (config.max_age, config.max_msgs_per_subject, config.discard) == (30 * 86400, 1, "old")
     assert {m.subject for m in runs.chain.bus.messages("WORKER_REPLIES")} == {runs.subject("k"), runs.subject("other")}
 
 
@@ -62,13 +62,3 @@ def test_without_its_stream_a_request_with_a_key_is_refused(runs, spawn):
     assert caught.value.refusal == "retry", caught.value
     assert runs.sent() == 0 and runs.ask(key=None, repair=True)["enqueued"] == "1"
     runs.check()
-
-
-def test_kept_for_30_days(runs):
-    config = runs.chain.bus.stream("WORKER_REPLIES").config
-    assert (config.max_age, config.max_msgs_per_subject, config.discard) == (30 * 86400, 1, "old")
-    runs.ask()
-    runs.chain.bus.purge("WORKER_REPLIES")  # as its age does
-    eventually(lambda: runs.note() is None, 10, "forgotten")
-    runs.lose(1)
-    assert runs.ask(repair=True)["missing"] == "1" and key_hash("k") in runs.subject()
