@@ -154,9 +154,9 @@ CALL = """\
             }
             scgi_pass unix:%(socket)s;
 """
-# One page and what it reads; nothing of another host.
-POLICY = "; ".join(("default-src 'none'", "script-src 'unsafe-inline'", "style-src 'unsafe-inline'",
-                    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"))
+# One page to read: no script, nothing of another host.
+POLICY = "; ".join(("default-src 'none'", "style-src 'unsafe-inline'", "base-uri 'none'", "form-action 'none'",
+                    "frame-ancestors 'none'"))
 DOCUMENTS = """\
         location = /openapi.json {
             default_type application/json;
