@@ -46,8 +46,9 @@ daemon off;
 pid %(folder)s/nginx.pid;
 worker_processes 1;
 worker_rlimit_nofile 4352;
-# Its messages quote requests: only what has none.
-error_log stderr crit;
+# Its messages quote requests, from a socket that is gone (crit) to connections that have run out (alert): only what
+# keeps it from starting.
+error_log stderr emerg;
 events {
     # A connection whose head is not whole costs about a kilobyte here and nothing behind, and goes after 5 s. Until then
     # it can't be told from a good one, and none is counted by address: behind a tunnel all have the same. So there is
@@ -89,7 +90,8 @@ http {
     lingering_time 5s;
     lingering_timeout 2s;
     reset_timedout_connection on;
-    ignore_invalid_headers off;
+    # Idempotency_Key is no spelling of Idempotency-Key: such fields are left out.
+    ignore_invalid_headers on;
     underscores_in_headers off;
     merge_slashes off;
     client_max_body_size 256k;
@@ -114,7 +116,8 @@ http {
         scgi_buffer_size 16k;
         scgi_buffers 16 64k;
         scgi_busy_buffers_size 128k;
-        scgi_max_temp_file_size 0;
+        # What a caller reads slowly waits here, and not in one of the worker's places.
+        scgi_max_temp_file_size 32m;
         scgi_connect_timeout 2s;
         scgi_send_timeout 20s;
         scgi_read_timeout 50s;

@@ -103,8 +103,8 @@ static void run(struct call *c, enum read_result head)
         refuse(&c->refusal, PROBLEM_HEAD_TOO_LARGE, "At most 64 fields and 16 kB.");
     else if (head != READ_OK)
         refuse(&c->refusal, PROBLEM_SYNTAX, "The head can't be read, or did not come in time.");
-    else if (is_room(c) && find_route(c) && call_authenticate(c) && call_in_scope(c) &&
-             call_within_rate(c) && call_read(c) && enter(c))
+    else if (is_room(c) && find_route(c) && call_authenticate(c) && call_within_rate(c) &&
+             call_in_scope(c) && call_read(c) && enter(c))
         carry_out(c);
     call_audit_outcome(c);
 }

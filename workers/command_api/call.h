@@ -1,8 +1,9 @@
 /* One call, from its head to its answer. The order is fixed:
  *
- * room, route, token, scope, rate, body, members, room again, idempotency, audit of the intent,
+ * room, route, token, rate, scope, body, members, room again, idempotency, audit of the intent,
  * request on the bus, finish, audit of the outcome, answer, log. Whatever refuses ends it there;
- * nothing behind the token is looked at without one. */
+ * nothing behind the token is looked at without one. The rate comes before whatever leaves a
+ * record. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -16,6 +17,8 @@
 
 /* Of a 202 that points to its run: when to look. */
 #define RETRY_AFTER_LONG_S 5
+/* Where a run's progress is, behind it the run's number. */
+#define CALL_RUNS "/workflow/runs/"
 
 struct call {
     struct api *api;
@@ -35,6 +38,7 @@ struct call {
     struct buf body; /* as it came */
     json_t *members; /* body, path and query */
     bool members_checked;
+    bool approves;   /* needs workflow.approve, by its route or by its members */
     struct view key; /* of the header Idempotency-Key; empty p when there is none */
     int64_t wait_ms; /* Prefer: wait */
     struct idem_key idem_key;

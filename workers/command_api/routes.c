@@ -356,6 +356,12 @@ const struct route *route_match(struct view method, struct view path,
     return NULL;
 }
 
+bool route_answers(const struct route *route, int64_t status)
+{
+    return status == route->success || (status == 202 && route->lengthy) ||
+           (status == 200 && route->bridge == BRIDGE_PLAN);
+}
+
 struct view route_id_name(const struct route *route, unsigned i)
 {
     struct view rest = view_of(route->path), part;
