@@ -110,8 +110,3 @@ def test_codes_are_those_of_the_specification():
         "idempotency_conflict", "already_decided", "run_state_conflict", "run_lock_conflict", "request_in_progress",
         "payload_too_large", "unsupported_media_type", "headers_too_large", "rate_limited", "non_retryable_error",
         "retryable_upstream_error"])
-
-
-def test_the_page_needs_no_other_host():
-    page = (ROOT / "ops/nginx/docs.html").read_text()
-    assert not re.search(r"https?://|//[a-z]|src=|@import", page)

@@ -11,7 +11,6 @@
 
 #define REQUEST_MAX ((size_t)4 << 20)
 #define CONTEXT_LIFE_S 60
-#define RETRY_AFTER_LONG_S 5
 
 enum { REPLY_STATUS, REPLY_ERROR, REPLY_CLASS, REPLY_HEADERS };
 

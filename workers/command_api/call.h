@@ -1,8 +1,9 @@
 /* One call, from its head to its answer. The order is fixed:
  *
- * route, token, rate, scope, body, members, idempotency, audit of the intent, request on the bus,
- * finish, audit of the outcome, answer, log. Whatever refuses ends it there; nothing behind the
- * token is looked at without one. The rate comes before whatever leaves a record. */
+ * room, route, token, rate, scope, body, members, room again, idempotency, audit of the intent,
+ * request on the bus, finish, audit of the outcome, answer, log. Whatever refuses ends it there;
+ * nothing behind the token is looked at without one. The rate comes before whatever leaves a
+ * record. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -14,6 +15,8 @@
 #include "workers/command_api/idempotency.h"
 #include "workers/command_api/target.h"
 
+/* Of a 202 that points to its run: when to look. */
+#define RETRY_AFTER_LONG_S 5
 /* Where a run's progress is, behind it the run's number. */
 #define CALL_RUNS "/workflow/runs/"
 
@@ -30,6 +33,7 @@ struct call {
     struct view ids[ROUTE_IDS_MAX];
     const struct route *route;
     bool authenticated;
+    bool entered; /* counts among those in flight */
     struct caller caller;
     struct buf body; /* as it came */
     json_t *members; /* body, path and query */

@@ -51,6 +51,8 @@ static bool answer_again(struct call *c, const struct idem_answer *answer)
     c->reply = (struct view){body, answer->body.n};
     c->content_type = type;
     snprintf(c->location, sizeof(c->location), "%s", location);
+    if (c->status == 202 && c->route->lengthy)
+        c->retry_after_s = RETRY_AFTER_LONG_S;
     c->replayed = true;
     return false;
 }
@@ -93,7 +95,7 @@ bool call_claim(struct call *c)
         !idem_fingerprint(&request, fingerprint))
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The request's target has too many parts.");
     if (idem_begin(c->api->redis, &c->idem_key, fingerprint, &begun, &err) < 0)
-        return away(c, &err);
+        return FAULT("claim-for-granted") || away(c, &err);
     return take_up(c, &begun);
 }
 
@@ -102,7 +104,7 @@ void call_renew(struct call *c)
     struct err err = ERR_INIT;
     bool kept = true;
 
-    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms)
+    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms || FAULT("claim-unrenewed"))
         return;
     c->renew_ms = mono_ms() + IDEM_RENEW_MS;
     if (idem_renew(c->api->redis, &c->idem_key, &c->claim, &kept, &err) < 0)

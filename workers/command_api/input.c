@@ -1,6 +1,7 @@
 /* What a caller sends beside the token: headers, body, query, ids; read and checked. */
 // SPDX-License-Identifier: Apache-2.0
 
+#include "events/base/fault.h"
 #include "workers/command_api/call.h"
 #include "workers/command_api/weight.h"
 
@@ -33,6 +34,8 @@ static bool read_body(struct call *c)
         return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %zu bytes.", c->route->body_max);
     case READ_SLOW:
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body did not come in time.");
+    case READ_CROWDED:
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many bodies come slowly now.");
     case READ_GONE:
     case READ_BAD:
         break;
@@ -58,6 +61,9 @@ static bool parse_body(struct call *c)
     if (c->members == NULL)
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body is no JSON (line %d, column %d).",
                       why.line, why.column);
+    c->members = members_settle(c->members);
+    if (c->members == NULL)
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
     if (json_is_object(c->members))
         return true;
     violate(&c->refusal, "", "type");
@@ -91,7 +97,7 @@ static bool check_members(struct call *c)
         target_ids(c->ids, c->route, c->members, r);
         target_query(c->target.query, c->route, c->arena, c->members, r);
     }
-    if (r->problem == PROBLEM_NONE)
+    if (r->problem == PROBLEM_NONE && !FAULT("members-unchecked"))
         members_check(c->route->members, c->route->n_members, c->members, "", r);
     if (r->problem == PROBLEM_NONE && c->route->check != NULL)
         c->route->check(c->members, "", r);
@@ -113,7 +119,7 @@ static bool read_key(struct call *c)
                   "Idempotency-Key: 1 to 255 of A-Z a-z 0-9 . _ : -, bare or in double quotes.");
 }
 
-/* Preferences may be ignored (RFC 7240), also those that we can't read. */
+/* Preferences may be ignored (RFC 7240), also those that we can't read. The first one counts. */
 static void read_preference(struct call *c)
 {
     struct view rest, part, name;
@@ -124,9 +130,11 @@ static void read_preference(struct call *c)
     while (view_split(&rest, ',', &part)) {
         struct view value = part;
 
-        if (view_split(&value, '=', &name) && view_is(view_trim(name), "wait") && value.p != NULL &&
-            view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
+        if (!view_split(&value, '=', &name) || !view_is(view_trim(name), "wait"))
+            continue;
+        if (value.p != NULL && view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
             c->wait_ms = seconds * 1000;
+        return;
     }
 }
 

@@ -63,6 +63,31 @@ static void check_decision(const json_t *value, const char *pointer, struct refu
         violate(r, at, "not-allowed");
 }
 
+/* Fields by name, set by hand: scalars and lists of texts. Which fields there are, and what fits
+ * them, is the responder's knowledge. */
+static void check_edits(const json_t *edits, const char *pointer, struct refusal *r)
+{
+    const char *name;
+    json_t *value, *one;
+    size_t i;
+    char at[128];
+
+    json_object_foreach((json_t *)(uintptr_t)edits, name, value)
+    {
+        const double number = json_number_value(value); /* 0 of what is none */
+        bool good = !json_is_object(value);
+
+        json_array_foreach(value, i, one) good &= json_is_string(one);
+        pointer_member(pointer, view_of(name), at);
+        if (!good)
+            violate(r, at, "type");
+        else if (number < -(double)MEMBER_INTEGER_MAX || number > (double)MEMBER_INTEGER_MAX)
+            violate(r, at, "range");
+        else if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name) || !*name)
+            violate(r, at, "unknown");
+    }
+}
+
 #define DECISION                                                                                   \
     CHOICE("decision",                                                                             \
            "approve_ingest|approve_partial_ingest|send_back_to_stage|reject_entry|defer"),         \
@@ -74,12 +99,17 @@ static const struct member entry_decision[] = {
     {DECISION},
     {CHOICE("target_stage", STAGES)},
     {RESOLUTION},
-    {.name = "edits", .kind = MEMBER_OBJECT},
+    {.name = "edits", .kind = MEMBER_OBJECT, .check = check_edits},
     {REASON},
     {REVIEWED_BY},
 };
 static const struct member batch_rule[] = {
-    {.name = "selector", .kind = MEMBER_CUSTOM, .check = selector_check, .required = true},
+    {.name = "selector",
+     .kind = MEMBER_OBJECT,
+     .required = true,
+     .not_empty = true,
+     .members = selector_conditions,
+     .n_members = SELECTOR_CONDITIONS},
     {DECISION},
     {CHOICE("target_stage", STAGES)},
     {RESOLUTION},
@@ -293,15 +323,27 @@ static bool matches(const char *pattern, struct view path, struct view ids[stati
     return path.p == NULL;
 }
 
+/* A path that is spelled out is never an id of a pattern: /dlq/replay is no letter. */
+static bool is_spelled_out(struct view path)
+{
+    for (size_t i = 0; i < n_routes; i++) {
+        if (view_is(path, routes[i].path) && strchr(routes[i].path, '{') == NULL)
+            return true;
+    }
+    return false;
+}
+
 const struct route *route_match(struct view method, struct view path,
                                 struct view ret_ids[static ROUTE_IDS_MAX],
                                 char ret_allow[static 32])
 {
     struct view ids[ROUTE_IDS_MAX] = {0};
 
+    const bool spelled_out = is_spelled_out(path);
+
     ret_allow[0] = '\0';
     for (size_t i = 0; i < n_routes; i++) {
-        if (!matches(routes[i].path, path, ids))
+        if (spelled_out ? !view_is(path, routes[i].path) : !matches(routes[i].path, path, ids))
             continue;
         if (view_is(method, routes[i].method)) {
             memcpy(ret_ids, ids, sizeof(ids));
