@@ -421,10 +421,11 @@ def test_a_redis_that_says_anything(api, streams):
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         api.redis = SimpleNamespace(url=f"redis://127.0.0.1:{server.server_address[1]}", secret_files=api.redis.secret_files)
-        api.env["ECHORA_REDIS_TIMEOUT"] = "50ms"
         api.start(nginx=False)
-        seen = set()
-        for n in range(3000 if LONG else 150):
+        seen, n, began = set(), 0, time.monotonic()
+        # On and on when a slow moment has kept it from being asked.
+        while n < (3000 if LONG else 150) or (not seen >= {202, 409, 503} and lasted_less(began, 20)):
+            n += 1
             got = api.scgi(method="POST", uri="/workflow/process-stages", body=b'{"run_id":7}',
                            headers=[("HTTP_IDEMPOTENCY_KEY", f"k{n}")])
             what = f"seed {seed}, {n}: {got}"
