@@ -53,6 +53,12 @@ URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "redis": "ECHORA
         "qdrant": "ECHORA_QDRANT_URL"}
 
 
+def client_table():
+    """The Command API's table of CLIENTS, as its file."""
+    table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
+    return json.dumps(table, indent=2) + "\n"
+
+
 def http(url, timeout=2.0):
     """(status, text), status 0 when nobody answers."""
     try:
@@ -286,8 +292,7 @@ class State:
 
     def write_api_files(self):
         """Clients and their secrets, and the configuration of nginx; whether that is another one now."""
-        table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
-        (self.folder / "api-clients.json").write_text(json.dumps(table, indent=2) + "\n")
+        (self.folder / "api-clients.json").write_text(client_table())
         secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in CLIENTS)
         system.write_private(self.secrets / "api-clients", secrets)
         folder = self.folder / "nginx"
