@@ -16,12 +16,12 @@ def command(redis):
 
 
 def refusal(client, *words):
-    """The first word of what it is refused with; "" when it is not."""
+    """The first word of what it is refused with (EXEC names it later on); "" when it is not."""
     try:
         client.call(*words)
         return ""
     except Refused as e:
-        return e.code
+        return "NOPERM" if "NOPERM" in str(e) else e.code
 
 
 def commands(redis):
