@@ -30,7 +30,7 @@ CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.ge
 REVIEW_READ = ("catalog.review.list", "catalog.review.get")
 COMMANDS = tuple(f"command.{call}" for call in (
     "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
-    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries"))
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries", "artifact-get"))
 STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "WORKER_REPLIES",
            "INGESTION_EVENTS", "NOTIFICATION_EVENTS", "AUDIT")
 CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers

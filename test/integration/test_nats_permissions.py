@@ -66,7 +66,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 COMMANDS = {f"command.{call}" for call in (
     "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
-    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries")}
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries", "artifact-get")}
 WEBHOOKS = {"webhook.test", "webhook.replay", "webhook.enable"}
 VIEW = READ | REVIEW | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",

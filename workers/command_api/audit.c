@@ -120,15 +120,20 @@ static bool write_record(struct call *c, bool outcome)
 
 bool call_audit_intent(struct call *c)
 {
-    return c->route->scope != SCOPE_APPROVE || strcmp(c->route->method, "POST") != 0 ||
-           FAULT("intent-unwritten") || write_record(c, false) ||
+    return !c->approves || strcmp(c->route->method, "POST") != 0 || FAULT("intent-unwritten") ||
+           write_record(c, false) ||
            refuse(&c->refusal, PROBLEM_UNAVAILABLE,
                   "The audit can't be written now, so nothing was done.");
 }
 
+/* A responder may say the same word behind the checks: its calls are recorded. */
+static bool is_above_rate(const struct call *c)
+{
+    return c->refusal.problem == PROBLEM_RATE && !c->members_checked;
+}
+
 void call_audit_outcome(struct call *c)
 {
-    if (c->authenticated && strcmp(c->route->method, "POST") == 0 &&
-        c->refusal.problem != PROBLEM_RATE)
+    if (c->authenticated && strcmp(c->route->method, "POST") == 0 && !is_above_rate(c))
         (void)write_record(c, true);
 }

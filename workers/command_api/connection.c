@@ -7,18 +7,20 @@
 #include <unistd.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 
 #define SLICE_MS 200
+#define SOON_MS 100
 #define WRITE_MS 5000
 /* How long what the peer still sends is read and dropped: closing with unread bytes would reset the
  * connection, and the answer with it. */
 #define LINGER_MS 1000
 
-void connection_init(struct connection *c, int fd, const atomic_bool *stopping,
+void connection_init(struct connection *c, int fd, struct connection_room *room,
                      struct connection_limits limits)
 {
     c->fd = fd;
-    c->stopping = stopping;
+    c->room = room;
     c->limits = limits;
     c->n = 0;
     c->head.n = 0;
@@ -38,19 +40,62 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
             return 1;
         if (n < 0 && errno != EINTR)
             return -1;
-        if (atomic_load(c->stopping))
+        if (atomic_load(&c->room->stopping))
             return -1;
     }
 }
 
-static enum read_result receive(struct connection *c, char *to, size_t most, int64_t deadline,
-                                size_t *ret_n)
+/* Until when one read of several parts lasts, and whether it has a place among the slow. */
+struct patience {
+    struct connection_room *room;
+    int64_t soon, deadline;
+    bool placed;
+};
+
+static struct patience patience_of(const struct connection *c, int64_t ms)
+{
+    const int64_t now = mono_ms();
+
+    return (struct patience){
+        .room = c->room, .soon = now + (ms < SOON_MS ? ms : SOON_MS), .deadline = now + ms};
+}
+
+static bool take_place(struct patience *p)
+{
+    if (atomic_fetch_add(&p->room->slow, 1) < CONNECTION_SLOW_MAX || FAULT("slow-unlimited"))
+        p->placed = true;
+    else
+        atomic_fetch_sub(&p->room->slow, 1);
+    return p->placed;
+}
+
+static void patience_end(const struct patience *p)
+{
+    if (p->placed)
+        atomic_fetch_sub(&p->room->slow, 1);
+}
+
+/* Until something can be read: READ_OK. */
+static enum read_result wait_readable(const struct connection *c, struct patience *p)
+{
+    int ready = wait_for(c, POLLIN, p->placed ? p->deadline : p->soon);
+
+    if (ready == 0 && !p->placed && p->soon < p->deadline) {
+        if (!take_place(p))
+            return READ_CROWDED;
+        ready = wait_for(c, POLLIN, p->deadline);
+    }
+    return ready > 0 ? READ_OK : ready == 0 ? READ_SLOW : READ_GONE;
+}
+
+static enum read_result receive(const struct connection *c, char *to, size_t most,
+                                struct patience *p, size_t *ret_n)
 {
     for (;;) {
-        const int ready = wait_for(c, POLLIN, deadline);
+        const enum read_result ready = wait_readable(c, p);
 
-        if (ready <= 0)
-            return ready == 0 ? READ_SLOW : READ_GONE;
+        if (ready != READ_OK)
+            return ready;
         const ssize_t n = recv(c->fd, to, most, MSG_DONTWAIT);
         if (n > 0) {
             *ret_n = (size_t)n;
@@ -61,14 +106,11 @@ static enum read_result receive(struct connection *c, char *to, size_t most, int
     }
 }
 
-enum read_result connection_head(struct connection *c)
+static enum read_result read_head(struct connection *c, struct patience *p)
 {
-    const int64_t deadline = mono_ms() + c->limits.head_ms;
-
     for (;;) {
         size_t n;
-        const enum read_result got =
-            receive(c, c->buffer + c->n, sizeof(c->buffer) - c->n, deadline, &n);
+        const enum read_result got = receive(c, c->buffer + c->n, sizeof(c->buffer) - c->n, p, &n);
 
         if (got != READ_OK)
             return got;
@@ -88,9 +130,35 @@ enum read_result connection_head(struct connection *c)
     }
 }
 
+enum read_result connection_head(struct connection *c)
+{
+    struct patience p = patience_of(c, c->limits.head_ms);
+    const enum read_result got = read_head(c, &p);
+
+    patience_end(&p);
+    return got;
+}
+
+static enum read_result read_rest(const struct connection *c, struct patience *p, size_t wanted,
+                                  struct buf *out)
+{
+    while (out->n < wanted && !buf_failed(out)) {
+        char part[16384];
+        size_t n;
+        const size_t left = wanted - out->n;
+        const enum read_result got =
+            receive(c, part, left < sizeof(part) ? left : sizeof(part), p, &n);
+
+        if (got != READ_OK)
+            return got;
+        buf_append(out, part, n);
+    }
+    return buf_failed(out) ? READ_TOO_LARGE : READ_OK;
+}
+
 enum read_result connection_body(struct connection *c, struct buf *out)
 {
-    const int64_t deadline = mono_ms() + c->limits.body_ms;
+    struct patience p = patience_of(c, c->limits.body_ms);
     const size_t had = c->n - c->head.size;
 
     if (c->head.content_length > (int64_t)out->max)
@@ -99,18 +167,9 @@ enum read_result connection_body(struct connection *c, struct buf *out)
     if (had > wanted)
         return READ_BAD;
     buf_append(out, c->buffer + c->head.size, had);
-    while (out->n < wanted && !buf_failed(out)) {
-        char part[16384];
-        size_t n;
-        const size_t left = wanted - out->n;
-        const enum read_result got =
-            receive(c, part, left < sizeof(part) ? left : sizeof(part), deadline, &n);
-
-        if (got != READ_OK)
-            return got;
-        buf_append(out, part, n);
-    }
-    return buf_failed(out) ? READ_TOO_LARGE : READ_OK;
+    const enum read_result got = read_rest(c, &p, wanted, out);
+    patience_end(&p);
+    return got;
 }
 
 static bool send_all(const struct connection *c, struct view rest)
@@ -136,13 +195,13 @@ static bool send_all(const struct connection *c, struct view rest)
     return true;
 }
 
-static void drain(struct connection *c)
+static void drain(const struct connection *c)
 {
     const int64_t deadline = mono_ms() + LINGER_MS;
     char dropped[4096];
-    size_t n;
 
-    while (receive(c, dropped, sizeof(dropped), deadline, &n) == READ_OK)
+    while (wait_for(c, POLLIN, deadline) > 0 &&
+           recv(c->fd, dropped, sizeof(dropped), MSG_DONTWAIT) > 0)
         ;
 }
 

@@ -70,6 +70,17 @@ static void test_every_route(void)
     CHECK_EQ_INT(find("POST", "/workflow/build-diff", allow)->body_max, 256 << 10);
 }
 
+static void test_what_is_spelled_out_is_no_id(void)
+{
+    char allow[32];
+
+    CHECK(find("GET", "/dlq/replay", allow) == NULL);
+    CHECK_STR(allow, "POST");
+    CHECK(find("POST", "/dlq/7", allow) == NULL);
+    CHECK_STR(allow, "GET");
+    CHECK(find("GET", "/dlq/replays", allow) != NULL && find("GET", "/dlq/{seq}", allow) != NULL);
+}
+
 static void test_ids_are_members_of_the_path(void)
 {
     for (size_t i = 0; i < n_routes; i++) {
@@ -195,6 +206,7 @@ static void test_queries(void)
 int main(void)
 {
     RUN(test_every_route);
+    RUN(test_what_is_spelled_out_is_no_id);
     RUN(test_ids_are_members_of_the_path);
     RUN(test_paths_that_are_none);
     RUN(test_methods);
