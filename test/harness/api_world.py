@@ -4,6 +4,7 @@ about workers to come.
 
 Everything is set up so that each example of contracts/openapi.json is a good call.
 """
+import contextlib
 import json
 import uuid
 
@@ -23,6 +24,7 @@ class World:
         commands = [c for c in promises.calls() if "/workflow/" in c.pattern]
         self.responder = Responder(streams.bus("workflow"), *(f"command.{c.name}" for c in commands))
         self.responder.answers = {f"command.{c.name}": said(c) for c in commands}
+        self.scripted = {c.name for c in commands}
 
     def example_update(self):
         """The risky update that the examples name, parked afresh."""
@@ -40,14 +42,22 @@ class World:
         eventually(lambda: self.letters.list().get("source") == "index" and len(self.letters.letters()) == n, 20,
                    "an index of the letters")
 
+    @contextlib.contextmanager
+    def answering(self, call, answer):
+        """Meanwhile the scripted responder says this."""
+        before = self.responder.answers[f"command.{call.name}"]
+        self.responder.answers[f"command.{call.name}"] = answer
+        yield
+        self.responder.answers[f"command.{call.name}"] = before
+
     def close(self):
         self.responder.close()
 
 
-def start(api, change=str):
+def start(api, change=str, **more):
     """Starts the worker and nginx. Each bad token spends a bucket of its own: 429 would be all that is seen."""
     api.start(nginx=False)
-    api.start_nginx(change=lambda text: change(text).replace("REMOTE_ADDR $remote_addr", "REMOTE_ADDR $uuid"))
+    api.start_nginx(change=lambda text: change(text).replace("REMOTE_ADDR $remote_addr", "REMOTE_ADDR $uuid"), **more)
 
 
 def said(call):
