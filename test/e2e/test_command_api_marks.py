@@ -10,6 +10,7 @@ def test_no_word_of_a_call_is_told(api, streams, db, qdrant, spawn, folder, sess
     world = World(api, streams, db, spawn)
     world.example_letters()
     start(api, log=folder / "nginx-refusals.log")
-    leaks.scenario(world, (folder, session_folder))
+    said, statuses = leaks.scenario(world, (folder, session_folder))
+    assert said > 1000 and {200, 202, 400, 401, 404, 405, 409, 415, 422, 500} <= statuses, (said, statuses)
     assert '"msg":"refused"' in (folder / "nginx-refusals.log").read_text()
     world.close()

@@ -17,9 +17,11 @@ from .reviews import Reviews, of
 
 
 class World:
-    def __init__(self, api, streams, db, spawn):
-        self.api, self.streams, self.db, self.spawn = api, streams, db, spawn
-        self.workers = {kind: spawn(kind) for kind in ("catalogue", "dead-letters", "qdrant")}
+    """workers: those that a test needs."""
+
+    def __init__(self, api, streams, db, spawn, workers=("catalogue", "dead-letters", "qdrant")):
+        self.api, self.streams = api, streams
+        self.workers = {kind: spawn(kind) for kind in workers}
         self.reviews, self.letters = Reviews(streams, db), DeadLetters(streams)
         commands = [c for c in promises.calls() if "/workflow/" in c.pattern]
         self.responder = Responder(streams.bus("workflow"), *(f"command.{c.name}" for c in commands))
