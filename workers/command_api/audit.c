@@ -43,6 +43,18 @@ static void put_digest(struct buf *out, const char *name, struct view of)
     put_hash(out, name, hash);
 }
 
+/* UUIDs have more than one spelling, and are looked for in one. */
+static void put_id(struct buf *out, const char *text)
+{
+    char spelled[UUID_TEXT];
+    struct uuid id;
+
+    if (!uuid_parse(view_of(text), &id))
+        return;
+    uuid_format(id, spelled);
+    buf_puts(out, spelled);
+}
+
 /* The members that name things, as they were checked. */
 static void put_ids(const struct call *c, struct buf *out)
 {
@@ -54,13 +66,16 @@ static void put_ids(const struct call *c, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const json_t *value = json_object_get(c->members, names[i]);
 
-        if (json_is_integer(value))
+        if (json_is_integer(value)) {
             buf_printf(out, "%s\"%s\":%" PRId64, between, names[i],
                        (int64_t)json_integer_value(value));
-        else if (json_is_string(value))
-            buf_printf(out, "%s\"%s\":\"%s\"", between, names[i], json_string_value(value));
-        else
+        } else if (json_is_string(value)) {
+            buf_printf(out, "%s\"%s\":\"", between, names[i]);
+            put_id(out, json_string_value(value));
+            buf_putc(out, '"');
+        } else {
             continue;
+        }
         between = ",";
     }
     buf_putc(out, '}');
