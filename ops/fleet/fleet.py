@@ -54,6 +54,12 @@ URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "redis": "ECHORA
         "qdrant": "ECHORA_QDRANT_URL"}
 
 
+def client_table():
+    """The Command API's table of CLIENTS, as its file."""
+    table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
+    return json.dumps(table, indent=2) + "\n"
+
+
 def http(url, timeout=2.0):
     """(status, text), status 0 when nobody answers."""
     try:
@@ -287,8 +293,7 @@ class State:
 
     def write_api_files(self):
         """Clients and their secrets, and the configuration of nginx; the names of those that must read theirs again."""
-        table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
-        clients, text = self.folder / "api-clients.json", json.dumps(table, indent=2) + "\n"
+        clients, text = self.folder / "api-clients.json", client_table()
         changed = set() if clients.exists() and clients.read_text() == text else {"dev-issuer", "command-api"}
         clients.write_text(text)
         secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in CLIENTS)

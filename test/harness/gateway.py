@@ -165,6 +165,13 @@ class CommandApi:
     def get(self, path, **more):
         return self.call("GET", path, **more)
 
+    def post_at_once(self, path, body, key):
+        """A POST whose head and body are one piece."""
+        data = json.dumps(body).encode()
+        head = (f"POST {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(data)}\r\nIdempotency-Key: {key}\r\nAuthorization: Bearer {self.token()}\r\n\r\n")
+        return parsed(self.raw(head.encode() + data, wait=60))
+
     def raw(self, data, wait=5):
         """What comes back for these bytes, until the server closes or is silent."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=wait * PATIENCE) as s:

@@ -139,6 +139,9 @@ static void note(const struct call *c, size_t bytes)
     log_info("call", LF_STR("request_id", c->id), LF_STR("client", c->caller.client),
              LF_STR("call", call), LF_I64("status", status), LF_STR("code", code),
              LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
+    if (FAULT("call-told"))
+        log_debug("call", LF_VIEW("query", c->target.query), LF_VIEW("body", buf_view(&c->body)),
+                  LF_VIEW("key", c->key));
 }
 
 static void end_span(struct call *c)

@@ -10,7 +10,10 @@
 #include "events/base/fault.h"
 
 #define SLICE_MS 200
-#define SOON_MS 100
+/* A head that nginx began is there at once, unless nginx was kept from running meanwhile. A body is
+ * most often in one piece with it; its client may be far away. */
+#define HEAD_SOON_MS 50
+#define BODY_SOON_MS 5
 #define WRITE_MS 5000
 /* How long what the peer still sends is read and dropped: closing with unread bytes would reset the
  * connection, and the answer with it. */
@@ -47,32 +50,35 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
 
 /* Until when one read of several parts lasts, and whether it has a place among the slow. */
 struct patience {
-    struct connection_room *room;
+    atomic_int *places;
+    int max;
     int64_t soon, deadline;
     bool placed;
 };
 
-static struct patience patience_of(const struct connection *c, int64_t ms)
+static struct patience patience_of(atomic_int *places, int max, int64_t soon_ms, int64_t ms)
 {
     const int64_t now = mono_ms();
 
-    return (struct patience){
-        .room = c->room, .soon = now + (ms < SOON_MS ? ms : SOON_MS), .deadline = now + ms};
+    return (struct patience){.places = places,
+                             .max = max,
+                             .soon = now + (ms < soon_ms ? ms : soon_ms),
+                             .deadline = now + ms};
 }
 
 static bool take_place(struct patience *p)
 {
-    if (atomic_fetch_add(&p->room->slow, 1) < CONNECTION_SLOW_MAX || FAULT("slow-unlimited"))
+    if (atomic_fetch_add(p->places, 1) < p->max || FAULT("slow-unlimited"))
         p->placed = true;
     else
-        atomic_fetch_sub(&p->room->slow, 1);
+        atomic_fetch_sub(p->places, 1);
     return p->placed;
 }
 
 static void patience_end(const struct patience *p)
 {
     if (p->placed)
-        atomic_fetch_sub(&p->room->slow, 1);
+        atomic_fetch_sub(p->places, 1);
 }
 
 /* Until something can be read: READ_OK. */
@@ -132,7 +138,8 @@ static enum read_result read_head(struct connection *c, struct patience *p)
 
 enum read_result connection_head(struct connection *c)
 {
-    struct patience p = patience_of(c, c->limits.head_ms);
+    struct patience p =
+        patience_of(&c->room->slow_heads, CONNECTION_SLOW_HEADS, HEAD_SOON_MS, c->limits.head_ms);
     const enum read_result got = read_head(c, &p);
 
     patience_end(&p);
@@ -158,7 +165,8 @@ static enum read_result read_rest(const struct connection *c, struct patience *p
 
 enum read_result connection_body(struct connection *c, struct buf *out)
 {
-    struct patience p = patience_of(c, c->limits.body_ms);
+    struct patience p =
+        patience_of(&c->room->slow_bodies, CONNECTION_SLOW_BODIES, BODY_SOON_MS, c->limits.body_ms);
     const size_t had = c->n - c->head.size;
 
     if (c->head.content_length > (int64_t)out->max)
