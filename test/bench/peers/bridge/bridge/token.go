@@ -1,0 +1,139 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+type client struct {
+	ID     string           `json:"id"`
+	Scopes []string         `json:"scopes"`
+	Limits map[string]int64 `json:"limits"`
+}
+
+type tokens struct {
+	parser  *jwt.Parser
+	keys    map[string]*ecdsa.PublicKey
+	clients map[string]client
+}
+
+type caller struct {
+	client  client
+	sub     string
+	scopes  []string
+	jtiHash string
+}
+
+type claims struct {
+	jwt.RegisteredClaims
+	ClientID string          `json:"client_id"`
+	Azp      string          `json:"azp"`
+	Scope    json.RawMessage `json:"scope"`
+}
+
+var errToken = errors.New("the token is not good")
+
+func coordinate(text string) *big.Int {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	must(err)
+	return new(big.Int).SetBytes(raw)
+}
+
+func readTokens(issuer, audience, jwks, table string) *tokens {
+	var set struct {
+		Keys []struct{ Kid, Kty, Crv, X, Y string }
+	}
+	var listed struct{ Clients []client }
+	readJSON(jwks, &set)
+	readJSON(table, &listed)
+	t := &tokens{keys: map[string]*ecdsa.PublicKey{}, clients: map[string]client{}}
+	for _, k := range set.Keys {
+		if k.Kty == "EC" && k.Crv == "P-256" {
+			t.keys[k.Kid] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: coordinate(k.X), Y: coordinate(k.Y)}
+		}
+	}
+	for _, c := range listed.Clients {
+		t.clients[c.ID] = c
+	}
+	t.parser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(60*time.Second), jwt.WithStrictDecoding())
+	return t
+}
+
+func (t *tokens) key(token *jwt.Token) (any, error) {
+	kid, _ := token.Header["kid"].(string)
+	typ, _ := token.Header["typ"].(string)
+	key, found := t.keys[kid]
+	if !found || !strings.EqualFold(strings.TrimPrefix(typ, "application/"), "at+jwt") {
+		return nil, errToken
+	}
+	for _, name := range []string{"crit", "b64", "zip"} {
+		if _, there := token.Header[name]; there {
+			return nil, errToken
+		}
+	}
+	return key, nil
+}
+
+func scopesOf(raw json.RawMessage) ([]string, error) {
+	var text string
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if json.Unmarshal(raw, &text) == nil {
+		return strings.Fields(text), nil
+	}
+	var list []string
+	return list, json.Unmarshal(raw, &list)
+}
+
+// check tells who calls; Authorization as it came.
+func (t *tokens) check(authorization string) (caller, error) {
+	const scheme = "Bearer "
+	if len(authorization) < len(scheme) || !strings.EqualFold(authorization[:len(scheme)], scheme) ||
+		len(authorization) > 8192+len(scheme) {
+		return caller{}, errToken
+	}
+	var c claims
+	if _, err := t.parser.ParseWithClaims(strings.TrimLeft(authorization[len(scheme):], " "), &c, t.key); err != nil {
+		return caller{}, err
+	}
+	if c.IssuedAt == nil || c.ExpiresAt.Sub(c.IssuedAt.Time) > time.Hour {
+		return caller{}, errToken
+	}
+	id := c.ClientID
+	if id == "" {
+		id = c.Azp
+	}
+	known, found := t.clients[id]
+	given, err := scopesOf(c.Scope)
+	if !found || err != nil {
+		return caller{}, errToken
+	}
+	who := caller{client: known, sub: c.Subject}
+	for _, scope := range given {
+		if slices.Contains(known.Scopes, scope) {
+			who.scopes = append(who.scopes, scope)
+		}
+	}
+	if c.ID != "" {
+		who.jtiHash = digest([]byte(c.ID))
+	}
+	return who, nil
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
