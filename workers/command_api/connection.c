@@ -22,6 +22,7 @@ void connection_init(struct connection *c, int fd, const atomic_bool *stopping,
     c->limits = limits;
     c->n = 0;
     c->head.n = 0;
+    c->whole = false;
 }
 
 /* Until fd is ready for these events: 1, 0 when the time is over, -1 when the process stops. */
@@ -46,11 +47,7 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
 static enum read_result receive(struct connection *c, char *to, size_t most, int64_t deadline,
                                 size_t *ret_n)
 {
-    for (;;) {
-        const int ready = wait_for(c, POLLIN, deadline);
-
-        if (ready <= 0)
-            return ready == 0 ? READ_SLOW : READ_GONE;
+    while (mono_ms() < deadline) {
         const ssize_t n = recv(c->fd, to, most, MSG_DONTWAIT);
         if (n > 0) {
             *ret_n = (size_t)n;
@@ -58,7 +55,10 @@ static enum read_result receive(struct connection *c, char *to, size_t most, int
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return READ_GONE;
+        if (wait_for(c, POLLIN, deadline) < 0)
+            return READ_GONE;
     }
+    return READ_SLOW;
 }
 
 enum read_result connection_head(struct connection *c)
@@ -75,6 +75,7 @@ enum read_result connection_head(struct connection *c)
         c->n += n;
         switch (scgi_read((struct view){c->buffer, c->n}, &c->head)) {
         case SCGI_DONE:
+            c->whole = c->head.content_length == 0 && c->n == c->head.size;
             return READ_OK;
         case SCGI_BAD:
             return READ_BAD;
@@ -110,7 +111,8 @@ enum read_result connection_body(struct connection *c, struct buf *out)
             return got;
         buf_append(out, part, n);
     }
-    return buf_failed(out) ? READ_TOO_LARGE : READ_OK;
+    c->whole = !buf_failed(out);
+    return c->whole ? READ_OK : READ_TOO_LARGE;
 }
 
 static bool send_all(const struct connection *c, struct view rest)
@@ -148,7 +150,7 @@ static void drain(struct connection *c)
 
 void connection_end(struct connection *c, struct view answer)
 {
-    if (answer.n > 0 && send_all(c, answer)) {
+    if (answer.n > 0 && send_all(c, answer) && !c->whole) {
         shutdown(c->fd, SHUT_WR);
         drain(c);
     }

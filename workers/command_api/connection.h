@@ -19,7 +19,8 @@ struct connection {
     const atomic_bool *stopping; /* ends reading */
     struct connection_limits limits;
     struct scgi_head head;
-    size_t n; /* bytes in the buffer; what stands behind the head is of the body */
+    bool whole; /* all that was announced is read: nothing more is to come */
+    size_t n;   /* bytes in the buffer; what stands behind the head is of the body */
     char buffer[SCGI_NETSTRING_MAX + 16];
 };
 
