@@ -194,6 +194,7 @@ static void bus_init(struct bus *bus, const struct bus_options *options)
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&bus->hook_mutex, NULL);
     pthread_mutex_init(&bus->refusal_mutex, NULL);
+    pthread_mutex_init(&bus->box_mutex, NULL);
     bus->fail_refused = options->fail_refused;
     if (options->user != NULL)
         snprintf(bus->user, sizeof(bus->user), "%s", options->user);
@@ -265,12 +266,14 @@ struct bus *bus_close(struct bus *bus)
         return NULL;
     bus_set_hook(bus, NULL, NULL);
     end_connector(bus);
+    bus_boxes_free(bus);
     if (!end_connection(bus))
         return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
     natsOptions_Destroy(bus->options);
     pthread_cond_destroy(&bus->closing_cond);
     pthread_mutex_destroy(&bus->hook_mutex);
     pthread_mutex_destroy(&bus->refusal_mutex);
+    pthread_mutex_destroy(&bus->box_mutex);
     free(bus);
     return NULL;
 }

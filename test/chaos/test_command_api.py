@@ -4,6 +4,7 @@ import json
 import pytest
 
 from harness.gateway import APPROVE, EXECUTE, READ, Responder, reply
+from harness.process import eventually
 from harness.reviews import Reviews
 
 POINTS = ("after-claim", "before-finish", "before-answer")
@@ -62,7 +63,10 @@ def responder(streams):
 
 def approvals_are_written_down_first(api, responder, streams):
     api.post(ROUTE, BODY)
-    kinds = [json.loads(m.data)["kind"] for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+
+    def kinds_kept():
+        return [json.loads(m.data)["kind"] for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+    kinds = eventually(lambda: (found := kinds_kept()) and found[-1] == "outcome" and found, 10, "the outcome's record")
     assert kinds == ["intent", "outcome"], "an approval left no intent"
 
 

@@ -134,6 +134,12 @@ static void end_span(struct call *c)
     span_end(&c->span, def->status >= 500 ? &err : NULL);
 }
 
+static void count_in_flight(struct api *api, int change)
+{
+    metric_set(metric_series(&in_flight_def, (const char *[]){NULL}),
+               atomic_fetch_add(&api->in_flight, change) + change);
+}
+
 static void serve(struct api *api, struct connection *connection, enum read_result head,
                   struct arena *arena)
 {
@@ -144,6 +150,7 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 
+    count_in_flight(api, 1);
     make_id(&c);
     start_span(&c);
     run(&c, head);
@@ -151,6 +158,8 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
     note(&c, answer.n);
     end_span(&c);
     connection_end(connection, buf_failed(&answer) ? (struct view){0} : buf_view(&answer));
+    count_in_flight(api, -1);
+    call_audit_end(&c);
     json_decref(c.members);
     buf_deinit(&c.body);
 }
@@ -158,7 +167,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
 void call_serve(void *ctx, struct connection *connection)
 {
     struct api *api = ctx;
-    struct metric *gauge = metric_series(&in_flight_def, (const char *[]){NULL});
     const enum read_result head = connection_head(connection);
 
     if (head == READ_GONE) {
@@ -170,7 +178,5 @@ void call_serve(void *ctx, struct connection *connection)
         connection_end(connection, (struct view){0});
         return;
     }
-    metric_set(gauge, atomic_fetch_add(&api->in_flight, 1) + 1);
     serve(api, connection, head, arena);
-    metric_set(gauge, atomic_fetch_sub(&api->in_flight, 1) - 1);
 }
