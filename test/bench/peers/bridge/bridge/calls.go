@@ -364,7 +364,7 @@ type record struct {
 	MS         int64          `json:"ms"`
 }
 
-// audit writes what became of the call, and waits until the stream has it.
+// audit sends what became of the call; main's handler is told when the stream has not got it.
 func (s *asked) audit(status int, code string) {
 	r := record{At: time.Now().UTC().Format(time.RFC3339Nano), Kind: "outcome", RequestID: s.id, Client: s.who.client.ID,
 		Sub: s.who.sub, Call: s.name, Path: s.request.URL.Path, IDs: map[string]any{}, JtiSHA256: s.who.jtiHash,
@@ -375,9 +375,7 @@ func (s *asked) audit(status int, code string) {
 	}
 	text, err := json.Marshal(r)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_, err = s.js.PublishMsg(ctx, &nats.Msg{Subject: "audit.command", Data: text, Header: nats.Header{
+		_, err = s.js.PublishMsgAsync(&nats.Msg{Subject: "audit.command", Data: text, Header: nats.Header{
 			"Content-Type": {"application/json"}, "Nats-Expected-Stream": {"AUDIT"}}})
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 // The Command API that a careful Go user would write, for two of its calls: check-tag, and start-incremental-run with
 // an Idempotency-Key. The steps and their order are those of the specification: token, scope, rate, body, members,
-// claim of the key, request on the bus, answer kept, audit record, answer, one line of log.
+// claim of the key, request on the bus, answer kept, audit record, answer, one line of log. As in ours, a token that was
+// just found good costs a hash, and the stream's word for the record is not waited for.
 //
 // Configuration: net/http with its defaults but for timeouts and sizes; golang-jwt 5 with the keys read once; go-redis 9
 // with its default pool and EVALSHA; nats.go's request with its one inbox, and its asynchronous JetStream publish.
@@ -64,7 +65,10 @@ func main() {
 	var err error
 	a.nats, err = nats.Connect(os.Getenv("NATS_URL"), nats.MaxReconnects(-1))
 	must(err)
-	a.js, err = jetstream.New(a.nats)
+	a.js, err = jetstream.New(a.nats, jetstream.WithPublishAsyncMaxPending(4096),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) {
+			slog.Error("no audit record", "subject", m.Subject, "reason", err)
+		}))
 	must(err)
 	mux := http.NewServeMux()
 	for path, c := range calls {

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -26,7 +27,20 @@ type tokens struct {
 	parser  *jwt.Parser
 	keys    map[string]*ecdsa.PublicKey
 	clients map[string]client
+	// Tokens that were found good, by their hash, as ours remembers them. Keys and clients never change here.
+	lock sync.RWMutex
+	good map[[sha256.Size]byte]verified
 }
+
+type verified struct {
+	who         caller
+	from, until time.Time
+}
+
+const (
+	skew    = 60 * time.Second
+	goodMax = 64
+)
 
 type caller struct {
 	client  client
@@ -57,7 +71,7 @@ func readTokens(issuer, audience, jwks, table string) *tokens {
 	var listed struct{ Clients []client }
 	readJSON(jwks, &set)
 	readJSON(table, &listed)
-	t := &tokens{keys: map[string]*ecdsa.PublicKey{}, clients: map[string]client{}}
+	t := &tokens{keys: map[string]*ecdsa.PublicKey{}, clients: map[string]client{}, good: map[[sha256.Size]byte]verified{}}
 	for _, k := range set.Keys {
 		if k.Kty == "EC" && k.Crv == "P-256" {
 			t.keys[k.Kid] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: coordinate(k.X), Y: coordinate(k.Y)}
@@ -67,7 +81,7 @@ func readTokens(issuer, audience, jwks, table string) *tokens {
 		t.clients[c.ID] = c
 	}
 	t.parser = jwt.NewParser(jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience),
-		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(60*time.Second), jwt.WithStrictDecoding())
+		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(skew), jwt.WithStrictDecoding())
 	return t
 }
 
@@ -105,12 +119,38 @@ func (t *tokens) check(authorization string) (caller, error) {
 		len(authorization) > 8192+len(scheme) {
 		return caller{}, errToken
 	}
-	var c claims
-	if _, err := t.parser.ParseWithClaims(strings.TrimLeft(authorization[len(scheme):], " "), &c, t.key); err != nil {
+	text := strings.TrimLeft(authorization[len(scheme):], " ")
+	hash, now := sha256.Sum256([]byte(text)), time.Now()
+	t.lock.RLock()
+	v, found := t.good[hash]
+	t.lock.RUnlock()
+	if found && !now.Before(v.from) && now.Before(v.until) {
+		return v.who, nil
+	}
+	who, c, err := t.verify(text)
+	if err != nil {
 		return caller{}, err
 	}
+	v = verified{who, c.IssuedAt.Add(-skew), c.ExpiresAt.Add(skew)}
+	if c.NotBefore != nil && c.NotBefore.After(c.IssuedAt.Time) {
+		v.from = c.NotBefore.Add(-skew)
+	}
+	t.lock.Lock()
+	if len(t.good) >= goodMax {
+		clear(t.good)
+	}
+	t.good[hash] = v
+	t.lock.Unlock()
+	return who, nil
+}
+
+func (t *tokens) verify(text string) (caller, *claims, error) {
+	c := &claims{}
+	if _, err := t.parser.ParseWithClaims(text, c, t.key); err != nil {
+		return caller{}, nil, err
+	}
 	if c.IssuedAt == nil || c.ExpiresAt.Sub(c.IssuedAt.Time) > time.Hour {
-		return caller{}, errToken
+		return caller{}, nil, errToken
 	}
 	id := c.ClientID
 	if id == "" {
@@ -119,7 +159,7 @@ func (t *tokens) check(authorization string) (caller, error) {
 	known, found := t.clients[id]
 	given, err := scopesOf(c.Scope)
 	if !found || err != nil {
-		return caller{}, errToken
+		return caller{}, nil, errToken
 	}
 	who := caller{client: known, sub: c.Subject}
 	for _, scope := range given {
@@ -130,7 +170,7 @@ func (t *tokens) check(authorization string) (caller, error) {
 	if c.ID != "" {
 		who.jtiHash = digest([]byte(c.ID))
 	}
-	return who, nil
+	return who, c, nil
 }
 
 func digest(data []byte) string {
