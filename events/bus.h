@@ -64,16 +64,6 @@ int64_t bus_max_payload(const struct bus *bus);
 /* JetStream publish; returns when the broker has stored it. *ret may be NULL. */
 MUST_CHECK int bus_publish(struct bus *bus, const struct bus_message *message, struct bus_ack *ret,
                            struct err *err);
-/* The same in two steps: on 0 the message is on its way, and bus_publish_end must be called, by any
- * thread; it waits for the broker's word no longer than the connection's timeout since then. */
-struct bus_publishing {
-    struct bus *bus;
-    struct bus_box *box;
-    int64_t deadline_ms;
-};
-MUST_CHECK int bus_publish_begin(struct bus *bus, const struct bus_message *message,
-                                 struct bus_publishing *ret, struct err *err);
-MUST_CHECK int bus_publish_end(struct bus_publishing *publishing, struct err *err);
 /* Pipelined publish of n messages: all are sent, then all acks awaited. acks[i], errs[i] per
  * message (errs[i].class == ERR_NONE = stored). Returns -1 when the connection failed altogether.
  */

@@ -207,11 +207,20 @@ static void bus_init(struct bus *bus, const struct bus_options *options)
         snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX");
 }
 
+/* nats.c would turn 2,000 times round a lock that another thread holds, before it sleeps: with more
+ * threads than processors that is time taken from the one that holds it. */
+static void open_library(void)
+{
+    (void)nats_Open(0);
+}
+
 int bus_open(struct bus **ret, const struct bus_options *options, struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct bus *bus = calloc(1, sizeof(*bus));
     natsStatus s;
 
+    pthread_once(&once, open_library);
     if (bus == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
     bus_init(bus, options);

@@ -1,5 +1,5 @@
-/* A question whose waiting can be cut into slices, since whoever waits may have to do something
- * meanwhile, or may have to stop; and a publish whose acknowledgement is looked at later. */
+/* A question whose waiting can be cut into slices: whoever waits may have to do something
+ * meanwhile, or may have to stop. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/base/clock.h"
@@ -46,7 +46,7 @@ static natsStatus wait_slices(struct bus *bus, struct bus_box *box, int64_t dead
             return s;
         if (!bus_connected(bus))
             return NATS_CONNECTION_DISCONNECTED;
-        if (how != NULL && how->goes_on != NULL && !how->goes_on(how->ctx))
+        if (how->goes_on != NULL && !how->goes_on(how->ctx))
             return NATS_TIMEOUT;
     }
 }
@@ -86,34 +86,10 @@ int bus_exchange(struct bus *bus, const struct bus_message *request, const struc
 {
     const int64_t deadline = mono_ms() + (how->timeout_ms > 0 ? how->timeout_ms : bus->timeout_ms);
     natsMsg *reply CLEANUP(bus_msgp) = NULL;
-    struct bus_box *box;
+    struct bus_box *box = NULL;
 
     if (ask(bus, request, &box, err) < 0 ||
         wait_reply(bus, box, deadline, how, &reply, request->subject, err) < 0)
         return -1;
     return keep(reply, how, arena, ret_reply, request->subject, err);
-}
-
-int bus_publish_begin(struct bus *bus, const struct bus_message *message,
-                      struct bus_publishing *ret, struct err *err)
-{
-    struct bus_box *box;
-
-    if (ask(bus, message, &box, err) < 0)
-        return -1;
-    *ret = (struct bus_publishing){bus, box, mono_ms() + bus->timeout_ms};
-    return 0;
-}
-
-int bus_publish_end(struct bus_publishing *p, struct err *err)
-{
-    static const char op[] = "await the acknowledgement";
-    natsMsg *ack CLEANUP(bus_msgp) = NULL;
-    struct bus_box *box = p->box;
-
-    p->box = NULL;
-    if (wait_reply(p->bus, box, p->deadline_ms, NULL, &ack, op, err) < 0)
-        return -1;
-    return bus_parse_ack((struct view){natsMsg_GetData(ack), (size_t)natsMsg_GetDataLength(ack)},
-                         NULL, op, err);
 }

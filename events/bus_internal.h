@@ -1,5 +1,4 @@
-/* The inside of struct bus, shared by bus_connect.c, bus.c, bus_box.c, bus_exchange.c and
- * bus_publish.c. */
+/* The inside of struct bus, shared by bus.c and the bus_….c. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

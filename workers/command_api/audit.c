@@ -74,7 +74,7 @@ static void put_outcome(const struct call *c, struct buf *out)
                (mono_us() - c->began_us) / 1000);
 }
 
-static int send_record(struct call *c, bool outcome, struct bus_publishing *ret, struct err *err)
+static int write_record(struct call *c, bool outcome, struct err *err)
 {
     static const struct bus_header headers[] = {{"Content-Type", "application/json"}};
     struct buf out CLEANUP(buf_deinit) = {.max = RECORD_MAX};
@@ -103,50 +103,38 @@ static int send_record(struct call *c, bool outcome, struct bus_publishing *ret,
                                         .payload = bytes_of(buf_view(&out)),
                                         .headers = headers,
                                         .n_headers = ARRAY_LEN(headers)};
-    return bus_publish_begin(c->api->bus, &message, ret, err);
+    return outcome ? bus_acks_publish(c->api->audit, &message, c->id, err)
+                   : bus_publish(c->api->bus, &message, NULL, err);
 }
 
-static bool fail(const struct call *c, const struct err *err)
+void call_audit_failed(void *ctx, const char *request_id, const struct err *err)
 {
     metric_add(metric_series(&failures_def, (const char *[]){NULL}), 1);
-    log_error("no audit record", LF_STR("request_id", c->id), LF_STR("code", err->code),
+    log_error("no audit record", LF_STR("request_id", request_id), LF_STR("code", err->code),
               LF_STR("op", err->op), LF_STR("reason", err->text));
-    return false;
 }
 
-static bool write_intent(struct call *c)
+static bool write_or_tell(struct call *c, bool outcome)
 {
-    struct bus_publishing sent;
     struct err err = ERR_INIT;
 
-    return (send_record(c, false, &sent, &err) == 0 && bus_publish_end(&sent, &err) == 0) ||
-           fail(c, &err);
+    if (write_record(c, outcome, &err) == 0)
+        return true;
+    call_audit_failed(NULL, c->id, &err);
+    return false;
 }
 
 bool call_audit_intent(struct call *c)
 {
     return c->route->scope != SCOPE_APPROVE || strcmp(c->route->method, "POST") != 0 ||
-           FAULT("intent-unwritten") || write_intent(c) ||
+           FAULT("intent-unwritten") || write_or_tell(c, false) ||
            refuse(&c->refusal, PROBLEM_UNAVAILABLE,
                   "The audit can't be written now, so nothing was done.");
 }
 
 void call_audit_outcome(struct call *c)
 {
-    struct err err = ERR_INIT;
-
-    if (!c->authenticated || strcmp(c->route->method, "POST") != 0 ||
-        c->refusal.problem == PROBLEM_RATE)
-        return;
-    c->outcome_sent = send_record(c, true, &c->outcome, &err) == 0;
-    if (!c->outcome_sent)
-        (void)fail(c, &err);
-}
-
-void call_audit_end(struct call *c)
-{
-    struct err err = ERR_INIT;
-
-    if (c->outcome_sent && bus_publish_end(&c->outcome, &err) < 0)
-        (void)fail(c, &err);
+    if (c->authenticated && strcmp(c->route->method, "POST") == 0 &&
+        c->refusal.problem != PROBLEM_RATE)
+        (void)write_or_tell(c, true);
 }

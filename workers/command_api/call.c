@@ -159,7 +159,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
     end_span(&c);
     connection_end(connection, buf_failed(&answer) ? (struct view){0} : buf_view(&answer));
     count_in_flight(api, -1);
-    call_audit_end(&c);
     json_decref(c.members);
     buf_deinit(&c.body);
 }

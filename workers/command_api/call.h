@@ -2,14 +2,13 @@
  *
  * route, token, scope, rate, body, members, idempotency, audit of the intent, request on the bus,
  * finish, audit of the outcome, answer, log. Whatever refuses ends it there; nothing behind the
- * token is looked at without one. The record of the outcome is sent before the answer, and the
- * stream's word for it awaited behind, since the answer is the same without it. */
+ * token is looked at without one. The record of the outcome is sent before the answer; the stream's
+ * word for it is looked at later, since the answer is the same without it. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/base/arena.h"
 #include "events/base/uuid.h"
-#include "events/bus.h"
 #include "events/trace.h"
 #include "workers/command_api/api.h"
 #include "workers/command_api/connection.h"
@@ -38,9 +37,7 @@ struct call {
     struct idem_key idem_key;
     struct idem_claim claim;
     bool claimed, claim_lost;
-    int64_t renew_ms;              /* monotonic: when the claim is to be renewed */
-    struct bus_publishing outcome; /* the record of it, on its way */
-    bool outcome_sent;
+    int64_t renew_ms; /* monotonic: when the claim is to be renewed */
 
     /* What is answered: refusal.problem when it is set, else these. */
     struct refusal refusal;
@@ -75,6 +72,6 @@ void call_unclaim(struct call *call);        /* keeps or forgets the answer, as 
 MUST_CHECK bool call_ask(struct call *call); /* ask.c */
 MUST_CHECK bool call_audit_intent(struct call *call); /* audit.c */
 void call_audit_outcome(struct call *call);
-void call_audit_end(struct call *call); /* behind the answer */
+void call_audit_failed(void *ctx, const char *request_id, const struct err *err); /* of bus_acks */
 /* answer.c: the whole answer, for the gateway. */
 void answer_write(const struct call *call, struct buf *out);
