@@ -310,7 +310,11 @@ def test_audit(api, responder, streams):
     refused = api.post("/workflow/submit-stage6-decisions", body)
     assert (refused.status, refused.code) == (503, "retryable_upstream_error") and len(responder.asked) == before
     responder.answers["command.finalize-run"] = reply(200, {})
-    assert api.post("/workflow/finalize-run", {"run_id": 7}).status == 200
+    done = api.post("/workflow/finalize-run", {"run_id": 7})
+    assert done.status == 200
+    eventually(lambda: api.worker.metric("echora_command_audit_failures_total") == 3, 10, "each failure is counted")
+    told = [line["request_id"] for line in api.worker.logs() if line["msg"] == "no audit record"]
+    assert sorted(told) == sorted(2 * [refused.headers["x-request-id"]] + [done.headers["x-request-id"]])
 
 
 def test_over_tls(api, responder, tmp_path):

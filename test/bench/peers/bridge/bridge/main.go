@@ -1,7 +1,8 @@
 // The Command API that a careful Go user would write, for two of its calls: check-tag, and start-incremental-run with
 // an Idempotency-Key. The steps and their order are those of the specification: token, scope, rate, body, members,
 // claim of the key, request on the bus, answer kept, audit record, answer, one line of log. As in ours, a token that was
-// just found good costs a hash, and the stream's word for the record is not waited for.
+// just found good costs a hash (VERIFY=always: a signature each time), and the stream's word for the record is not waited
+// for.
 //
 // Configuration: net/http with its defaults but for timeouts and sizes; golang-jwt 5 with the keys read once; go-redis 9
 // with its default pool and EVALSHA; nats.go's request with its one inbox, and its asynchronous JetStream publish.
@@ -59,7 +60,8 @@ func listen(where string) net.Listener {
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
-	a := &api{tokens: readTokens(os.Getenv("ISSUER"), os.Getenv("AUDIENCE"), os.Getenv("JWKS"), os.Getenv("CLIENTS"))}
+	a := &api{tokens: readTokens(os.Getenv("ISSUER"), os.Getenv("AUDIENCE"), os.Getenv("JWKS"), os.Getenv("CLIENTS"),
+		os.Getenv("VERIFY") != "always")}
 	a.redis = redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDRESS"), Username: os.Getenv("REDIS_USER"),
 		Password: secret(os.Getenv("REDIS_PASSWORD_FILE")), Protocol: 2, DisableIdentity: true})
 	var err error
