@@ -27,6 +27,7 @@ void connection_init(struct connection *c, int fd, struct connection_room *room,
     c->limits = limits;
     c->n = 0;
     c->head.n = 0;
+    c->whole = false;
 }
 
 /* Until fd is ready for these events: 1, 0 when the time is over, -1 when the process stops. */
@@ -97,11 +98,7 @@ static enum read_result wait_readable(const struct connection *c, struct patienc
 static enum read_result receive(const struct connection *c, char *to, size_t most,
                                 struct patience *p, size_t *ret_n)
 {
-    for (;;) {
-        const enum read_result ready = wait_readable(c, p);
-
-        if (ready != READ_OK)
-            return ready;
+    while (mono_ms() < p->deadline) {
         const ssize_t n = recv(c->fd, to, most, MSG_DONTWAIT);
         if (n > 0) {
             *ret_n = (size_t)n;
@@ -109,7 +106,11 @@ static enum read_result receive(const struct connection *c, char *to, size_t mos
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return READ_GONE;
+        const enum read_result ready = wait_readable(c, p);
+        if (ready != READ_OK)
+            return ready;
     }
+    return READ_SLOW;
 }
 
 static enum read_result read_head(struct connection *c, struct patience *p)
@@ -123,6 +124,7 @@ static enum read_result read_head(struct connection *c, struct patience *p)
         c->n += n;
         switch (scgi_read((struct view){c->buffer, c->n}, &c->head)) {
         case SCGI_DONE:
+            c->whole = c->head.content_length == 0 && c->n == c->head.size;
             return READ_OK;
         case SCGI_BAD:
             return READ_BAD;
@@ -177,6 +179,7 @@ enum read_result connection_body(struct connection *c, struct buf *out)
     buf_append(out, c->buffer + c->head.size, had);
     const enum read_result got = read_rest(c, &p, wanted, out);
     patience_end(&p);
+    c->whole = got == READ_OK;
     return got;
 }
 
@@ -215,7 +218,7 @@ static void drain(const struct connection *c)
 
 void connection_end(struct connection *c, struct view answer)
 {
-    if (answer.n > 0 && send_all(c, answer)) {
+    if (answer.n > 0 && send_all(c, answer) && !c->whole) {
         shutdown(c->fd, SHUT_WR);
         drain(c);
     }

@@ -30,7 +30,8 @@ struct connection {
     struct connection_room *room;
     struct connection_limits limits;
     struct scgi_head head;
-    size_t n; /* bytes in the buffer; what stands behind the head is of the body */
+    bool whole; /* all that was announced is read: nothing more is to come */
+    size_t n;   /* bytes in the buffer; what stands behind the head is of the body */
     char buffer[SCGI_NETSTRING_MAX + 16];
 };
 
