@@ -103,6 +103,13 @@ int once_begin(struct pg *pg, const struct once *once, ProtobufCMessage **ret_ke
     return PQntuples(r) > 0 ? 0 : once_find(pg, once, ret_kept, err);
 }
 
+int once_drop(struct pg *pg, const struct once *once, struct err *err)
+{
+    const struct pg_param key = pg_bytea((struct bytes){once->key, sizeof(once->key)});
+
+    return once->asked ? pg_query(pg, &sql_once_drop, &key, 1, NULL, err) : 0;
+}
+
 int once_keep(struct pg *pg, const struct once *once, int status, const ProtobufCMessage *reply,
               struct err *err)
 {

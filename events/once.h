@@ -41,6 +41,9 @@ MUST_CHECK int once_find(struct pg *pg, const struct once *once, ProtobufCMessag
  * idempotency-conflict (ERR_REJECT), stale-token (ERR_RETRY). */
 MUST_CHECK int once_begin(struct pg *pg, const struct once *once, ProtobufCMessage **ret_kept,
                           struct err *err);
+/* In the same transaction: the effect was refused there. The key is free again; left as it is, it
+ * would stand for an effect. */
+MUST_CHECK int once_drop(struct pg *pg, const struct once *once, struct err *err);
 /* In the same transaction. status: of HTTP. */
 MUST_CHECK int once_keep(struct pg *pg, const struct once *once, int status,
                          const ProtobufCMessage *reply, struct err *err);

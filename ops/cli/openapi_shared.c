@@ -14,10 +14,12 @@ static const char headers[] =
     "'schema':{'type':'string','format':'uuid'}},"
     "'Cache-Control':{'required':true,'schema':{'type':'string','enum':['no-store']}},"
     "'X-Content-Type-Options':{'required':true,'schema':{'type':'string','enum':['nosniff']}},"
-    "'RateLimit-Policy':{'description':'The quota that the call came out of: \\\"class\\\";"
+    "'RateLimit-Policy':{'required':true,'description':'The quota that the call came out of: "
+    "\\\"class\\\";"
     "q=calls;w=seconds. Of calls that came as far as their quota.','schema':{'type':'string',"
     "'pattern':'^\\\"(read|execute|approve)\\\";q=[0-9]+;w=60$'}},"
-    "'RateLimit':{'description':'r: what is left of it; t: seconds until there is one more.',"
+    "'RateLimit':{'required':true,'description':'r: what is left of it; t: seconds until there is "
+    "one more.',"
     "'schema':{'type':'string','pattern':'^\\\"(read|execute|approve)\\\";r=[0-9]+;t=[0-9]+$'}},"
     "'Idempotent-Replayed':{'description':'The answer of the first call with this key.','schema':"
     "{'type':'string','enum':['true']}},"
@@ -25,7 +27,8 @@ static const char headers[] =
     "{'type':'string','pattern':'^/workflow/runs/[0-9]+$'}},"
     "'Preference-Applied':{'description':'The wait that was asked for and kept to (RFC 7240).',"
     "'schema':{'type':'string','pattern':'^wait=[0-9]+$'}},"
-    "'Retry-After':{'description':'Seconds.','schema':{'type':'integer','minimum':1}},"
+    "'Retry-After':{'required':true,'description':'Seconds.','schema':{'type':'integer','minimum':"
+    "1}},"
     "'Content-Disposition':{'required':true,'schema':{'type':'string','enum':['attachment']}},"
     "'Allow':{'required':true,'description':'What the path has.','schema':{'type':'string',"
     "'pattern':'^(GET|POST)(, (GET|POST))*$'}},"
@@ -57,15 +60,23 @@ static json_t *header_ref(const char *name)
     return json_pack("{s:s+}", "$ref", "#/components/headers/", name);
 }
 
-/* Retry-After, and that it must be there. */
-static json_t *retry_header(void)
-{
-    json_t *all = openapi_read(headers);
-    json_t *one = json_deep_copy(json_object_get(all, "Retry-After"));
+#define SOMETIMES "Sometimes-"
 
-    json_object_set_new(one, "required", json_true());
-    json_decref(all);
-    return one;
+/* The headers, and those that not every answer of a status has once more, as such. */
+static json_t *all_headers(void)
+{
+    static const char *const some[] = {"RateLimit-Policy", "RateLimit", "Retry-After"};
+    json_t *all = openapi_read(headers);
+    char name[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(some); i++) {
+        json_t *one = json_deep_copy(json_object_get(all, some[i]));
+
+        snprintf(name, sizeof(name), SOMETIMES "%s", some[i]);
+        json_object_del(one, "required");
+        json_object_set_new(all, name, one);
+    }
+    return all;
 }
 
 static json_t *refusal_headers(int status, bool always_retryable)
@@ -80,15 +91,15 @@ static json_t *refusal_headers(int status, bool always_retryable)
     if (status == 405)
         json_object_set_new(all, "Allow", header_ref("Allow"));
     if (always_retryable)
-        json_object_set_new(all, "Retry-After", retry_header());
-    if (status == 409)
         json_object_set_new(all, "Retry-After", header_ref("Retry-After"));
+    if (status == 409)
+        json_object_set_new(all, "Retry-After", header_ref(SOMETIMES "Retry-After"));
     if (status == 500)
         json_object_set_new(all, "Idempotent-Replayed", header_ref("Idempotent-Replayed"));
     if (status == 401 || status == 405)
         return all;
-    json_object_set_new(all, "RateLimit-Policy", header_ref("RateLimit-Policy"));
-    json_object_set_new(all, "RateLimit", header_ref("RateLimit"));
+    json_object_set_new(all, "RateLimit-Policy", header_ref(SOMETIMES "RateLimit-Policy"));
+    json_object_set_new(all, "RateLimit", header_ref(SOMETIMES "RateLimit"));
     return all;
 }
 
@@ -144,6 +155,6 @@ static json_t *problem_schema(void)
 json_t *openapi_components(void)
 {
     return json_pack("{s:o, s:o, s:o, s:o, s:{s:o}}", "securitySchemes", openapi_read(security),
-                     "headers", openapi_read(headers), "parameters", openapi_read(parameters),
-                     "responses", refusals(), "schemas", "Problem", problem_schema());
+                     "headers", all_headers(), "parameters", openapi_read(parameters), "responses",
+                     refusals(), "schemas", "Problem", problem_schema());
 }

@@ -50,7 +50,7 @@ worker_rlimit_nofile 4352;
 # keeps it from starting.
 error_log stderr emerg;
 events {
-    # A connection whose head is not whole costs about a kilobyte here and nothing behind, and goes after 5 s. Until then
+    # A connection whose head is not whole costs a few kilobytes here and nothing behind, and goes after 5 s. Until then
     # it can't be told from a good one, and none is counted by address: behind a tunnel all have the same. So there is
     # room for many of them; how many calls go on at once is the worker's to say.
     worker_connections 4096;
@@ -81,7 +81,8 @@ http {
                                     '"peer":"$remote_addr","status":$status,"bytes":$bytes_sent}';
     access_log %(log)s;
 
-    client_header_buffer_size 1k;
+    # A head with a token and a small body come in with one read, and go on with one write.
+    client_header_buffer_size 4k;
     large_client_header_buffers 1 16k;
     client_header_timeout 5s;
     client_body_timeout 15s;

@@ -6,7 +6,7 @@ import pytest
 
 from harness.gateway import APPROVE, EXECUTE, READ, Responder, reply
 from harness.half_open import HalfOpen
-from harness.process import lasted_less
+from harness.process import eventually, lasted_less
 from harness.reviews import Reviews
 from harness.settings import PATIENCE
 
@@ -67,7 +67,10 @@ def responder(streams):
 
 def approvals_are_written_down_first(api, responder, streams):
     api.post(ROUTE, BODY)
-    kinds = [json.loads(m.data)["kind"] for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+
+    def kinds_kept():
+        return [json.loads(m.data)["kind"] for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+    kinds = eventually(lambda: (found := kinds_kept()) and found[-1] == "outcome" and found, 10, "the outcome's record")
     assert kinds == ["intent", "outcome"], "an approval left no intent"
 
 
@@ -88,7 +91,7 @@ def slow_bodies_lock_nobody_out(api, responder, streams):
     with HalfOpen(api.port, api.socket, api.file("token", api.token()), bodies=200):
         began = time.monotonic()
         for n in range(5):
-            assert api.post("/workflow/finalize-run", {"run_id": 7}, key=f"good-{n}").status == 200, "locked out"
+            assert api.post_at_once("/workflow/finalize-run", {"run_id": 7}, f"good-{n}").status == 200, "locked out"
             assert lasted_less(began, 4), "locked out"
 
 

@@ -4,6 +4,7 @@ about workers to come.
 
 Everything is set up so that each example of contracts/openapi.json is a good call.
 """
+import contextlib
 import hashlib
 import json
 import uuid
@@ -17,14 +18,17 @@ from .reviews import Reviews, of
 
 
 class World:
-    def __init__(self, api, streams, db, spawn):
-        self.api, self.streams, self.db, self.spawn = api, streams, db, spawn
-        self.workers = {kind: spawn(kind) for kind in ("catalogue", "dead-letters", "qdrant")}
+    """workers: those that a test needs."""
+
+    def __init__(self, api, streams, db, spawn, workers=("catalogue", "dead-letters", "qdrant")):
+        self.api, self.streams = api, streams
+        self.workers = {kind: spawn(kind) for kind in workers}
         self.reviews, self.letters = Reviews(streams, db), DeadLetters(streams)
         commands = [c for c in promises.calls() if "/workflow/" in c.pattern]
         self.responder = Responder(streams.bus("workflow"), *(f"command.{c.name}" for c in commands))
         self.responder.answers = {f"command.{c.name}": said(c) if c.name != "artifact-get" else artifact
                                   for c in commands}
+        self.scripted = {c.name for c in commands}
 
     def example_update(self):
         """The risky update that the examples name, parked afresh."""
@@ -42,14 +46,22 @@ class World:
         eventually(lambda: self.letters.list().get("source") == "index" and len(self.letters.letters()) == n, 20,
                    "an index of the letters")
 
+    @contextlib.contextmanager
+    def answering(self, call, answer):
+        """Meanwhile the scripted responder says this."""
+        before = self.responder.answers[f"command.{call.name}"]
+        self.responder.answers[f"command.{call.name}"] = answer
+        yield
+        self.responder.answers[f"command.{call.name}"] = before
+
     def close(self):
         self.responder.close()
 
 
-def start(api, change=str):
+def start(api, change=str, **more):
     """Starts the worker and nginx. Each bad token spends a bucket of its own: 429 would be all that is seen."""
     api.start(nginx=False)
-    api.start_nginx(change=lambda text: change(text).replace("REMOTE_ADDR $remote_addr", "REMOTE_ADDR $uuid"))
+    api.start_nginx(change=lambda text: change(text).replace("REMOTE_ADDR $remote_addr", "REMOTE_ADDR $uuid"), **more)
 
 
 def artifact(message):

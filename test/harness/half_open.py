@@ -3,14 +3,18 @@
 usage: half_open.py PORT SOCKET TOKEN_FILE KIND=N...
 KIND: `silent` sends nothing, `heads` a head byte by byte, `bodies` a body byte by byte with the token, `strangers` the
 same with a token that is none, all through nginx at PORT; `direct` connects to the worker's own SOCKET and sends
-nothing. What the other side ends is begun anew a second later. Prints a line when each has been begun once.
+nothing. What the other side ends is begun anew a moment later. Prints a line when each has been begun once.
 """
-import asyncio
+import collections
+import random
+import selectors
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-PAUSE = 1
+PAUSE = 2  # seconds
 HEAD = b"Host: api.example\r\nContent-Type: application/json\r\nIdempotency-Key: slow\r\nContent-Length: 2000\r\n"
 
 
@@ -22,45 +26,66 @@ def words(kind, token):
             "strangers": (post + b"x\r\n\r\n{", b" " * 1999)}[kind]
 
 
-async def trickle(writer, rest):
-    for n in range(len(rest)):
-        await asyncio.sleep(PAUSE)
-        writer.write(rest[n:n + 1])
-        await writer.drain()
+class Held:
+    """One of them. `next` is called every PAUSE: it begins anew, or sends a byte more."""
 
+    def __init__(self, kind, port, socket_path, token):
+        self.address = socket_path if kind == "direct" else ("127.0.0.1", port)
+        self.at_once, self.rest = words(kind, token)
+        self.socket, self.sent = None, 0
 
-async def connect(kind, port, socket):
-    if kind == "direct":
-        return await asyncio.open_unix_connection(socket)
-    return await asyncio.open_connection("127.0.0.1", port)
-
-
-async def hold(kind, port, socket, token, begun):
-    at_once, rest = words(kind, token)
-    while True:
+    def next(self, selector):
         try:
-            reader, writer = await connect(kind, port, socket)
-            begun.release()
-            writer.write(at_once)
-            slow = asyncio.ensure_future(trickle(writer, rest))
-            while await reader.read(4096):
-                pass
-            slow.cancel()
-            writer.close()
-        except OSError:  # refused or reset: it comes again
-            begun.release()
-        await asyncio.sleep(PAUSE)
+            if self.socket is None:
+                self.begin(selector)
+            elif self.sent < len(self.rest):
+                self.socket.send(self.rest[self.sent:self.sent + 1])
+                self.sent += 1
+        except OSError:  # refused, reset, or no room: it comes again
+            self.end(selector)
+
+    def begin(self, selector):
+        self.socket = socket.socket(socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET)
+        selector.register(self.socket, selectors.EVENT_READ, self)
+        self.socket.settimeout(1)
+        self.socket.connect(self.address)
+        self.socket.setblocking(False)
+        self.socket.sendall(self.at_once)
+        self.sent = 0
+
+    def read(self, selector):
+        try:
+            over = not self.socket.recv(65536)
+        except OSError:
+            over = True
+        if over:
+            self.end(selector)
+
+    def end(self, selector):
+        if self.socket:
+            selector.unregister(self.socket)
+            self.socket.close()
+            self.socket = None
 
 
-async def main(port, socket, token_file, *counts):
-    token = Path(token_file).read_bytes()
-    begun = asyncio.Semaphore(0)
-    held = [asyncio.ensure_future(hold(kind, int(port), socket, token, begun))
-            for kind, n in (c.split("=") for c in counts) for _ in range(int(n))]
-    for _ in held:
-        await begun.acquire()
-    print("begun", flush=True)
-    await asyncio.gather(*held)
+def main(port, socket_path, token_file, *counts):
+    token, selector = Path(token_file).read_bytes(), selectors.DefaultSelector()
+    all_of_them = [Held(kind, int(port), socket_path, token)
+                   for kind, n in (c.split("=") for c in counts) for _ in range(int(n))]
+    random.Random(0).shuffle(all_of_them)
+    began, left = time.monotonic(), len(all_of_them)
+    turns = collections.deque((began + PAUSE * i / left, one) for i, one in enumerate(all_of_them))
+    while left or turns:  # each has its turn, evenly spread, always in the same order
+        due, one = turns[0]
+        if due <= time.monotonic():
+            turns.popleft()
+            one.next(selector)
+            turns.append((due + PAUSE, one))
+            left -= 1
+            if left == 0:
+                print("begun", flush=True)
+        for key, _ in selector.select(max(0, due - time.monotonic())):
+            key.data.read(selector)
 
 
 class HalfOpen:
@@ -82,4 +107,4 @@ class HalfOpen:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    main(*sys.argv[1:])

@@ -1,18 +1,21 @@
 """Attacks on the Command API: by its callers, by a responder that lies, by a Redis that somebody else writes to."""
+import contextlib
 import hashlib
-import http.server
 import json
 import os
 import socket
+import socketserver
 import threading
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from types import SimpleNamespace
 
 import pytest
 
-from harness.gateway import APPROVE, EXECUTE, READ, Responder, drained, first_answer, parsed, refusal, reply
+from harness.gateway import EXECUTE, READ, Responder, parsed, refusal, reply
 from harness.process import eventually, lasted_less
+from harness.settings import LONG
 
 ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
 CALLS = ("check-tag", "start-incremental-run", "build-diff", "process-stages", "submit-stage6-decisions", "finalize-run",
@@ -84,6 +87,28 @@ def test_an_approval_in_a_call_that_is_none_is_audited_before(api, responder, st
     assert kinds == ["intent", "outcome"]
     plain = api.post("/workflow/build-diff", {"run_id": 7})
     assert [r["kind"] for r in audited(streams, request_id=plain.headers["x-request-id"])] == ["outcome"]
+
+
+def test_the_audit_spells_ids_in_one_way(api, streams):
+    """Who looks for an update finds who decided on it."""
+    api.start()
+    responder = Responder(streams.bus("catalogue"), "catalog.review.decide")
+    responder.answers["catalog.review.decide"] = reply(200, {})
+    api.post(f"/updates/{ID.upper()}/decision", {"decision": "approve", "reviewed_by": "a"})
+    responder.close()
+    assert [r["ids"] for r in audited(streams)] == [{"review_id": ID}] * 2
+
+
+def test_keys_of_calls_that_failed_are_kept_for_a_day(api, responder, redis):
+    """Thirty days of them, of one caller who fails at its full rate, are more than Redis has room for."""
+    api.start()
+    responder.answers["command.finalize-run"] = refusal(409, "run_lock_conflict")
+    path = "/workflow/finalize-run"
+    api.post(path, {"run_id": 7}, key="k")
+    assert 0 < redis.call("PTTL", key_name(path, "k")) <= 86_400_000
+    responder.answers["command.finalize-run"] = reply(200, {})
+    api.post(path, {"run_id": 7}, key="k")
+    assert redis.call("PTTL", key_name(path, "k")) > 29 * 86_400_000
 
 
 def test_a_header_with_another_spelling_is_another(api, responder):
@@ -164,14 +189,13 @@ def test_words_of_a_responder_are_cut_between_characters(api, responder):
         assert b"b" not in got.headers
 
 
-@pytest.mark.parametrize("ms", [2 ** 63 - 1, 2 ** 62, -2 ** 63, 86_400_000_000])
-def test_nobody_is_told_to_come_back_in_years(api, responder, ms):
+def test_nobody_is_told_to_come_back_in_years(api, responder):
     api.start(nginx=False)
-    responder.answers["command.run-get"] = refusal(409, "run_lock_conflict", retry_after_ms=ms,
-                                                   holder_run_id=-2 ** 63)
-    got = api.scgi(uri="/workflow/runs/7")
-    assert got.code is None or got.status == 409
-    assert 1 <= int(got.headers["retry-after"]) <= 3600
+    for ms in (2 ** 63 - 1, 2 ** 62, -2 ** 63, 86_400_000_000, 1):
+        responder.answers["command.run-get"] = refusal(409, "run_lock_conflict", retry_after_ms=ms, holder_run_id=-2 ** 63)
+        got = api.scgi(uri="/workflow/runs/7")
+        assert (got.status, got.code) == (409, "run_lock_conflict") and "holder_run_id" not in got.json
+        assert 1 <= int(got.headers["retry-after"]) <= 3600, f"{ms}: {got}"
 
 
 def test_where_a_run_is_said_to_be(api, responder):
@@ -193,6 +217,11 @@ def test_statuses_that_a_call_does_not_have(api, responder):
         responder.answers["command.finalize-run"] = reply(status, {"final_status": "success"})
         got = api.post("/workflow/finalize-run", {"run_id": 7})
         assert (got.status, got.code) == (500, "non_retryable_error"), f"{status}: {got}"
+    for status, code in ((401, "unauthenticated"), (405, "method_not_allowed"), (415, "unsupported_media_type"),
+                         (431, "headers_too_large")):
+        responder.answers["command.finalize-run"] = refusal(status, code)
+        got = api.post("/workflow/finalize-run", {"run_id": 7})
+        assert (got.status, got.code) == (500, "non_retryable_error"), f"{code}: {got}"
 
 
 def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams):
@@ -202,6 +231,7 @@ def test_a_responder_can_not_hide_a_call_from_the_audit(api, responder, streams)
     assert len(audited(streams, request_id=got.headers["x-request-id"])) == 1
 
 
+@pytest.mark.long
 def test_an_artifact_for_somebody_slow(api, responder):
     """The bytes go to the gateway as fast as it takes them, and it keeps them for who reads slowly."""
     api.start()
@@ -280,3 +310,129 @@ def test_no_query_in_the_log_when_the_worker_has_ended(api):
     assert api.get("/dlq?consumer=marker0815").status == 503
     for log in api.folder.rglob("*.log"):
         assert "marker0815" not in log.read_text(errors="replace"), log
+
+
+# Anything at all ---------------------------------------------------------------------------------------------------
+
+
+def wire(random, depth=0):
+    """Bytes that look like protobuf: fields of low numbers, all wire types, now and then cut."""
+    out = b""
+    for _ in range(random.randrange(6)):
+        number, kind = random.randrange(1, 24), random.choice((0, 0, 1, 2, 2, 2, 5))
+        out += bytes([number << 3 & 0x7f | kind]) if number < 16 else bytes([(number << 3 | kind) & 0x7f | 0x80, number >> 4])
+        if kind == 2:
+            part = wire(random, depth + 1) if depth < 4 and random.random() < 0.6 else random.choice(
+                (b"", b"a" * random.randrange(100), random.randbytes(8), "\u65e5".encode() * 9, b"\x00\r\n\"\\"))
+            out += bytes([len(part) & 0x7f]) + part if len(part) < 128 else bytes([len(part) & 0x7f | 0x80, len(part) >> 7]) + part
+        else:
+            out += random.choice((b"\x01", b"\x00", b"\xff" * 9 + b"\x01")) if kind == 0 else random.randbytes(8 if kind == 1 else 4)
+    return out if random.random() < 0.95 else out[:random.randrange(len(out) + 1)]
+
+
+def anything(random, depth=0):
+    if depth > 3 or random.random() < 0.4:
+        return random.choice((None, True, 0, -1, 7, 2 ** 63 - 1, -2 ** 63, 1e308, "", "x", "\u0000", "\ud83d\ude00" * 50, "a\r\nb",
+                              "run_lock_conflict", "validation_error", "rate_limited", "insufficient_scope",
+                              "unauthenticated", "method_not_allowed", "headers_too_large"))
+    if random.random() < 0.3:
+        return [anything(random, depth + 1) for _ in range(random.randrange(20))]
+    names = ("code", "detail", "violations", "retry_after_ms", "phase", "state", "holder_run_id", "run_id", "pointer", "a")
+    return {random.choice(names): anything(random, depth + 1) for _ in range(random.randrange(8))}
+
+
+def lie(random):
+    body = random.choice((lambda: wire(random), lambda: json.dumps(anything(random)).encode(), lambda: random.randbytes(40),
+                          lambda: b""))()
+    headers = {"Echora-Status": random.choice(("200", "201", "202", "409", "422", "500", "503", "0", "-1", "999", "x", "2" * 40)),
+               "Nats-Service-Error-Code": random.choice(("not-found", "x", "\u65e5" * 40, "a" * 300, "stale-token")),
+               "Echora-Error-Class": random.choice(("reject", "fatal", "retry", "unavailable", "?"))}
+    return {k: v for k, v in headers.items() if random.random() < 0.6}, body
+
+
+def test_a_responder_that_says_anything(api, streams):
+    """Whatever comes back, the caller gets one answer that is whole, of a status that the document knows."""
+    seed = int(time.time())
+    random = Random(seed)
+    asked = [("GET", "/workflow/runs/7", "command.run-get", None),
+             ("POST", "/workflow/process-stages", "command.process-stages", {"run_id": 7}),
+             ("POST", "/workflow/start-incremental-run", "command.start-incremental-run", {"source": "a", "tag": "b"}),
+             ("GET", f"/updates/{ID}", "catalog.review.get", None),
+             ("POST", f"/updates/{ID}/decision", "catalog.review.decide", {"decision": "approve", "reviewed_by": "a"}),
+             ("GET", "/dlq", "dlq.list", None), ("GET", "/dlq/7", "dlq.show", None),
+             ("POST", "/dlq/replay", "dlq.replay", {"filter": {}, "dry_run": True}),
+             ("POST", "/operations/reconcile", "catalog.reconcile", {})]
+    responders = [Responder(streams.bus(user), *(a[2] for a in asked if a[2].startswith(start))) for user, start in (
+        ("workflow", "command."), ("catalogue", "catalog.review"), ("deadletters", "dlq."), ("qdrant", "catalog.reconcile"))]
+    api.start(nginx=False)
+    for n in range(4000 if LONG else 150):
+        method, uri, subject, body = random.choice(asked)
+        for one in responders:
+            one.answers[subject] = lie(random)
+        said = responders[0].answers[subject]
+        for _ in range(2 if method == "POST" else 1):  # what is kept is the same
+            got = api.scgi(method=method, uri=uri, body=json.dumps(body).encode() if body is not None else b"",
+                           headers=[("HTTP_IDEMPOTENCY_KEY", f"k{n}")])
+            what = f"seed {seed}, {n}: {uri} {said}: {got}"
+            assert got is not None and got.status in (200, 201, 202, 400, 403, 404, 409, 413, 422, 429, 500, 503, 504), what
+            assert len(got.body) == int(got.headers["content-length"]) and isinstance(got.json, dict), what
+            assert got.code or got.status < 300, what
+    for one in responders:
+        one.close()
+    assert api.worker.is_ready()
+
+
+class SaysAnything(socketserver.StreamRequestHandler):
+    """A Redis whose scripts answer with whatever `random` makes."""
+    random = None
+
+    def handle(self):
+        with contextlib.suppress(OSError, ValueError):
+            while line := self.rfile.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    words.append(self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2])
+                self.wfile.write({b"AUTH": b"+OK\r\n", b"PING": b"+PONG\r\n"}.get(words[0].upper()) or self.answer())
+
+    def answer(self):
+        """Mostly of the form that our scripts have, with values that are theirs, or not."""
+        pick = self.random.choice
+        texts = (b"", b"{}", b"application/json", b"application/problem+json", b"a\r\nb: c", b"/workflow/runs/7", b"/workflow/runs/x",
+                 b"\xff\x00", b"x" * 70_000)
+        numbers = (0, 1, 2, -1, 200, 202, 500, 30_000, 2 ** 63 - 1, -2 ** 63)
+        form = pick((["new", 1], ["takeover", 2], ["new", pick(numbers)], ["busy", pick(numbers)], ["mismatch"], ["new", b"1"],
+                     ["replay", 202, b"application/json", b"/workflow/runs/7", b"{}"],
+                     ["replay", pick(numbers), b"application/json", b"", b"{}"],
+                     ["replay", 202, pick(texts), pick(texts), b"{}"], [pick(texts)], [1, pick(numbers)], [0, pick(numbers)]))
+        if self.random.random() < 0.05:
+            return pick((b"*1000\r\n", b"junk\r\n", b":1\r\n:2\r\n", b"-ERR x\r\n", b"-NOSCRIPT x\r\n", b"$-1\r\n", b"+OK\r\n"))
+        parts = [b":%d\r\n" % part if isinstance(part, int) else
+                 b"$%d\r\n%b\r\n" % (len(part), part.encode() if isinstance(part, str) else part) for part in form]
+        return parts[0] if len(parts) == 1 else b"*%d\r\n" % len(parts) + b"".join(parts)
+
+
+def test_a_redis_that_says_anything(api, streams):
+    seed = int(time.time())
+    random = Random(seed)
+    SaysAnything.random = random
+    responder = Responder(streams.bus("workflow"), "command.process-stages")
+    responder.answers["command.process-stages"] = reply(202, {"run_id": 7})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SaysAnything) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        api.redis = SimpleNamespace(url=f"redis://127.0.0.1:{server.server_address[1]}", secret_files=api.redis.secret_files)
+        api.env["ECHORA_REDIS_TIMEOUT"] = "50ms"
+        api.start(nginx=False)
+        seen = set()
+        for n in range(3000 if LONG else 150):
+            got = api.scgi(method="POST", uri="/workflow/process-stages", body=b'{"run_id":7}',
+                           headers=[("HTTP_IDEMPOTENCY_KEY", f"k{n}")])
+            what = f"seed {seed}, {n}: {got}"
+            assert got is not None and got.status in (200, 202, 409, 429, 500, 503) and isinstance(got.json, dict), what
+            assert got.code or got.headers.get("location", "/workflow/runs/7") == "/workflow/runs/7", what
+            seen.add(got.status)
+            assert "b" not in got.headers and 1 <= int(got.headers.get("retry-after", 1)) <= 3600, what
+        server.shutdown()
+    assert seen >= {202, 409, 503}, f"seed {seed}: {seen}"
+    responder.close()
+    assert api.worker.alive()

