@@ -134,6 +134,7 @@ def test_killed_while_the_caller_was_told_that_it_goes_on(api, runs, spawn):
 
 
 @pytest.mark.chaos(fault="SIGTERM: in a repair run", place="qdrant-sync", checks="who asks next goes on at once")
+@pytest.mark.long
 def test_stopped_in_its_run(runs, spawn):
     worker = spawn("qdrant")
     runs.lose()
