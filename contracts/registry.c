@@ -81,6 +81,19 @@ static const struct stream_def worker_suspects = {
     .last_per_subject = true,
     .allow_direct = true,
 };
+static const struct stream_def worker_replies = {
+    .name = "WORKER_REPLIES",
+    .description = "What workers without PostgreSQL answered to an Idempotency-Key.",
+    .patterns = (const char *const[]){"kept.>", NULL},
+    .max_age_s = DAYS(30),
+    .duplicate_window_s = MINUTES(2),
+    .max_msgs = -1,
+    .max_bytes = MIB(64),
+    .max_msg_size = MSG_SIZE,
+    .discard_old = true,
+    .last_per_subject = true,
+    .allow_direct = true,
+};
 static const struct stream_def ingestion_events = {
     .name = "INGESTION_EVENTS",
     .description = "Stages and reviews of ingestion.",
@@ -113,9 +126,8 @@ static const struct stream_def audit = {
 };
 
 const struct stream_def *const registry_streams[] = {
-    &anime_events,        &anime_sync,      &anime_dlq,
-    &anime_advisory,      &worker_suspects, &ingestion_events,
-    &notification_events, &audit,           NULL,
+    &anime_events,   &anime_sync,       &anime_dlq,           &anime_advisory, &worker_suspects,
+    &worker_replies, &ingestion_events, &notification_events, &audit,          NULL,
 };
 
 #define EVENT_MESSAGE(name) .message = &echora__events__v1__##name##__descriptor

@@ -127,7 +127,8 @@ int bus_ask(struct bus *bus, const struct bus_message *message, int64_t timeout_
     int64_t wait = timeout_ms > 0 ? timeout_ms : bus->timeout_ms, deadline = mono_ms() + wait;
     natsStatus s;
 
-    bus_inbox(bus, inbox);
+    if (bus->fail_refused)
+        bus_inbox(bus, inbox);
     if (bus_make_msg(message, bus->fail_refused ? inbox : NULL, &msg, err) < 0)
         return -1;
     if (!bus->fail_refused) {

@@ -194,6 +194,7 @@ static void bus_init(struct bus *bus, const struct bus_options *options)
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&bus->hook_mutex, NULL);
     pthread_mutex_init(&bus->refusal_mutex, NULL);
+    pthread_mutex_init(&bus->box_mutex, NULL);
     bus->fail_refused = options->fail_refused;
     if (options->user != NULL)
         snprintf(bus->user, sizeof(bus->user), "%s", options->user);
@@ -206,11 +207,20 @@ static void bus_init(struct bus *bus, const struct bus_options *options)
         snprintf(bus->inbox_prefix, sizeof(bus->inbox_prefix), "_INBOX");
 }
 
+/* nats.c would turn 2,000 times round a lock that another thread holds, before it sleeps: with more
+ * threads than processors that is time taken from the one that holds it. */
+static void open_library(void)
+{
+    (void)nats_Open(0);
+}
+
 int bus_open(struct bus **ret, const struct bus_options *options, struct err *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct bus *bus = calloc(1, sizeof(*bus));
     natsStatus s;
 
+    pthread_once(&once, open_library);
     if (bus == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "connect to NATS", "out of memory");
     bus_init(bus, options);
@@ -265,12 +275,14 @@ struct bus *bus_close(struct bus *bus)
         return NULL;
     bus_set_hook(bus, NULL, NULL);
     end_connector(bus);
+    bus_boxes_free(bus);
     if (!end_connection(bus))
         return NULL; /* leak a few bytes rather than let nats.c write to freed memory */
     natsOptions_Destroy(bus->options);
     pthread_cond_destroy(&bus->closing_cond);
     pthread_mutex_destroy(&bus->hook_mutex);
     pthread_mutex_destroy(&bus->refusal_mutex);
+    pthread_mutex_destroy(&bus->box_mutex);
     free(bus);
     return NULL;
 }

@@ -1,5 +1,5 @@
-/* A request with an inbox of its own, so that its waiting can be cut into slices: whoever waits may
- * have to do something meanwhile, or may have to stop. */
+/* A question whose waiting can be cut into slices: whoever waits may have to do something
+ * meanwhile, or may have to stop. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "events/base/clock.h"
@@ -8,17 +8,39 @@
 
 #define SLICE_MS 50
 
-static natsStatus wait_reply(struct bus *bus, natsSubscription *sub, const struct bus_exchange *how,
-                             natsMsg **ret)
+/* *ret: where the answer comes. */
+static int ask(struct bus *bus, const struct bus_message *message, struct bus_box **ret,
+               struct err *err)
 {
-    const int64_t deadline = mono_ms() + (how->timeout_ms > 0 ? how->timeout_ms : bus->timeout_ms);
+    natsMsg *msg CLEANUP(bus_msgp) = NULL;
+    struct bus_box *box = NULL;
+    natsStatus s = bus_box_take(bus, &box);
 
+    if (s != NATS_OK)
+        return nats_err_status(err, s, message->subject);
+    if (bus_make_msg(message, box->reply_to, &msg, err) < 0) {
+        bus_box_give(bus, box, true);
+        return -1;
+    }
+    s = natsConnection_PublishMsg(bus->nc, msg);
+    if (s != NATS_OK) {
+        bus_box_give(bus, box, false);
+        return nats_err_status(err, s, message->subject);
+    }
+    *ret = box;
+    return 0;
+}
+
+static natsStatus wait_slices(struct bus *bus, struct bus_box *box, int64_t deadline,
+                              const struct bus_exchange *how, natsMsg **ret)
+{
     for (;;) {
         const int64_t left = deadline - mono_ms();
-        const natsStatus s = natsSubscription_NextMsg(ret, sub,
-                                                      left < 1          ? 1
-                                                      : left < SLICE_MS ? left
-                                                                        : SLICE_MS);
+        const natsStatus s = bus_box_next(box,
+                                          left < 1          ? 1
+                                          : left < SLICE_MS ? left
+                                                            : SLICE_MS,
+                                          ret);
 
         if (s != NATS_TIMEOUT || left <= SLICE_MS)
             return s;
@@ -27,6 +49,17 @@ static natsStatus wait_reply(struct bus *bus, natsSubscription *sub, const struc
         if (how->goes_on != NULL && !how->goes_on(how->ctx))
             return NATS_TIMEOUT;
     }
+}
+
+/* Gives the box back. The caller destroys *ret. */
+static int wait_reply(struct bus *bus, struct bus_box *box, int64_t deadline,
+                      const struct bus_exchange *how, natsMsg **ret, const char *op,
+                      struct err *err)
+{
+    const natsStatus s = wait_slices(bus, box, deadline, how, ret);
+
+    bus_box_give(bus, box, s == NATS_OK || s == NATS_NO_RESPONDERS);
+    return s == NATS_OK ? 0 : nats_err_status(err, s, op);
 }
 
 static int keep(natsMsg *reply, const struct bus_exchange *how, struct arena *arena,
@@ -51,21 +84,12 @@ static int keep(natsMsg *reply, const struct bus_exchange *how, struct arena *ar
 int bus_exchange(struct bus *bus, const struct bus_message *request, const struct bus_exchange *how,
                  struct arena *arena, struct bytes *ret_reply, struct err *err)
 {
-    natsSubscription *sub CLEANUP(bus_subp) = NULL;
-    natsMsg *msg CLEANUP(bus_msgp) = NULL, *reply CLEANUP(bus_msgp) = NULL;
-    char inbox[BUS_INBOX_MAX];
-    natsStatus s;
+    const int64_t deadline = mono_ms() + (how->timeout_ms > 0 ? how->timeout_ms : bus->timeout_ms);
+    natsMsg *reply CLEANUP(bus_msgp) = NULL;
+    struct bus_box *box = NULL;
 
-    bus_inbox(bus, inbox);
-    if (bus_make_msg(request, inbox, &msg, err) < 0)
+    if (ask(bus, request, &box, err) < 0 ||
+        wait_reply(bus, box, deadline, how, &reply, request->subject, err) < 0)
         return -1;
-    s = bus_connected(bus) ? natsConnection_SubscribeSync(&sub, bus->nc, inbox)
-                           : NATS_CONNECTION_DISCONNECTED;
-    if (s == NATS_OK)
-        s = natsConnection_PublishMsg(bus->nc, msg);
-    if (s == NATS_OK)
-        s = wait_reply(bus, sub, how, &reply);
-    if (s != NATS_OK)
-        return nats_err_status(err, s, request->subject);
     return keep(reply, how, arena, ret_reply, request->subject, err);
 }

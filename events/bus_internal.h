@@ -1,4 +1,4 @@
-/* The inside of struct bus, shared by bus_connect.c, bus.c and bus_publish.c. */
+/* The inside of struct bus, shared by bus.c and the bus_….c. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -7,6 +7,17 @@
 #include <stdatomic.h>
 
 #include "events/bus.h"
+
+#define BUS_BOXES_MAX 64
+#define BUS_REPLY_MAX (BUS_INBOX_MAX + 24)
+
+/* Where answers come, see bus_box.c. */
+struct bus_box {
+    natsSubscription *sub;
+    char prefix[BUS_INBOX_MAX];
+    uint64_t n; /* questions so far */
+    char reply_to[BUS_REPLY_MAX];
+};
 
 struct bus {
     _Atomic(natsConnection *) nc; /* NULL until the first connection, then one for good */
@@ -30,12 +41,25 @@ struct bus {
     char user[64];
     pthread_mutex_t refusal_mutex;
     char refusal[256]; /* the newest violation of rights in the server's words, "" = none */
+    pthread_mutex_t box_mutex;
+    struct bus_box *boxes[BUS_BOXES_MAX]; /* that nobody uses now */
+    size_t n_boxes;
 };
 
+/* As natsMsg_Destroy, sooner or later. */
+void bus_discard(natsMsg *msg);
 static inline void bus_msgp(natsMsg **m)
 {
-    natsMsg_Destroy(*m);
+    bus_discard(*m);
 }
+
+/* A box for one question, whose reply subject is (*ret)->reply_to. */
+natsStatus bus_box_take(struct bus *bus, struct bus_box **ret);
+/* The answer; NATS_NO_RESPONDERS is one, too. */
+natsStatus bus_box_next(struct bus_box *box, int64_t timeout_ms, natsMsg **ret);
+/* answered: nothing more can come, or nothing was asked. Takes NULL. */
+void bus_box_give(struct bus *bus, struct bus_box *box, bool answered);
+void bus_boxes_free(struct bus *bus);
 
 /* A nats.c message of ours: payload, headers, and what every publish carries when the headers do
  * not name it: Nats-Expected-Stream of a subject that a stream captures, and the thread's trace

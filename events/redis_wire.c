@@ -133,16 +133,15 @@ static int receive(redisContext *c, int64_t deadline, redisReply **ret)
             *ret = reply;
             return 0;
         }
+        if (!wait_socket(c->fd, POLLIN, deadline))
+            return ETIMEDOUT;
         const ssize_t n = recv(c->fd, part, sizeof(part), MSG_DONTWAIT);
         if (n == 0)
             return ECONNRESET;
         if (n < 0 && errno != EAGAIN && errno != EINTR)
             return errno;
-        if (n < 0) {
-            if (!wait_socket(c->fd, POLLIN, deadline))
-                return ETIMEDOUT;
+        if (n < 0)
             continue;
-        }
         got += (size_t)n;
         if (got > REPLY_MAX)
             return EPROTO;

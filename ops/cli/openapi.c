@@ -60,8 +60,20 @@ static json_t *answer_headers(const struct route *route, int status)
     return headers;
 }
 
+/* Bytes of any kind. */
+static json_t *artifact_answer(const struct route *route)
+{
+    json_t *headers = answer_headers(route, route->success);
+
+    add_header(headers, "Content-Disposition");
+    return json_pack("{s:s, s:o, s:{s:{}}}", "description", "Its bytes.", "headers", headers,
+                     "content", "application/octet-stream");
+}
+
 static json_t *good_answer(const struct route *route, int status, json_t *schemas)
 {
+    if (route->bridge == BRIDGE_ARTIFACT)
+        return artifact_answer(route);
     return json_pack("{s:s, s:o, s:{s:{s:o, s:o*}}, s:o*}", "description",
                      status == 202 ? "Begun." : "Done.", "headers", answer_headers(route, status),
                      "content", "application/json", "schema",

@@ -206,6 +206,7 @@ static json_t *bridged_schema(const struct route *route, int status, json_t *sch
         return with_state(message_schema(reply, NULL, false, schemas));
     case BRIDGE_DECISION:
     case BRIDGE_LETTERS:
+    case BRIDGE_ARTIFACT:
     case BRIDGE_COMMAND:
         break;
     }

@@ -86,6 +86,7 @@ static const struct {
      "{'entries':[{'entry_key':'" KEY "','anime_id':'" ANIME
      "','stage':5,'state':'review_pending','code':null}],'next_cursor':null}",
      NULL},
+    {"artifact-get", "{'sha256':'" KEY "'}", NULL, NULL},
     {"update-get", "{'event_id':'" UPDATE "'}",
      "{'anime_id':'" ANIME "','changed_fields':['title'],'risk_reasons':['title-changed'],"
      "'state':'pending','current':{'title':'Right'},'proposed':{'title':'Wrong'}}",

@@ -29,6 +29,7 @@ static const char headers[] =
     "'schema':{'type':'string','pattern':'^wait=[0-9]+$'}},"
     "'Retry-After':{'required':true,'description':'Seconds.','schema':{'type':'integer','minimum':"
     "1}},"
+    "'Content-Disposition':{'required':true,'schema':{'type':'string','enum':['attachment']}},"
     "'Allow':{'required':true,'description':'What the path has.','schema':{'type':'string',"
     "'pattern':'^(GET|POST)(, (GET|POST))*$'}},"
     "'WWW-Authenticate':{'required':true,'schema':{'type':'string','pattern':"

@@ -103,7 +103,19 @@ def run_long_away(make_tool, issuer, **env):
     assert tool.check(text_of("k2")) == "keys-away" and not tool.ready(), "keys served beyond their day"
 
 
-KEYS = {"looks-unlimited": (run_flood, "called for each"), "stale-keys-served": (run_long_away, "beyond their day")}
+def run_taken_back(make_tool, issuer, **env):
+    """A token that was good a moment ago ends with its key."""
+    tool, text = make_tool(**env), text_of("k2")
+    tool.open(issuer.url, refresh=100)
+    eventually(lambda: tool.check(text) == "ok", what="keys")
+    assert tool.check(text) == "ok"
+    issuer.text, calls = jwks(RSA.jwk("k1")), issuer.calls
+    eventually(lambda: issuer.calls >= calls + 2, what="other keys")
+    assert tool.check(text) == "key-unknown", "a key served when it was taken back"
+
+
+KEYS = {"looks-unlimited": (run_flood, "called for each"), "stale-keys-served": (run_long_away, "beyond their day"),
+        "verified-for-ever": (run_taken_back, "taken back")}
 
 
 @pytest.fixture
@@ -113,7 +125,7 @@ def issuer():
     one.stop()
 
 
-@pytest.mark.chaos(fault="hostile input: unknown key ids; an issuer away for long", place="issuer",
+@pytest.mark.chaos(fault="hostile input: unknown key ids; an issuer away for long; a key taken back", place="issuer",
                    checks="few calls; keys end")
 @pytest.mark.parametrize("name", KEYS)
 def test_keys(make_tool, issuer, name):

@@ -1,14 +1,18 @@
 """The parts of test/bench that decide what a figure means: statistics, the noise, the checker, targets, the page."""
 import dataclasses
+import json
 import random
 import subprocess
+import threading
 import xml.etree.ElementTree as ElementTree
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from bench.kit import checker, meter, page, peers, picture, report, rounds, stats
 from bench.kit.job import Case, Contestant, Failed, Figure, Job, Target
 from harness.process import eventually
+from harness.settings import BUILD
 
 
 def heads(rows, size=300, entities=7):
@@ -189,6 +193,53 @@ def test_closing_counts_targets_and_names_noise():
     noisy = document(PLAYED, equal=((100, 200),), targets=TARGETS)
     assert report.closing(noisy) == ["targets: 2 reached, 1 missed, 1 not measured", "too noisy to tell: drain: small"]
     assert len(report.closing(document(PLAYED))) == 1
+
+
+def command_load(call, answer):
+    """What the load of job command-api says of a server that answers so."""
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            status, body, headers = answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            for name, value in {"Content-Length": len(body), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    argv = [str(BUILD / "test/bench/command_load"), str(server.server_address[1]), call, "4", "0.1", "200", "100000000", "0"]
+    told = json.loads(subprocess.run(argv, input="token\n", capture_output=True, text=True, timeout=60, check=True).stdout)
+    server.shutdown()
+    server.server_close()
+    return told
+
+
+def run_started(handler, members):
+    number = members["tag"].removeprefix("t")
+    assert handler.headers["Idempotency-Key"] == f"bench-{number}" and handler.headers["Authorization"] == "Bearer token"
+    return 201, b'{"run_id":%s,"snapshot_id":%s}' % (number.encode(), number.encode()), {}
+
+
+WRONG = {"status": lambda s, b, h: (200, b, h), "body": lambda s, b, h: (s, b.replace(b"1000000", b"1000001"), h),
+         "longer": lambda s, b, h: (s, b + b" ", h), "replayed": lambda s, b, h: (s, b, {"Idempotent-Replayed": "true"})}
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_load_counts_answers_that_are_right(closes):
+    told = command_load("start", lambda h, m: (*run_started(h, m)[:2], {"Connection": "close"} if closes else {}))
+    assert told["sent"] == told["answered"] == 20 and told["wrong"] == 0
+    assert told["most"] >= told["p99"] >= told["p50"] > 0
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_load_finds_each_wrong_answer(what):
+    told = command_load("start", lambda h, m: WRONG[what](*run_started(h, m)))
+    assert (told["answered"], told["wrong"]) == (0, told["sent"])
 
 
 def never():

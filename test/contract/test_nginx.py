@@ -14,10 +14,10 @@ def test_tokens_never_go_in_the_clear():
     for listen in ("0.0.0.0:80", "[::]:80", "10.0.0.1:80", "example.org:80", ":80", "80", "127.0.0.1.example.org:80"):
         with pytest.raises(ValueError):
             config.config("/f", "/s", listen)
-        assert f"listen {listen};" in config.config("/f", "/s", listen, allow_plain_http=True)
-        assert f"listen {listen} ssl http2;" in config.config("/f", "/s", listen, certificate="/c", key="/k")
+        assert f"listen {listen} backlog=2048;" in config.config("/f", "/s", listen, allow_plain_http=True)
+        assert f"listen {listen} backlog=2048 ssl http2;" in config.config("/f", "/s", listen, certificate="/c", key="/k")
     for listen in ("127.0.0.1:80", "127.1.2.3:80", "[::1]:80"):
-        assert f"listen {listen};" in config.config("/f", "/s", listen)
+        assert f"listen {listen} backlog=2048;" in config.config("/f", "/s", listen)
     for half in ({"certificate": "/c"}, {"key": "/k"}):
         with pytest.raises(ValueError):
             config.config("/f", "/s", "127.0.0.1:80", **half)

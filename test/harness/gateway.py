@@ -83,7 +83,7 @@ def netstring(pairs):
 class CommandApi:
     def __init__(self, spawn, redis, folder, env=None):
         self.spawn, self.redis, self.folder, self.env = spawn, redis, folder, dict(env or {})
-        self.key = tokens.Ec()
+        self.key, self.clients = tokens.Ec(), CLIENTS
         self.socket = str(folder / "api.sock")
         self.port = system.free_port()
         self.nginx = None
@@ -97,7 +97,7 @@ class CommandApi:
 
     def start(self, nginx=True, **more):
         self.file("jwks.json", tokens.jwks(self.key.jwk(kid="k1")))
-        self.file("clients.json", json.dumps(CLIENTS))
+        self.file("clients.json", json.dumps(self.clients))
         env = {"ECHORA_SOCKET": self.socket, "ECHORA_SOCKET_MODE": "0666", "ECHORA_ISSUER": tokens.ISSUER,
                "ECHORA_JWKS": self.folder / "jwks.json", "ECHORA_CLIENTS": self.folder / "clients.json",
                "ECHORA_REDIS_URL": self.redis.url, "ECHORA_REDIS_USER": "command",
@@ -109,6 +109,9 @@ class CommandApi:
             self.start_nginx()
         return self
 
+    def nginx_conf(self, folder, **more):
+        return nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}", documents=folder, **more)
+
     def start_nginx(self, change=str, **more):
         """change: what a test makes of the configuration's text."""
         folder = self.folder / "nginx"
@@ -116,8 +119,7 @@ class CommandApi:
         system.own(folder)
         for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
             shutil.copy(ROOT / document, folder)
-        conf = self.file("nginx.conf", change(nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}",
-                                                                  documents=folder, **more)))
+        conf = self.file("nginx.conf", change(self.nginx_conf(folder, **more)))
         self.nginx = Process("nginx", [system.find("nginx"), "-c", conf, "-e", "stderr"], self.folder,
                              ready=lambda: system.port_open(self.port))
         self.nginx.start()
@@ -164,6 +166,13 @@ class CommandApi:
 
     def get(self, path, **more):
         return self.call("GET", path, **more)
+
+    def post_at_once(self, path, body, key):
+        """A POST whose head and body are one piece."""
+        data = json.dumps(body).encode()
+        head = (f"POST {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(data)}\r\nIdempotency-Key: {key}\r\nAuthorization: Bearer {self.token()}\r\n\r\n")
+        return parsed(self.raw(head.encode() + data, wait=60))
 
     def raw(self, data, wait=5):
         """What comes back for these bytes, until the server closes or is silent."""

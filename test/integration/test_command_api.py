@@ -3,6 +3,7 @@
 What answers on the bus is a scripted responder where the workers behind a call do not exist yet.
 """
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
@@ -46,10 +47,15 @@ def responder(streams):
     one.close()
 
 
-def audit(streams, **want):
-    """The records on audit.command with these members."""
-    found = [json.loads(m.data) for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
-    return [r for r in found if all(r.get(k) == v for k, v in want.items())]
+def audit(streams, wanted=None, **want):
+    """The records on audit.command with these members; waits for `wanted` of them, since a caller may have the answer a
+    moment before the stream has the record."""
+    def records():
+        found = [json.loads(m.data) for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+        return [r for r in found if all(r.get(k) == v for k, v in want.items())]
+    if wanted:
+        eventually(lambda: len(records()) >= wanted, 10, "the records")
+    return records()
 
 
 def test_every_workflow_call(api, responder, streams):
@@ -71,7 +77,7 @@ def test_every_workflow_call(api, responder, streams):
         refused = api.post(f"/workflow/{call}", body, scope=other)
         assert (refused.status, refused.code, refused.json["scope"]) == (403, "insufficient_scope", scope)
     assert len(responder.asked) == len(WORKFLOW)
-    assert len(audit(streams, kind="outcome")) == 2 * len(WORKFLOW)
+    assert len(audit(streams, 2 * len(WORKFLOW), kind="outcome")) == 2 * len(WORKFLOW)
 
 
 def test_reading_a_run(api, responder):
@@ -82,6 +88,28 @@ def test_reading_a_run(api, responder):
     assert api.get("/workflow/runs/7/entries?limit=5&state=failed&cursor=a%2Bb", scope=READ).status == 200
     assert responder.bodies("command.run-get") == [{"run_id": 7}]
     assert responder.bodies("command.run-entries") == [{"run_id": 7, "limit": 5, "state": "failed", "cursor": "a+b"}]
+
+
+def test_an_artifact_of_a_run(api, streams):
+    content = bytes(range(256)) * 4096
+    digest = hashlib.sha256(content).hexdigest()
+    api.start()
+    assert api.get(f"/workflow/artifacts/{digest}", scope=APPROVE).code == "retryable_upstream_error"
+    one = Responder(streams.bus("workflow"), "command.artifact-get")
+    one.answers["command.artifact-get"] = ({"Echora-Status": "200"}, content)
+    try:
+        got = api.get(f"/workflow/artifacts/{digest}", scope=APPROVE)
+        assert got.status == 200 and got.body == content
+        assert got.headers["content-type"] == "application/octet-stream"
+        assert got.headers["content-disposition"] == "attachment" and got.headers["x-content-type-options"] == "nosniff"
+        assert one.bodies("command.artifact-get") == [{"sha256": digest}]
+        assert api.get(f"/workflow/artifacts/{KEY}", scope=APPROVE).code == "non_retryable_error"
+        assert api.get("/workflow/artifacts/x", scope=APPROVE).status == 422
+        assert api.get(f"/workflow/artifacts/{digest}", scope=READ).code == "insufficient_scope"
+        one.answers["command.artifact-get"] = refusal(404, "not_found")
+        assert api.get(f"/workflow/artifacts/{digest}", scope=APPROVE).code == "not_found"
+    finally:
+        one.close()
 
 
 def violations(answer):
@@ -285,7 +313,7 @@ def test_audit(api, responder, streams):
     responder.answers["command.submit-stage6-decisions"] = reply(200, {"accepted_count": 1})
     body = {"run_id": 7, "entry_decisions": [DECISION]}
     got = api.post("/workflow/submit-stage6-decisions", body, key="k")
-    intent, outcome = audit(streams, request_id=got.headers["x-request-id"])
+    intent, outcome = audit(streams, 2, request_id=got.headers["x-request-id"])
     assert (intent["kind"], outcome["kind"]) == ("intent", "outcome")
     for record in (intent, outcome):
         assert (record["client"], record["sub"], record["call"]) == ("n8n", "service-n8n", "submit-stage6-decisions")
@@ -293,10 +321,10 @@ def test_audit(api, responder, streams):
         assert all(len(record[f"{what}_sha256"]) == 64 for what in ("jti", "key", "body"))
     assert (outcome["status"], outcome["code"], outcome["replayed"]) == (200, "", False)
     again = api.post("/workflow/submit-stage6-decisions", body, key="k")
-    (outcome,) = audit(streams, request_id=again.headers["x-request-id"])
+    (outcome,) = audit(streams, 1, request_id=again.headers["x-request-id"])
     assert outcome["replayed"] is True
     invalid = api.post("/workflow/submit-stage6-decisions", {"run_id": "7"})
-    (outcome,) = audit(streams, request_id=invalid.headers["x-request-id"])
+    (outcome,) = audit(streams, 1, request_id=invalid.headers["x-request-id"])
     assert (outcome["status"], outcome["code"], "ids" in outcome) == (422, "validation_error", False)
     assert not audit(streams, request_id=api.post("/workflow/finalize-run", {}, token="x").headers["x-request-id"])
     # No word of the broker: no approval. What is no approval goes on.
@@ -305,7 +333,11 @@ def test_audit(api, responder, streams):
     refused = api.post("/workflow/submit-stage6-decisions", body)
     assert (refused.status, refused.code) == (503, "retryable_upstream_error") and len(responder.asked) == before
     responder.answers["command.finalize-run"] = reply(200, {})
-    assert api.post("/workflow/finalize-run", {"run_id": 7}).status == 200
+    done = api.post("/workflow/finalize-run", {"run_id": 7})
+    assert done.status == 200
+    eventually(lambda: api.worker.metric("echora_command_audit_failures_total") == 3, 10, "each failure is counted")
+    told = [line["request_id"] for line in api.worker.logs() if line["msg"] == "no audit record"]
+    assert sorted(told) == sorted(2 * [refused.headers["x-request-id"]] + [done.headers["x-request-id"]])
 
 
 def test_over_tls(api, responder, tmp_path):

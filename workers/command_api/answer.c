@@ -28,6 +28,8 @@ static void put_headers(const struct call *c, struct buf *out)
         buf_printf(out, "Location: %s\r\n", c->location);
     if (c->retry_after_s > 0)
         buf_printf(out, "Retry-After: %lld\r\n", (long long)c->retry_after_s);
+    if (c->route->bridge == BRIDGE_ARTIFACT)
+        buf_puts(out, "Content-Disposition: attachment\r\n");
     if (c->replayed)
         buf_puts(out, "Idempotent-Replayed: true\r\n");
     else if (c->wait_ms > 0)

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "events/bus_acks.h"
 #include "events/metrics.h"
 #include "events/redis.h"
 #include "events/worker.h"
@@ -25,6 +26,7 @@ struct api {
     struct auth *auth;
     struct redis *redis;
     struct rate *rate;
+    struct bus_acks *audit;
     atomic_int in_flight;
     _Atomic int64_t stopped_ms; /* monotonic: when it was asked to stop; 0 = it was not */
 };

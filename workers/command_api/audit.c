@@ -43,6 +43,18 @@ static void put_digest(struct buf *out, const char *name, struct view of)
     put_hash(out, name, hash);
 }
 
+/* UUIDs have more than one spelling, and are looked for in one. */
+static void put_id(struct buf *out, const char *text)
+{
+    char spelled[UUID_TEXT];
+    struct uuid id;
+
+    if (!uuid_parse(view_of(text), &id))
+        return;
+    uuid_format(id, spelled);
+    buf_puts(out, spelled);
+}
+
 /* The members that name things, as they were checked. */
 static void put_ids(const struct call *c, struct buf *out)
 {
@@ -54,13 +66,16 @@ static void put_ids(const struct call *c, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const json_t *value = json_object_get(c->members, names[i]);
 
-        if (json_is_integer(value))
+        if (json_is_integer(value)) {
             buf_printf(out, "%s\"%s\":%" PRId64, between, names[i],
                        (int64_t)json_integer_value(value));
-        else if (json_is_string(value))
-            buf_printf(out, "%s\"%s\":\"%s\"", between, names[i], json_string_value(value));
-        else
+        } else if (json_is_string(value)) {
+            buf_printf(out, "%s\"%s\":\"", between, names[i]);
+            put_id(out, json_string_value(value));
+            buf_putc(out, '"');
+        } else {
             continue;
+        }
         between = ",";
     }
     buf_putc(out, '}');
@@ -74,7 +89,7 @@ static void put_outcome(const struct call *c, struct buf *out)
                (mono_us() - c->began_us) / 1000);
 }
 
-static int record(struct call *c, bool outcome, struct err *err)
+static int write_record(struct call *c, bool outcome, struct err *err)
 {
     static const struct bus_header headers[] = {{"Content-Type", "application/json"}};
     struct buf out CLEANUP(buf_deinit) = {.max = RECORD_MAX};
@@ -103,32 +118,43 @@ static int record(struct call *c, bool outcome, struct err *err)
                                         .payload = bytes_of(buf_view(&out)),
                                         .headers = headers,
                                         .n_headers = ARRAY_LEN(headers)};
-    return bus_publish(c->api->bus, &message, NULL, err);
+    return outcome ? bus_acks_publish(c->api->audit, &message, c->id, err)
+                   : bus_publish(c->api->bus, &message, NULL, err);
 }
 
-static bool write_record(struct call *c, bool outcome)
+void call_audit_failed(void *ctx, const char *request_id, const struct err *err)
+{
+    metric_add(metric_series(&failures_def, (const char *[]){NULL}), 1);
+    log_error("no audit record", LF_STR("request_id", request_id), LF_STR("code", err->code),
+              LF_STR("op", err->op), LF_STR("reason", err->text));
+}
+
+static bool write_or_tell(struct call *c, bool outcome)
 {
     struct err err = ERR_INIT;
 
-    if (record(c, outcome, &err) == 0)
+    if (write_record(c, outcome, &err) == 0)
         return true;
-    metric_add(metric_series(&failures_def, (const char *[]){NULL}), 1);
-    log_error("no audit record", LF_STR("request_id", c->id), LF_STR("code", err.code),
-              LF_STR("op", err.op), LF_STR("reason", err.text));
+    call_audit_failed(NULL, c->id, &err);
     return false;
 }
 
 bool call_audit_intent(struct call *c)
 {
-    return c->route->scope != SCOPE_APPROVE || strcmp(c->route->method, "POST") != 0 ||
-           FAULT("intent-unwritten") || write_record(c, false) ||
+    return !c->approves || strcmp(c->route->method, "POST") != 0 || FAULT("intent-unwritten") ||
+           write_or_tell(c, false) ||
            refuse(&c->refusal, PROBLEM_UNAVAILABLE,
                   "The audit can't be written now, so nothing was done.");
 }
 
+/* A responder may say the same word behind the checks: its calls are recorded. */
+static bool is_above_rate(const struct call *c)
+{
+    return c->refusal.problem == PROBLEM_RATE && !c->members_checked;
+}
+
 void call_audit_outcome(struct call *c)
 {
-    if (c->authenticated && strcmp(c->route->method, "POST") == 0 &&
-        c->refusal.problem != PROBLEM_RATE)
-        (void)write_record(c, true);
+    if (c->authenticated && strcmp(c->route->method, "POST") == 0 && !is_above_rate(c))
+        (void)write_or_tell(c, true);
 }

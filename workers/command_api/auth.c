@@ -9,11 +9,13 @@
 #include "events/log.h"
 #include "events/metrics.h"
 #include "workers/command_api/plain_url.h"
+#include "workers/command_api/verified.h"
 
 struct auth {
     struct token_rules rules; /* but for the clients */
     const struct auth_settings *settings;
     struct keyring *keyring;
+    struct verified *verified;
     struct metric *outcomes[TOKEN_REASONS];
     pthread_mutex_t lock;
     struct clients *clients; /* under the lock */
@@ -94,6 +96,11 @@ int auth_open(struct auth **ret, const struct auth_settings *settings,
         return err_set(err, ERR_RETRY, "no-memory", "open tokens", "out of memory");
     pthread_mutex_init(&a->lock, NULL);
     a->settings = settings;
+    a->verified = verified_new();
+    if (a->verified == NULL) {
+        auth_close(a);
+        return err_set(err, ERR_RETRY, "no-memory", "open tokens", "out of memory");
+    }
     if (check_settings(settings, &a->rules, err) < 0 ||
         clients_read(settings->clients, &a->clients, err) < 0 ||
         keyring_open(&a->keyring, &options, err) < 0) {
@@ -111,6 +118,7 @@ struct auth *auth_close(struct auth *a)
     if (a == NULL)
         return NULL;
     (void)keyring_close(a->keyring);
+    (void)verified_free(a->verified);
     clients_unref(a->clients);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -145,14 +153,20 @@ static enum token_reason verify(struct auth *a, struct view token, struct caller
     CLEANUP(keyset_unrefp) struct keyset *keys = keyring_get(a->keyring);
     struct token_rules rules = a->rules;
     const int64_t now_s = wall_us() / 1000000;
+    uint8_t hash[SHA256_SIZE];
 
     rules.clients = clients;
+    sha256(bytes_of(token), hash);
+    if (keys != NULL && verified_find(a->verified, hash, keys, clients, now_s, ret))
+        return TOKEN_OK;
     enum token_reason reason = token_verify(&rules, keys, token, now_s, ret);
     if (reason == TOKEN_KEY_UNKNOWN && keyring_renew(a->keyring, keys)) {
         keyset_unref(keys);
         keys = keyring_get(a->keyring);
         reason = token_verify(&rules, keys, token, now_s, ret);
     }
+    if (reason == TOKEN_OK)
+        verified_keep(a->verified, hash, keys, clients, ret);
     return reason;
 }
 

@@ -238,6 +238,7 @@ static void write_reply(struct call *c, const ProtobufCMessage *reply, struct bu
         write_drift(reply, out);
         return;
     case BRIDGE_COMMAND:
+    case BRIDGE_ARTIFACT:
     case BRIDGE_LETTERS:
         bridge_write(reply, NULL, out);
         return;

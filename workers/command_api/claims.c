@@ -30,7 +30,9 @@ static bool read_time(const json_t *value, int64_t *ret)
     return json_is_integer(value) && *ret >= 0 && *ret <= RFC3339_MAX_SECONDS;
 }
 
-static enum token_reason check_times(const json_t *payload, int64_t now_s)
+/* With the skew that is allowed. */
+static enum token_reason check_times(const json_t *payload, int64_t now_s, int64_t *ret_from_s,
+                                     int64_t *ret_until_s)
 {
     const json_t *nbf = json_object_get(payload, "nbf");
     int64_t exp, iat, not_before = 0;
@@ -41,11 +43,11 @@ static enum token_reason check_times(const json_t *payload, int64_t now_s)
         return TOKEN_TIMES;
     if (exp <= iat || exp - iat > TOKEN_LIFETIME_S)
         return TOKEN_TIMES;
-    if (now_s >= exp + TOKEN_SKEW_S && !FAULT("expiry-unchecked"))
+    *ret_from_s = (iat > not_before ? iat : not_before) - TOKEN_SKEW_S;
+    *ret_until_s = exp + TOKEN_SKEW_S;
+    if (now_s >= *ret_until_s && !FAULT("expiry-unchecked"))
         return TOKEN_EXPIRED;
-    if (iat > now_s + TOKEN_SKEW_S || not_before > now_s + TOKEN_SKEW_S)
-        return TOKEN_EARLY;
-    return TOKEN_OK;
+    return now_s < *ret_from_s ? TOKEN_EARLY : TOKEN_OK;
 }
 
 /* client_id (RFC 9068) or azp (OpenID Connect); the same when both are there. */
@@ -117,9 +119,17 @@ enum token_reason claims_check(const json_t *payload, const struct token_rules *
         return TOKEN_ISSUER;
     if (!is_for_us(json_object_get(payload, "aud"), rules->audience))
         return TOKEN_AUDIENCE;
-    const enum token_reason times = check_times(payload, now_s);
-    if (times != TOKEN_OK)
-        return times;
+    int64_t from_s, until_s;
+    enum token_reason reason = check_times(payload, now_s, &from_s, &until_s);
+    if (reason != TOKEN_OK)
+        return reason;
     const struct client *client = find_client(payload, rules->clients);
-    return client != NULL ? read_caller(payload, client, ret) : TOKEN_CLIENT;
+    if (client == NULL)
+        return TOKEN_CLIENT;
+    reason = read_caller(payload, client, ret);
+    if (reason == TOKEN_OK) {
+        ret->from_s = from_s;
+        ret->until_s = until_s;
+    }
+    return reason;
 }

@@ -3,6 +3,7 @@
 
 #include "events/base/fault.h"
 #include "workers/command_api/call.h"
+#include "workers/command_api/weight.h"
 
 #define WAIT_MAX_S 25
 
@@ -33,6 +34,8 @@ static bool read_body(struct call *c)
         return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %zu bytes.", c->route->body_max);
     case READ_SLOW:
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body did not come in time.");
+    case READ_CROWDED:
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many bodies come slowly now.");
     case READ_GONE:
     case READ_BAD:
         break;
@@ -48,6 +51,8 @@ static bool parse_body(struct call *c)
         c->members = json_object();
         return c->members != NULL || refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
     }
+    if (json_values_most(buf_view(&c->body)) > REQUEST_VALUES_MAX)
+        return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %d values.", REQUEST_VALUES_MAX);
     c->members = json_loadb(c->body.p, c->body.n, JSON_REJECT_DUPLICATES, &why);
     if (c->members == NULL && json_error_code(&why) == json_error_duplicate_key) {
         violate(&c->refusal, "", "repeated");
@@ -133,11 +138,13 @@ static void read_preference(struct call *c)
     }
 }
 
-/* The one member that changes which scope a call needs. */
+/* There is one member that changes which scope a call needs. */
 static bool check_extra_scope(struct call *c)
 {
-    return !json_is_true(json_object_get(c->members, "accept_shrink")) ||
-           call_may(c, SCOPE_APPROVE);
+    const bool more = json_is_true(json_object_get(c->members, "accept_shrink"));
+
+    c->approves = more || c->route->scope == SCOPE_APPROVE;
+    return !more || call_may(c, SCOPE_APPROVE);
 }
 
 static bool for_bus(struct call *c)

@@ -155,6 +155,9 @@ static const struct member finalize_run[] = {{RUN_ID}, {FLAG("force")}};
 
 static const struct member run_get[] = {{RUN_ID, .place = PLACE_PATH}};
 
+static const struct member artifact_get[] = {
+    {TEXT("sha256", FORM_HASH), .required = true, .place = PLACE_PATH}};
+
 static const struct member run_entries[] = {
     {RUN_ID, .place = PLACE_PATH},
     {CHOICE("state", "pending|waiting|failed|review_pending|approved|rejected|sent_back|published"),
@@ -273,6 +276,9 @@ const struct route routes[] = {
      .summary = "A run's progress."},
     {GET("/workflow/runs/{run_id}/entries", "run-entries", "command.run-entries", SCOPE_READ),
      ROWS(run_entries), .summary = "A run's entries, page by page."},
+    {GET("/workflow/artifacts/{sha256}", "artifact-get", "command.artifact-get", SCOPE_APPROVE),
+     .bridge = BRIDGE_ARTIFACT, ROWS(artifact_get),
+     .summary = "The bytes that a run's reference names."},
     {GET("/updates/{event_id}", "update-get", "catalog.review.get", SCOPE_APPROVE),
      .bridge = BRIDGE_REVIEW, ROWS(update_get),
      .summary = "A risky update: its fields as they stand and as proposed."},
@@ -348,6 +354,12 @@ const struct route *route_match(struct view method, struct view path,
             (void)snprintf(ret_allow + n, 32 - n, "%s%s", n > 0 ? ", " : "", routes[i].method);
     }
     return NULL;
+}
+
+bool route_answers(const struct route *route, int64_t status)
+{
+    return status == route->success || (status == 202 && route->lengthy) ||
+           (status == 200 && route->bridge == BRIDGE_PLAN);
 }
 
 struct view route_id_name(const struct route *route, unsigned i)

@@ -1,3 +1,6 @@
+/* Threads wait in epoll_wait of one instance, which wakes the newest waiter (accept wakes the
+ * oldest). The listening socket is armed for one event at a time, and armed again once its
+ * connection is taken; if there is another by then, the next thread wakes. */
 // SPDX-License-Identifier: Apache-2.0
 #include "workers/command_api/server.h"
 
@@ -5,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,10 +23,10 @@
 #define PAUSE_NS 50000000
 
 struct server {
-    int fd;
+    int fd, poll;
     bool bound;
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-    atomic_bool stopping;
+    struct connection_room room;
     struct connection_limits limits;
     void (*serve)(void *ctx, struct connection *c);
     void *ctx;
@@ -46,19 +50,39 @@ static void pause_shortly(void)
     nanosleep(&t, NULL);
 }
 
+static bool arm(const struct server *s, int operation)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+
+    return epoll_ctl(s->poll, operation, s->fd, &event) == 0;
+}
+
+/* A connection; -1: none this time. */
+static int take_connection(const struct server *s)
+{
+    struct epoll_event event;
+
+    if (epoll_wait(s->poll, &event, 1, -1) != 1)
+        return -1;
+    const int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED &&
+        !atomic_load(&s->room.stopping))
+        pause_shortly();
+    (void)arm(s, EPOLL_CTL_MOD);
+    return fd;
+}
+
 static void *thread_main(void *arg)
 {
     struct server *s = arg;
     struct connection *c = malloc(sizeof(*c));
 
-    while (c != NULL && !atomic_load(&s->stopping)) {
-        const int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
+    while (c != NULL && !atomic_load(&s->room.stopping)) {
+        const int fd = take_connection(s);
 
         if (fd >= 0) {
-            connection_init(c, fd, &s->stopping, s->limits);
+            connection_init(c, fd, &s->room, s->limits);
             s->serve(s->ctx, c);
-        } else if (errno != EINTR && errno != ECONNABORTED && !atomic_load(&s->stopping)) {
-            pause_shortly();
         }
     }
     free(c);
@@ -91,7 +115,7 @@ static int listen_at(struct server *s, unsigned mode, struct err *err)
     memcpy(address.sun_path, s->path, sizeof(s->path));
     if (remove_stale(&address, err) < 0)
         return -1;
-    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (s->fd < 0)
         return fail(err, s->path, "socket");
     if (bind(s->fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
@@ -99,7 +123,8 @@ static int listen_at(struct server *s, unsigned mode, struct err *err)
     s->bound = true;
     if (chmod(s->path, mode) < 0 || listen(s->fd, BACKLOG) < 0)
         return fail(err, s->path, "listen");
-    return 0;
+    s->poll = epoll_create1(EPOLL_CLOEXEC);
+    return s->poll >= 0 && arm(s, EPOLL_CTL_ADD) ? 0 : fail(err, s->path, "epoll");
 }
 
 static int start_threads(struct server *s, struct err *err)
@@ -123,7 +148,7 @@ int server_start(struct server **ret, const char *path, unsigned mode,
 
     if (s == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "listen", "out of memory");
-    *s = (struct server){.fd = -1, .limits = limits, .serve = serve, .ctx = ctx};
+    *s = (struct server){.fd = -1, .poll = -1, .limits = limits, .serve = serve, .ctx = ctx};
     if ((size_t)snprintf(s->path, sizeof(s->path), "%s", path) >= sizeof(s->path)) {
         free(s);
         return err_set(err, ERR_FATAL, "config", "listen",
@@ -141,11 +166,13 @@ struct server *server_stop(struct server *s)
 {
     if (s == NULL)
         return NULL;
-    atomic_store(&s->stopping, true);
+    atomic_store(&s->room.stopping, true);
     if (s->fd >= 0)
-        shutdown(s->fd, SHUT_RDWR); /* wakes all that wait in accept */
+        shutdown(s->fd, SHUT_RDWR); /* an event for each that waits, one after the other */
     for (size_t i = 0; i < s->n_threads; i++)
         pthread_join(s->threads[i], NULL);
+    if (s->poll >= 0)
+        close(s->poll);
     if (s->fd >= 0)
         close(s->fd);
     if (s->bound)

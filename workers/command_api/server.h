@@ -1,13 +1,14 @@
 /* The Unix socket and its threads. Each thread accepts, serves one connection whole, and accepts
  * again; so there are never more connections in hand than threads, and what comes beyond waits in
- * the listen queue. */
+ * the listen queue. A connection goes to the thread that was busy last: few calls keep few threads
+ * warm, and the others cost an address range each. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
 #include "workers/command_api/connection.h"
 
-/* Above the calls in flight, so that there is always a thread to refuse one more. */
-#define SERVER_THREADS 80
+/* 64 calls in flight, those that send slowly, and always some to refuse one more. */
+#define SERVER_THREADS (64 + CONNECTION_SLOW_HEADS + CONNECTION_SLOW_BODIES + 4)
 
 struct server;
 

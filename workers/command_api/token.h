@@ -51,6 +51,7 @@ struct caller {
     bool has_jti;
     uint8_t jti_sha256[SHA256_SIZE]; /* zeros without one */
     struct client_limits limits;
+    int64_t from_s, until_s; /* seconds since 1970 when its token is good, until_s no more */
 };
 
 struct token_rules {

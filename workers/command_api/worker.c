@@ -73,6 +73,7 @@ static void close_context(void *context)
 {
     struct api *api = context;
 
+    (void)bus_acks_free(api->audit);
     (void)auth_close(api->auth);
     (void)rate_free(api->rate);
     (void)redis_free(api->redis);
@@ -115,6 +116,9 @@ static int open_parts(struct api *api, struct err *err)
 {
     if (api->rate == NULL && (api->rate = rate_new(api->redis)) == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "open worker", "out of memory");
+    if (api->audit == NULL &&
+        (api->audit = bus_acks_new(api->bus, call_audit_failed, NULL)) == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", "open worker", "out of memory");
     return api->auth != NULL ? 0 : auth_open(&api->auth, &api->settings->auth, NULL, err);
 }
 
@@ -141,11 +145,13 @@ static int run(void *context, struct err *err)
                      call_serve, api, err) < 0)
         return -1;
     log_info("listening", LF_STR("socket", s->socket));
-    do
+    do {
         look_at_keys(api, &ready);
-    while (lane_pause(api->lane, LOOK_MS));
+        bus_acks_look(api->audit);
+    } while (lane_pause(api->lane, LOOK_MS));
     atomic_store(&api->stopped_ms, mono_ms());
     (void)server_stop(server);
+    api->audit = bus_acks_free(api->audit);
     return 0;
 }
 

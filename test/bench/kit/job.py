@@ -56,7 +56,7 @@ class Case:
 class Job:
     name, about = "", ""
     figures, targets = (), ()
-    servers = ("postgres", "nats")  # and "qdrant"; what the stage starts
+    servers = ("postgres", "nats")  # and "qdrant", "redis"; what the stage starts
     postgres_settings = {}          # beyond the harness's, for every contestant
 
     def cases(self, scale):

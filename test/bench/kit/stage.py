@@ -28,7 +28,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="echora-bench-"))
         system.own(self.folder)
         self.folder.chmod(0o755)
-        self.db = self.bus = self.pg = self.nats = self.qdrant = None
+        self.db = self.bus = self.pg = self.nats = self.qdrant = self.redis = None
         self.processes, self.n = [], 0
         try:
             if "postgres" in needs:
@@ -41,12 +41,15 @@ class Stage:
             if "qdrant" in needs:
                 self.qdrant = servers.Qdrant(self.folder)
                 self.qdrant.start(timeout=60)
+            if "redis" in needs:
+                self.redis = servers.Redis(self.folder)
+                self.redis.start(timeout=60)
         except BaseException:
             self.close()
             raise
 
     def fresh(self):
-        """A new database, a nats-server that never held anything, an index without collections."""
+        """A new database, a nats-server that never held anything, an index without collections, a Redis without keys."""
         self.end_processes()
         if self.bus:
             self.bus.close()
@@ -62,6 +65,8 @@ class Stage:
             self.bus = Bus(self.nats, "admin")
         if self.qdrant:
             self.qdrant.wipe()
+        if self.redis:
+            self.redis.wipe()
         return self
 
     @property
@@ -95,7 +100,7 @@ class Stage:
 
     def pids(self):
         """{name: pid} of the servers, for a Meter."""
-        named = {"PostgreSQL": self.pg, "nats-server": self.nats, "qdrant front": self.qdrant}
+        named = {"PostgreSQL": self.pg, "nats-server": self.nats, "qdrant front": self.qdrant, "redis": self.redis}
         return {name: server.pid for name, server in named.items() if server}
 
     def reachable(self, path):
@@ -131,7 +136,7 @@ class Stage:
             self.end_processes()
         if self.bus:
             self.bus.close()
-        for server in (self.qdrant, self.nats):
+        for server in (self.qdrant, self.redis, self.nats):
             if server and server.alive():
                 server.kill()
         if self.pg and self.pg.alive():
