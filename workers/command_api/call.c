@@ -156,12 +156,6 @@ static void end_span(struct call *c)
     span_end(&c->span, def->status >= 500 ? &err : NULL);
 }
 
-static void count_in_flight(struct api *api, int change)
-{
-    metric_set(metric_series(&in_flight_def, (const char *[]){NULL}),
-               atomic_fetch_add(&api->in_flight, change) + change);
-}
-
 static void serve(struct api *api, struct connection *connection, enum read_result head,
                   struct arena *arena)
 {
@@ -172,7 +166,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 
-    count_in_flight(api, 1);
     make_id(&c);
     start_span(&c);
     run(&c, head);
@@ -180,7 +173,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
     note(&c, answer.n);
     end_span(&c);
     connection_end(connection, buf_failed(&answer) ? (struct view){0} : buf_view(&answer));
-    count_in_flight(api, -1);
     json_decref(c.members);
     buf_deinit(&c.body);
     if (c.entered)

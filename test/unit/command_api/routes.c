@@ -32,6 +32,7 @@ static const struct {
     {"POST", "/workflow/finalize-run", "command.finalize-run", SCOPE_EXECUTE, true, false, 200},
     {"GET", "/workflow/runs/7", "command.run-get", SCOPE_READ, false, false, 200},
     {"GET", "/workflow/runs/7/entries", "command.run-entries", SCOPE_READ, false, false, 200},
+    {"GET", "/workflow/artifacts/ab", "command.artifact-get", SCOPE_APPROVE, false, false, 200},
     {"GET", "/updates/x", "catalog.review.get", SCOPE_APPROVE, false, false, 200},
     {"POST", "/updates/x/decision", "catalog.review.decide", SCOPE_APPROVE, true, false, 200},
     {"GET", "/dlq", "dlq.list", SCOPE_READ, false, false, 200},
@@ -129,7 +130,7 @@ static void test_methods(void)
     CHECK(find("PUT", "/workflow/check-tag", allow) == NULL);
     CHECK_STR(allow, "POST");
     CHECK(find("post", "/workflow/check-tag", allow) == NULL);
-    CHECK(find("DELETE", "/dlq/replay", allow) == NULL);
+    CHECK(find("GET", "/dlq/replay", allow) == NULL);
     CHECK_STR(allow, "POST");
     CHECK(find("HEAD", "/dlq", allow) == NULL);
     CHECK_STR(allow, "GET");
