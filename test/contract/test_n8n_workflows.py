@@ -302,6 +302,10 @@ def test_pauses_grow_and_end(workflow):
     assert [row["seconds"] for row in rows] == [5, 20, 80, 320, 900, 900, 900, 900, 5]
     assert [row["outcome"] for row in rows] == ["again"] * 7 + ["failed", "again"]
     assert [row["tries"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 1]
+    refused = problem(401, "unauthenticated")  # n8n has renewed its token; the issuer's key may be news
+    assert [row["outcome"] for row in answered(workflow, *((401, refused, run, {}) for run in range(4)))] == \
+        ["again"] * 3 + ["failed"]
+    refused = problem(503, "retryable_upstream_error", True)
     said = {"60": 60, "3600": 3600, "0": 5, "-1": 5, "soon": 5, "99999": 5, "1.5": 5}
     rows = answered(workflow, *((503, refused, 0, {"retry-after": text}) for text in said))
     assert [row["seconds"] for row in rows] == list(said.values())

@@ -5,6 +5,7 @@
 //   failed   people are told what it said, or that it did not come right in all tries
 const TRIES = 8; // with pauses of 5, 20, 80, 320 s and then 900 s: an hour
 const PAUSE_MAX_S = 900;
+const RENEWED = 4; // n8n renews its token by itself; the issuer's newest key may come to the Command API half a minute later
 const SETTLED = ['already_decided', 'idempotency_conflict', 'not_found'];
 const AWAY = [408, 429, 502, 503, 504]; // from a proxy in between, whose body is no problem document
 
@@ -19,6 +20,7 @@ function bodyOf(text) {
 
 function outcomeOf(status, body, tries) {
   if (status >= 200 && status < 300) return body ? 'done' : 'failed';
+  if (body?.code === 'unauthenticated') return tries < RENEWED ? 'again' : 'failed';
   const again = body?.code ? body.retryable === true : !status || AWAY.includes(status);
   if (again) return tries < TRIES ? 'again' : 'failed';
   return SETTLED.includes(body?.code) ? 'settled' : 'failed';
