@@ -217,8 +217,8 @@ def test_decided_elsewhere_meanwhile_people_are_told(reviewing):
     review_id, form = asked(fleet)
     fleet.approve(review_id, by="operator")
     fleet.fill_in(form, "reject", "Ben", "no")
-    assert fleet.told(2) == (f"Echora: the decision about anime {fleet.anime} was not taken: 409 already_decided "
-                             f"The contrary was decided before., tries: 1. echora review show {review_id}")
+    assert fleet.told(2) == (f"Echora: the decision about anime {fleet.anime} was not taken: 409 already_decided: "
+                             f"The contrary was decided before. echora review show {review_id}")
     fleet.over("risky-update")
     assert fleet.decided(review_id)[:2] == ("approved", "operator") and len(fleet.messages()) == 2
     fleet.indexed(fleet.anime, "Wrong? No")

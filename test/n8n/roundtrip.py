@@ -186,7 +186,7 @@ def test_what_failed_is_done_when_the_call_comes_again(n8n, stand_in):
     wait(lambda: n8n.executions(route).count("error") == errors + 1, "the execution has failed")
     stand_in.refusals.clear()
     (told,) = alerts(stand_in, before)
-    assert "was not replayed: 403 insufficient_scope No scope." in told
+    assert "was not replayed: 403 insufficient_scope: No scope." in told
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": False})
     wait(lambda: len(stand_in.on("/dlq/replay", before)) == 2, "the replay")
     wait(lambda: n8n.settled(route), "the execution has ended")

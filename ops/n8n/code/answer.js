@@ -27,10 +27,14 @@ function outcomeOf(status, body, tries) {
 }
 
 // Problem documents hold no values of fields, so all of this may be shown.
-function wordsOf(status, body) {
-  if (!status) return 'no answer';
-  const violations = (body?.violations ?? []).map(({ pointer, code }) => `; ${pointer || 'the request'}: ${code}`);
-  return `${status} ${body?.code ?? ''} ${body?.detail ?? 'which is no answer of the Command API'}${violations.join('')}`;
+function wordsOf(status, body, tries) {
+  const words = [!status ? 'No answer.' : `${status}, which is no answer of the Command API.`];
+  if (body?.code) {
+    words[0] = `${status} ${body.code}: ${body.detail}`;
+    words.push(...(body.violations ?? []).map(({ pointer, code }) => `${pointer || 'The request'}: ${code}.`));
+  }
+  if (tries > 1) words.push(`Tried ${tries} times.`);
+  return words.join(' ');
 }
 
 const { statusCode: status, headers = {}, data } = $input.first().json;
@@ -39,5 +43,5 @@ const tries = ($runIndex % TRIES) + 1; // when all were used, what comes next is
 const after = /^[0-9]{1,4}$/.test(headers['retry-after'] ?? '') ? Number(headers['retry-after']) : 0;
 const seconds = Math.max(after, Math.min(5 * 4 ** (tries - 1), PAUSE_MAX_S));
 const outcome = outcomeOf(status, body, tries);
-return [{ json: { outcome, seconds, tries, code: body?.code, told: wordsOf(status, body),
-  ...(outcome === 'done' ? { body } : {}) } }];
+return [{ json: { outcome, seconds, tries, code: body?.code, ...(outcome === 'done' ? { body }
+  : { told: wordsOf(status, body, tries) }) } }];
