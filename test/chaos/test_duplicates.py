@@ -214,3 +214,23 @@ def test_duplicates_without_a_guard(kind, fault, api, redis, db, streams, spawn)
             one_effect(kind, api, redis, db, streams, spawn, seed=1, n=40, faults=fault)
         else:
             redis_is_away(api, redis, db, streams, spawn, fault)
+
+
+def redis_forgets_a_high_token(api, redis, db, streams, spawn):
+    """Many tries came to nothing before one had its effect; then Redis forgets how many there were."""
+    api.start()
+    for _ in range(20):
+        assert api.post(Replay.path, Replay.body, key="k").status == 503, "nobody answers yet"
+    call = Replay(api, db, streams, spawn, "")
+    first = api.post(call.path, call.body, key="k")
+    assert first.status == 202
+    redis.call("FLUSHALL")
+    again = api.post(call.path, call.body, key="k")
+    assert (again.status, again.body) == (202, first.body), f"what was done is not told: {again}"
+    call.check(first.json)
+
+
+@pytest.mark.chaos(fault="emptied: Redis, after an effect that took many tries", place="redis",
+                   checks="the first who asks again is told")
+def test_redis_forgets_a_high_token(api, redis, db, streams, spawn):
+    redis_forgets_a_high_token(api, redis, db, streams, spawn)
