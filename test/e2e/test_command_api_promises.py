@@ -146,7 +146,10 @@ def test_what_nginx_refuses(api):
 
 
 def test_when_nobody_is_behind_nginx(api):
-    start(api, change=lambda text: text.replace("scgi_read_timeout 50s", "scgi_read_timeout 1s"))
+    def hasty(text):
+        assert "scgi_read_timeout 50s;" in text
+        return text.replace("scgi_read_timeout 50s;", "scgi_read_timeout 1s;")
+    start(api, change=hasty)
     call = promises.find("GET", "/dlq")
 
     def ask():

@@ -60,8 +60,11 @@ class World:
 
 def start(api, change=str, **more):
     """Starts the worker and nginx. Each bad token spends a bucket of its own: 429 would be all that is seen."""
+    def changed(text):
+        assert "REMOTE_ADDR $remote_addr;" in text
+        return change(text).replace("REMOTE_ADDR $remote_addr;", "REMOTE_ADDR $uuid;")
     api.start(nginx=False)
-    api.start_nginx(change=lambda text: change(text).replace("REMOTE_ADDR $remote_addr", "REMOTE_ADDR $uuid"), **more)
+    api.start_nginx(change=changed, **more)
 
 
 def artifact(message):
