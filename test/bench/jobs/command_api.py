@@ -96,7 +96,7 @@ class CommandApiJob(Job):
                Target("nothing lost", "lost", "<=", bound=0), Target("nothing repeated", "repeated", "<=", bound=0))
 
     def cases(self, scale):
-        seconds = max(0.5, round(2 * scale, 1))
+        seconds = max(0.5, round(1.5 * scale, 1))
         for call, connections in ((READS, 32), (STARTS, 32), (REPLAYS, 32)):
             yield Case(f"as fast as they come: {call}",
                        {"call": call, "rate": 0, "connections": connections, "seconds": seconds})
