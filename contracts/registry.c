@@ -81,6 +81,19 @@ static const struct stream_def worker_suspects = {
     .last_per_subject = true,
     .allow_direct = true,
 };
+static const struct stream_def worker_replies = {
+    .name = "WORKER_REPLIES",
+    .description = "What workers without PostgreSQL answered to an Idempotency-Key.",
+    .patterns = (const char *const[]){"kept.>", NULL},
+    .max_age_s = DAYS(30),
+    .duplicate_window_s = MINUTES(2),
+    .max_msgs = -1,
+    .max_bytes = MIB(64),
+    .max_msg_size = MSG_SIZE,
+    .discard_old = true,
+    .last_per_subject = true,
+    .allow_direct = true,
+};
 static const struct stream_def ingestion_events = {
     .name = "INGESTION_EVENTS",
     .description = "Stages and reviews of ingestion.",
@@ -113,9 +126,8 @@ static const struct stream_def audit = {
 };
 
 const struct stream_def *const registry_streams[] = {
-    &anime_events,        &anime_sync,      &anime_dlq,
-    &anime_advisory,      &worker_suspects, &ingestion_events,
-    &notification_events, &audit,           NULL,
+    &anime_events,   &anime_sync,       &anime_dlq,           &anime_advisory, &worker_suspects,
+    &worker_replies, &ingestion_events, &notification_events, &audit,          NULL,
 };
 
 #define EVENT_MESSAGE(name) .message = &echora__events__v1__##name##__descriptor
@@ -302,6 +314,7 @@ const struct subject_def registry_subjects[] = {
     {.subject = "catalog.review.decide",
      REQUEST(catalog_review_decide_request, catalog_review_decide_reply),
      .schema = "echora.catalog.v1.CatalogReviewDecideRequest",
+     .once = true,
      .published_by = "operators, Command API",
      .description = "Applies a risky update under the order rule, or discards it."},
     {.subject = "catalog.reconcile",
@@ -334,11 +347,13 @@ const struct subject_def registry_subjects[] = {
     {.subject = "dlq.replay",
      OPS_REQUEST(dlq_replay_request, dlq_replay_reply),
      .schema = "echora.ops.v1.DlqReplayRequest",
+     .once = true,
      .published_by = "operators",
      .description = "Makes, runs or stops a plan that publishes dead letters again."},
     {.subject = "dlq.discard",
      OPS_REQUEST(dlq_replay_request, dlq_replay_reply),
      .schema = "echora.ops.v1.DlqReplayRequest",
+     .once = true,
      .published_by = "operators",
      .description = "Makes, runs or stops a plan after which dead letters are no longer offered."},
 

@@ -43,6 +43,7 @@ struct subject_def {
     const char *schema;                        /* "echora.events.v1.AnimeUpdatedEvent" */
     const char *entity_kind;                   /* "anime", "character", "episode" or NULL */
     const char *entity_id_field;               /* field of message, e.g. "anime_id"; NULL = none */
+    bool once;                                 /* takes the header Echora-Idem (events/once.h) */
     const char *published_by;                  /* for people, e.g. "ingestion" */
     const char *description;                   /* one sentence */
 };

@@ -38,6 +38,7 @@ struct health {
     pthread_mutex_t lock;
     struct condition dependencies[DEP_MAX];
     struct condition serving;
+    bool started; /* has served once */
     struct known_outage outages[DEP_MAX];
     const char *shut_names[HEALTH_SHUT_MAX]; /* NULL = a free place */
     struct known_outage shut[HEALTH_SHUT_MAX];
@@ -147,6 +148,15 @@ static unsigned put_live(struct health *h, struct buf *out)
     return live ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 }
 
+static unsigned put_started(struct health *h, struct buf *out)
+{
+    pthread_mutex_lock(&h->lock);
+    const bool started = h->started;
+    pthread_mutex_unlock(&h->lock);
+    buf_printf(out, "{\"started\":%s}\n", started ? "true" : "false");
+    return started ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
 static const struct metric_def ready_def = {"echora_ready", METRIC_GAUGE,
                                             "1 while /readyz answers 200.", "", NULL};
 
@@ -165,6 +175,7 @@ static const struct page {
 } pages[] = {
     {"/livez", "application/json", put_live},
     {"/readyz", "application/json", put_ready},
+    {"/startupz", "application/json", put_started},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8", put_metrics},
 };
 
@@ -205,7 +216,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     struct buf body;
     buf_init(&body, BODY_MAX);
     if (!page) {
-        buf_puts(&body, "not found; there are /livez, /readyz and /metrics\n");
+        buf_puts(&body, "not found; there are /livez, /readyz, /startupz and /metrics\n");
         return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", &body, NULL);
     }
     bool read =
@@ -387,6 +398,7 @@ void health_set_serving(struct health *h, bool serving, const char *reason)
 {
     pthread_mutex_lock(&h->lock);
     set_condition(&h->serving, serving, reason);
+    h->started |= serving;
     pthread_mutex_unlock(&h->lock);
 }
 

@@ -1,8 +1,10 @@
-/* /livez, /readyz and /metrics on loopback, by libmicrohttpd, one internal thread.
+/* /livez, /readyz, /startupz and /metrics on loopback, by libmicrohttpd, one internal thread.
  *
  * livez: every loop made progress within 60 s (no dependency). readyz: 200 only when every
  * dependency that the worker needs answers now and every lane runs; the body names what is missing,
- * and each outage: what opened the breaker, since when, when it is probed next. */
+ * and each outage: what opened the breaker, since when, when it is probed next. startupz: 503 until
+ * the worker has served for the first time, then 200 to its end: no dependency that comes or goes
+ * changes it. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

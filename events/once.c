@@ -55,7 +55,7 @@ int once_read(const struct request *request, struct once *ret, struct err *err)
     return digest(ret, err);
 }
 
-static int check(const struct once *once, bool same, int64_t token, struct err *err)
+int once_check(const struct once *once, bool same, int64_t token, struct err *err)
 {
     if (!same)
         return err_set(err, ERR_REJECT, "idempotency-conflict", "look for reply",
@@ -81,7 +81,7 @@ int once_find(struct pg *pg, const struct once *once, ProtobufCMessage **ret_kep
         return -1;
     if (PQntuples(r) == 0)
         return 0;
-    if (check(once, pg_get_bool(r, 0, 0), pg_get_i64(r, 0, 1), err) < 0)
+    if (once_check(once, pg_get_bool(r, 0, 0), pg_get_i64(r, 0, 1), err) < 0)
         return -1;
     return wire_decode(once->request->def->reply, pg_get_bytea(r, 0, 3), WIRE_DECODE_MAX_DEFAULT,
                        once->request->arena, ret_kept, err);
@@ -101,6 +101,13 @@ int once_begin(struct pg *pg, const struct once *once, ProtobufCMessage **ret_ke
     if (pg_query(pg, &sql_once_claim, params, ARRAY_LEN(params), &r, err) < 0)
         return -1;
     return PQntuples(r) > 0 ? 0 : once_find(pg, once, ret_kept, err);
+}
+
+int once_drop(struct pg *pg, const struct once *once, struct err *err)
+{
+    const struct pg_param key = pg_bytea((struct bytes){once->key, sizeof(once->key)});
+
+    return once->asked ? pg_query(pg, &sql_once_drop, &key, 1, NULL, err) : 0;
 }
 
 int once_keep(struct pg *pg, const struct once *once, int status, const ProtobufCMessage *reply,

@@ -11,7 +11,9 @@
  *     once_begin(pg, &once, &kept, err)     kept: commit and answer with it
  *     ... the effect, and the reply of it ...
  *     once_keep(pg, &once, 200, reply, err)
- *     pg_commit */
+ *     pg_commit
+ *
+ * A worker without PostgreSQL keeps it with the broker: kept.h. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -27,6 +29,9 @@ struct once {
 
 /* Code bad-request (ERR_REJECT) when the header is none, too-large, no-memory. */
 MUST_CHECK int once_read(const struct request *request, struct once *ret, struct err *err);
+/* Whether what stands under the key, of the same request or not and with the highest token so far,
+ * is this one's to have. Codes as once_begin. */
+MUST_CHECK int once_check(const struct once *once, bool same, int64_t token, struct err *err);
 /* Outside a transaction: the kept reply, in the request's arena; NULL when there is none. Codes as
  * once_begin. */
 MUST_CHECK int once_find(struct pg *pg, const struct once *once, ProtobufCMessage **ret_kept,
@@ -36,6 +41,9 @@ MUST_CHECK int once_find(struct pg *pg, const struct once *once, ProtobufCMessag
  * idempotency-conflict (ERR_REJECT), stale-token (ERR_RETRY). */
 MUST_CHECK int once_begin(struct pg *pg, const struct once *once, ProtobufCMessage **ret_kept,
                           struct err *err);
+/* In the same transaction: the effect was refused there. The key is free again; left as it is, it
+ * would stand for an effect. */
+MUST_CHECK int once_drop(struct pg *pg, const struct once *once, struct err *err);
 /* In the same transaction. status: of HTTP. */
 MUST_CHECK int once_keep(struct pg *pg, const struct once *once, int status,
                          const ProtobufCMessage *reply, struct err *err);

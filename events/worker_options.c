@@ -30,8 +30,8 @@ const struct option worker_option_rows[] = {
      .offset = AT(listen),
      .default_text = "127.0.0.1:0",
      .placeholder = "ADDRESS:PORT",
-     .help =
-         "Where /metrics, /livez and /readyz are served; port 0 takes any free one, empty none."},
+     .help = "Where /metrics, /livez, /readyz and /startupz are served; port 0: any free one, "
+             "empty: none."},
     {.name = "log-level",
      .kind = OPT_ENUM,
      .offset = AT(log_level),

@@ -32,7 +32,9 @@ void asyncapi_learn(json_t *schemas, const ProtobufCMessageDescriptor *type)
     json_object_set_new(schemas, type->name, asyncapi_schema(type));
 }
 
-static void add_message(json_t *components, const ProtobufCMessageDescriptor *type, bool event)
+/* headers: the name of their schema; NULL = none are told. */
+static void add_message(json_t *components, const ProtobufCMessageDescriptor *type,
+                        const char *headers)
 {
     json_t *messages = json_object_get(components, "messages");
     json_t *message = json_pack("{s:s, s:s, s:s, s:o}", "name", type->name, "title",
@@ -40,8 +42,8 @@ static void add_message(json_t *components, const ProtobufCMessageDescriptor *ty
                                 ref("components/schemas/", type->name));
 
     asyncapi_learn(json_object_get(components, "schemas"), type);
-    if (event)
-        json_object_set_new(message, "headers", ref("components/schemas/", "EventHeaders"));
+    if (headers != NULL)
+        json_object_set_new(message, "headers", ref("components/schemas/", headers));
     json_object_set_new(messages, type->name, message);
 }
 
@@ -173,23 +175,28 @@ static json_t *info(void)
         "license", "name", "Apache-2.0", "url", "https://www.apache.org/licenses/LICENSE-2.0");
 }
 
+static const char *headers_of(const struct subject_def *def)
+{
+    return def->kind == SUBJECT_EVENT ? "EventHeaders" : def->once ? "OnceHeaders" : NULL;
+}
+
 json_t *asyncapi_document(void)
 {
     json_t *channels = json_object(), *operations = json_object();
-    json_t *components =
-        json_pack("{s:{s:{s:s, s:s, s:o, s:{}}}, s:{s:o, s:o, s:o}}", "messages", "Event", "name",
-                  "Event", "summary", "An event as it would be published.", "headers",
-                  ref("components/schemas/", "ValidateHeaders"), "payload", "schemas",
-                  "EventHeaders", asyncapi_headers(ASYNCAPI_EVENT), "DeadLetterHeaders",
-                  asyncapi_headers(ASYNCAPI_DEAD_LETTER), "ValidateHeaders",
-                  asyncapi_headers(ASYNCAPI_VALIDATE));
+    json_t *components = json_pack(
+        "{s:{s:{s:s, s:s, s:o, s:{}}}, s:{s:o, s:o, s:o, s:o}}", "messages", "Event", "name",
+        "Event", "summary", "An event as it would be published.", "headers",
+        ref("components/schemas/", "ValidateHeaders"), "payload", "schemas", "EventHeaders",
+        asyncapi_headers(ASYNCAPI_EVENT), "DeadLetterHeaders",
+        asyncapi_headers(ASYNCAPI_DEAD_LETTER), "ValidateHeaders",
+        asyncapi_headers(ASYNCAPI_VALIDATE), "OnceHeaders", asyncapi_headers(ASYNCAPI_ONCE));
 
     for (size_t i = 0; i < n_registry_subjects; i++) {
         const struct subject_def *def = &registry_subjects[i];
         if (def->message)
-            add_message(components, def->message, def->kind == SUBJECT_EVENT);
+            add_message(components, def->message, headers_of(def));
         if (def->reply)
-            add_message(components, def->reply, false);
+            add_message(components, def->reply, NULL);
         json_object_set_new(channels, def->subject, channel_of(def));
         json_object_set_new(operations, def->subject, operation_of(def));
     }

@@ -4,7 +4,7 @@
 #include "ops/cli/asyncapi.h"
 
 struct header {
-    const char *name, *description;
+    const char *name, *description, *pattern; /* pattern: NULL = any text */
 };
 
 /* What every publish carries (spec subjects.md, "Headers"). */
@@ -43,24 +43,40 @@ static const struct header of_validate[] = {
     {"Content-Type", "application/protobuf (default) or application/json."},
 };
 
+/* Requests that have their effect once, however often they come (events/once.h). */
+static const struct header of_once[] = {
+    {"Content-Type", "application/protobuf (default) or application/json."},
+    {"Echora-Idem",
+     "<hex SHA-256 of the caller's key>:<token>. The same key again gets the first one's reply and "
+     "has no effect; a token below the highest that came is refused. Left out: every request has "
+     "its effect.",
+     "^[0-9a-f]{64}:[1-9][0-9]*$"},
+};
+
 static const struct {
     const struct header *rows;
     size_t n;
-    const char *required;
+    const char *required; /* NULL = none */
 } tables[] = {
     [ASYNCAPI_EVENT] = {of_event, ARRAY_LEN(of_event), "Nats-Msg-Id"},
     [ASYNCAPI_DEAD_LETTER] = {of_dead_letter, ARRAY_LEN(of_dead_letter), "Echora-Dlq-Code"},
     [ASYNCAPI_VALIDATE] = {of_validate, ARRAY_LEN(of_validate), "Echora-Subject"},
+    [ASYNCAPI_ONCE] = {of_once, ARRAY_LEN(of_once), NULL},
 };
 
 json_t *asyncapi_headers(enum asyncapi_headers which)
 {
-    json_t *members = json_object();
+    json_t *members = json_object(), *schema;
 
-    for (size_t i = 0; i < tables[which].n; i++)
-        json_object_set_new(members, tables[which].rows[i].name,
-                            json_pack("{s:s, s:s}", "type", "string", "description",
-                                      tables[which].rows[i].description));
-    return json_pack("{s:s, s:o, s:[s]}", "type", "object", "properties", members, "required",
-                     tables[which].required);
+    for (size_t i = 0; i < tables[which].n; i++) {
+        const struct header *row = &tables[which].rows[i];
+
+        json_object_set_new(members, row->name,
+                            json_pack("{s:s, s:s, s:s*}", "type", "string", "description",
+                                      row->description, "pattern", row->pattern));
+    }
+    schema = json_pack("{s:s, s:o}", "type", "object", "properties", members);
+    if (tables[which].required != NULL)
+        json_object_set_new(schema, "required", json_pack("[s]", tables[which].required));
+    return schema;
 }

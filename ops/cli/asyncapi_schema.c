@@ -81,8 +81,7 @@ static int by_name(const void *key, const void *row)
     return strcmp(key, ((const struct comment *)row)->name);
 }
 
-/* Adds what the .proto file says of it; false when it says nothing. */
-static bool describe(json_t *schema, const char *name)
+bool asyncapi_describe(json_t *schema, const char *name)
 {
     const struct comment *row =
         bsearch(name, proto_comments, n_proto_comments, sizeof(*row), by_name);
@@ -108,8 +107,8 @@ static json_t *member(const ProtobufCMessageDescriptor *type, const ProtobufCFie
     }
     json_object_set_new(schema, "x-protobuf-field", json_integer(field->id));
     snprintf(name, sizeof(name), "%s.%s", type->name, field->name);
-    if (!describe(schema, name) && field->type == PROTOBUF_C_TYPE_ENUM)
-        describe(schema, ((const ProtobufCEnumDescriptor *)field->descriptor)->name);
+    if (!asyncapi_describe(schema, name) && field->type == PROTOBUF_C_TYPE_ENUM)
+        asyncapi_describe(schema, ((const ProtobufCEnumDescriptor *)field->descriptor)->name);
     return schema;
 }
 
@@ -124,6 +123,6 @@ json_t *asyncapi_schema(const ProtobufCMessageDescriptor *type)
     }
     schema = json_pack("{s:s, s:s, s:o, s:b}", "title", type->short_name, "type", "object",
                        "properties", members, "additionalProperties", 0);
-    describe(schema, type->name);
+    asyncapi_describe(schema, type->name);
     return schema;
 }

@@ -44,13 +44,20 @@ WORKERS = {
 PORTS = {"nats": 4222, "nats-monitor": 8222, "postgres": 5433, "redis": 6379, "qdrant": 6333,
          "catalogue": 9101, "relay": 9102, "qdrant-sync": 9103, "dead-letters": 9104,
          "adapter": 9105, "command-api": 9106, "nginx": 8080, "dev-issuer": 8090}
-# Who may call the Command API here, and with what: a machine, and the person at the desk.
-CLIENTS = {"n8n": ["workflow.read", "workflow.execute"], "desk": ["workflow.read", "workflow.approve"]}
+# Who may call the Command API here, and with what: n8n, where people have decided in n8n, and the person at the desk.
+CLIENTS = {"n8n": ["workflow.read", "workflow.execute"], "n8n-approve": ["workflow.approve"],
+           "desk": ["workflow.read", "workflow.approve"]}
 # What the event adapter is told beside its receiver's URL.
 WEBHOOK_OPTIONS = ("ECHORA_ONLY_202", "ECHORA_ALLOW_NETWORKS")
 # Server → the variable that names one that runs elsewhere.
 URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "redis": "ECHORA_REDIS_URL",
         "qdrant": "ECHORA_QDRANT_URL"}
+
+
+def client_table():
+    """The Command API's table of CLIENTS, as its file."""
+    table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
+    return json.dumps(table, indent=2) + "\n"
 
 
 def http(url, timeout=2.0):
@@ -285,9 +292,10 @@ class State:
                 "ECHORA_REDIS_PASSWORD_FILE": str(self.secrets / "redis-command")}
 
     def write_api_files(self):
-        """Clients and their secrets, and the configuration of nginx; whether that is another one now."""
-        table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
-        (self.folder / "api-clients.json").write_text(json.dumps(table, indent=2) + "\n")
+        """Clients and their secrets, and the configuration of nginx; the names of those that must read theirs again."""
+        clients, text = self.folder / "api-clients.json", client_table()
+        changed = set() if clients.exists() and clients.read_text() == text else {"dev-issuer", "command-api"}
+        clients.write_text(text)
         secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in CLIENTS)
         system.write_private(self.secrets / "api-clients", secrets)
         folder = self.folder / "nginx"
@@ -299,7 +307,7 @@ class State:
         before = conf.read_text() if conf.exists() else ""
         conf.write_text(nginx.config(folder, self.socket("api"), f"127.0.0.1:{self.port('nginx')}",
                                      log=folder / "refused.log", documents=folder))
-        return conf.read_text() != before
+        return changed | ({"nginx"} if conf.read_text() != before else set())
 
     def socket(self, name="supervisor"):
         """The path of a socket; one that is too long goes below /tmp."""
@@ -372,8 +380,7 @@ class State:
                 self.port("nats"), self.folder / "nats", passwords, self.port("nats-monitor")))
         if self.ours("redis"):
             redis.write(self.folder, self.port("redis"), redis_passwords, self.folder / "redis")
-        if self.write_api_files():
-            changed.add("nginx")
+        changed |= self.write_api_files()
         config = self.supervisor_config()
         config_changed = not self.conf.exists() or self.conf.read_text() != config
         self.conf.write_text(config)

@@ -30,9 +30,9 @@ CATALOG_READ = ("catalog.record.get", "catalog.anime.get", "catalog.character.ge
 REVIEW_READ = ("catalog.review.list", "catalog.review.get")
 COMMANDS = tuple(f"command.{call}" for call in (
     "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
-    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries"))
-STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
-           "NOTIFICATION_EVENTS", "AUDIT")
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries", "artifact-get"))
+STREAMS = ("ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "WORKER_REPLIES",
+           "INGESTION_EVENTS", "NOTIFICATION_EVENTS", "AUDIT")
 CONTROL = "KV_echora_control"  # the key-value bucket of paused consumers
 
 
@@ -73,7 +73,8 @@ USERS = {
     },
     "qdrant": {
         "publish": (*dead_letters(QDRANT_DURABLES), *CATALOG_READ, "catalog.revisions.list",
-                    "catalog.outbox.enqueue", "$KV.echora_control.repair.>"),
+                    "catalog.outbox.enqueue", "$KV.echora_control.repair.>", "kept.catalog.reconcile.*",
+                    "$JS.API.DIRECT.GET.WORKER_REPLIES.kept.catalog.reconcile.*"),
         "serves": ("catalog.reconcile",),
         "consumers": [("ANIME_SYNC", d) for d in QDRANT_DURABLES],
         "info": ("ANIME_SYNC", "ANIME_DLQ"),

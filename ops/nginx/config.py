@@ -20,7 +20,7 @@ import sys
 REFUSALS = {
     400: (400, "validation_error", "The request can't be read.", 0),
     404: (404, "not_found", "There is no such thing.", 0),
-    405: (400, "validation_error", "The request can't be read.", 0),
+    405: (405, "method_not_allowed", "The path does not have this method.", 0),
     408: (400, "validation_error", "The request can't be read.", 0),
     411: (400, "validation_error", "The request can't be read.", 0),
     413: (413, "payload_too_large", "The body is too large.", 0),
@@ -45,11 +45,15 @@ MAIN = """\
 daemon off;
 pid %(folder)s/nginx.pid;
 worker_processes 1;
-# Its messages quote requests: only what has none.
-error_log stderr crit;
+worker_rlimit_nofile 4352;
+# Its messages quote requests, from a socket that is gone (crit) to connections that have run out (alert): only what
+# keeps it from starting.
+error_log stderr emerg;
 events {
-    # 512 clients, and a connection to the worker for each call at once.
-    worker_connections 640;
+    # A connection whose head is not whole costs a few kilobytes here and nothing behind, and goes after 5 s. Until then
+    # it can't be told from a good one, and none is counted by address: behind a tunnel all have the same. So there is
+    # room for many of them; how many calls go on at once is the worker's to say.
+    worker_connections 4096;
 }
 http {
     default_type application/problem+json;
@@ -77,7 +81,8 @@ http {
                                     '"peer":"$remote_addr","status":$status,"bytes":$bytes_sent}';
     access_log %(log)s;
 
-    client_header_buffer_size 1k;
+    # A head with a token and a small body come in with one read, and go on with one write.
+    client_header_buffer_size 4k;
     large_client_header_buffers 1 16k;
     client_header_timeout 5s;
     client_body_timeout 15s;
@@ -86,17 +91,19 @@ http {
     lingering_time 5s;
     lingering_timeout 2s;
     reset_timedout_connection on;
-    ignore_invalid_headers off;
+    # Idempotency_Key is no spelling of Idempotency-Key: such fields are left out.
+    ignore_invalid_headers on;
     underscores_in_headers off;
     merge_slashes off;
     client_max_body_size 256k;
 
     server {
-        listen %(listen)s%(tls)s;
+        listen %(listen)s backlog=2048%(tls)s;
         server_name _;
 %(certificate)s
 %(headers)s
-%(error_pages)s
+%(error_pages)s        error_page 405 = @methods;
+
         scgi_param SCGI 1;
         scgi_param REQUEST_METHOD $request_method;
         scgi_param REQUEST_URI $request_uri;
@@ -110,7 +117,8 @@ http {
         scgi_buffer_size 16k;
         scgi_buffers 16 64k;
         scgi_busy_buffers_size 128k;
-        scgi_max_temp_file_size 0;
+        # What a caller reads slowly waits here, and not in one of the worker's places.
+        scgi_max_temp_file_size 32m;
         scgi_connect_timeout 2s;
         scgi_send_timeout 20s;
         scgi_read_timeout 50s;
@@ -124,6 +132,10 @@ http {
         location = /workflow/submit-stage6-decisions {
             client_max_body_size 1m;
 %(call)s        }
+        # What nginx refuses by its method alone (TRACE, CONNECT): the worker knows what the path has.
+        location @methods {
+            scgi_pass unix:%(socket)s;
+        }
 %(documents)s%(problems)s    }
 }
 """
@@ -133,32 +145,33 @@ HEADERS = """\
             add_header Cache-Control no-store always;
             add_header X-Content-Type-Options nosniff always;
 """
+# 400 also closes the connection: what stands behind a body of unknown length is nobody's next request.
 CALL = """\
             if ($http_host = "") {
                 return 400;
             }
             if ($http_transfer_encoding != "") {
-                return 411;
+                return 400;
             }
             if ($unmeasured) {
-                return 411;
+                return 400;
             }
             scgi_pass unix:%(socket)s;
 """
-# One page and what it reads; nothing of another host.
-POLICY = "; ".join(("default-src 'none'", "script-src 'unsafe-inline'", "style-src 'unsafe-inline'",
-                    "connect-src 'self'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"))
+# One page to read: no script, nothing of another host.
+POLICY = "; ".join(("default-src 'none'", "style-src 'unsafe-inline'", "base-uri 'none'", "form-action 'none'",
+                    "frame-ancestors 'none'"))
 DOCUMENTS = """\
         location = /openapi.json {
             default_type application/json;
             alias %(documents)s/openapi.json;
-        }
+%(error_pages)s        }
         location = /docs {
             default_type "text/html; charset=utf-8";
 %(headers)s\
             add_header Content-Security-Policy "%(policy)s" always;
             alias %(documents)s/docs.html;
-        }
+%(error_pages)s        }
 """
 
 
@@ -184,21 +197,25 @@ def config(folder, socket, listen, certificate=None, key=None, allow_plain_http=
         raise ValueError("a certificate needs its key, and a key its certificate")
     if not certificate and not allow_plain_http and not is_loopback(listen):
         raise ValueError(f"{listen} is not loopback: give --certificate and --key, or --allow-plain-http")
-    pages = "".join(f"        error_page {nginx} ={row[0]} /_problem/{nginx};\n" for nginx, row in REFUSALS.items())
+    pages = {nginx: f"        error_page {nginx} ={row[0]} /_problem/{nginx};\n" for nginx, row in REFUSALS.items()}
     problems = ""
     for nginx, (status, code, title, retry_after) in REFUSALS.items():
         text = problem(status, code, title, retry_after).replace("'", "\\'")
         headers = HEADERS + (f"            add_header Retry-After {retry_after} always;\n" if retry_after else "")
+        if nginx == 405:  # of the documents; the worker answers for calls
+            headers += '            add_header Allow "GET, HEAD" always;\n'
         problems += (f"        location = /_problem/{nginx} {{\n            internal;\n{headers}"
                      f"            return {status} '{text}';\n        }}\n")
     tls = (f"        ssl_certificate {certificate};\n        ssl_certificate_key {key};\n"
            "        ssl_protocols TLSv1.2 TLSv1.3;\n        ssl_session_tickets off;\n") if certificate else ""
-    shown = {"documents": documents, "headers": HEADERS, "policy": POLICY}
+    shown = {"documents": documents, "headers": HEADERS, "policy": POLICY,
+             "error_pages": "".join(f"    {page}" for page in pages.values())}
     served = DOCUMENTS % shown if documents else ""
     values = {"documents": served, "folder": folder, "socket": socket, "listen": listen,
               "tls": " ssl http2" if certificate else "",
               "log": f"{log} refusals if=$refused_here" if log else "off", "certificate": tls, "headers": HEADERS,
-              "call": CALL % {"socket": socket}, "error_pages": pages, "problems": problems}
+              "call": CALL % {"socket": socket}, "problems": problems,
+              "error_pages": "".join(page for nginx, page in pages.items() if nginx != 405)}
     return MAIN % values
 
 

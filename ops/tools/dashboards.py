@@ -54,6 +54,7 @@ BY_CONSUMER = "max by (consumer) ({}{{" + W + "}})"
 LEADS = "and on (instance, outbox) echora_relay_active == 1"
 SYNC = 'job="echora", worker="qdrant-sync"'
 OTHERWISE = ', outcome!~"done|skip|not-for-us"'
+API = 'job="echora", worker="command-api"'
 DLQ = 'subject=~"dlq[.].+"'
 
 
@@ -105,7 +106,7 @@ FLEET = {
         graph("Requests", {"{{subject}} {{outcome}}": rate("echora_requests_total", "subject, outcome", W)}, "reqps"),
         graph("Time of a request", quantiles("echora_request_duration_seconds", "subject", W), "s"),
         graph("Streams, how full", {"{{stream}}": "max by (stream) (echora_stream_full_ratio)"}, "percentunit",
-              about="ANIME_ADVISORY and WORKER_SUSPECTS drop their oldest; the others refuse."),
+              about="ANIME_ADVISORY and those of WORKER_ drop their oldest; the others refuse."),
     ],
     "Processes": [
         graph("Memory", {"{{worker}} {{instance}}": f"process_resident_memory_bytes{{{W}}}"}, "bytes"),
@@ -268,11 +269,22 @@ COMMAND_API = {
     "Calls": [
         graph("Calls", {"{{call}} {{status}}": rate("echora_command_calls_total", "call, status")}, "reqps"),
         graph("Refused, by code", {"{{code}}": rate("echora_command_refusals_total", "code")}, "reqps",
-              about="What each code means: workers/command_api/problem.c and the OpenAPI document."),
+              about="What each code means: /docs on the running API."),
         graph("Time of a call", quantiles("echora_command_duration_seconds", "call"), "s"),
-        number("In flight", {"calls": "sum(echora_command_in_flight)"}, w=4, about="More than 64 are refused with 503."),
+        number("In flight", {"calls": "sum(echora_command_in_flight)"}, w=4, red=48, about="More than 64 are refused with 503."),
         number("Audit records refused", {"within an hour": "sum(increase(echora_command_audit_failures_total[1h]))"}, red=1,
                w=4, about="By the stream AUDIT. Approvals are refused meanwhile, other calls are not."),
+        number("Ready", {"worker": f"min(echora_ready{{{API}}})"}, w=4, words={0: "not ready", 1: "ready"}, good_from=1),
+        number("Redis", {"its breaker": f'max(echora_breaker_open{{dependency="redis",{API}}})'}, w=4, red=1,
+               words={0: "there", 1: "away"}, about="Away: calls that need an Idempotency-Key are refused with 503."),
+        graph("Answered 5xx", {"{{call}}": rate("echora_command_calls_total", "call", 'status="5xx"') + " / "
+                               + rate("echora_command_calls_total", "call")}, "percentunit",
+              about="Who serves the call on the bus is away, not ready or late: ops/runbooks/command-api.md."),
+        graph("Time of who answers", quantiles("echora_request_duration_seconds", "subject",
+                                               'subject=~"catalog.review.+|catalog.reconcile|dlq.+"'), "s", w=12,
+              about="On the bus; what is above it in the time of a call is the Command API's."),
+        graph("Too many calls", {"{{code}}": rate("echora_command_refusals_total", "code", 'code="rate_limited"')},
+              "reqps", w=12, about="Whose: log lines with the code rate_limited."),
     ],
     "Who calls": [
         graph("Tokens", {"{{outcome}}": rate("echora_tokens_total", "outcome")}, "reqps",

@@ -21,6 +21,9 @@ IDS = {"dlq-triage": "echora-triage", "risky-update": "echora-approval", "review
 
 CALL = "$('Verify signature').first().json"
 API = "$env.ECHORA_COMMAND_API_URL"
+# What an answer leads to (code/answer.js), in the order of the outputs.
+OUTCOMES = ["done", "again", "settled", "failed"]
+DONE, AGAIN, SETTLED, FAILED = range(4)
 
 
 class Workflow:
@@ -66,24 +69,62 @@ class Workflow:
             "respondWith": "json", "responseBody": f"={{{{ JSON.stringify({body}) }}}}",
             "options": {"responseCode": status}}, place)
 
-    def http(self, name, url, place, body=None, credentials=None, command=None):
-        """A call that is tried three times. With `command` it carries the Idempotency-Key `<webhook-id>:<command>`."""
+    def http(self, name, url, place, body=None, parameters=None, options=None, **more):
         parameters = {"method": "POST" if body else "GET", "url": f"={{{{ {url} }}}}",
-                      "options": {"timeout": 15000, "redirect": {"redirect": {"followRedirects": False}}}}
-        if credentials:
-            parameters.update(authentication="genericCredentialType", genericAuthType="oAuth2Api")
+                      "options": {"timeout": 15000, "redirect": {"redirect": {"followRedirects": False}},
+                                  **(options or {})}, **(parameters or {})}
+        if body:
+            parameters.update(sendBody=True, specifyBody="json", jsonBody=f"={{{{ JSON.stringify({body}) }}}}")
+        return self.node(name, "httpRequest", 4.2, parameters, place, **more)
+
+    def alert(self, name, text, place):
+        """A line for people, to whatever takes {"text": …}: Slack, Mattermost and others. Tried three times."""
+        return self.http(name, "$env.ECHORA_ALERT_URL", place, body=f"{{ text: {text} }}", retryOnFail=True,
+                         maxTries=3, waitBetweenTries=5000)
+
+    def ask(self, name, url, place, credentials, body=None, command=None):
+        """A call of the Command API, and what is made of its answer; returns the node `<name>: answer`.
+
+        With `command` it carries the Idempotency-Key `<webhook-id>:<command>`. The answer is taken as text, whatever
+        its status: what comes from a proxy in between need not be JSON. No answer is an item with `error` alone.
+        """
+        parameters = {"authentication": "genericCredentialType", "genericAuthType": "oAuth2Api"}
         if command:
             parameters.update(sendHeaders=True, headerParameters={"parameters": [
                 {"name": "Idempotency-Key", "value": f"={{{{ {CALL}.id }}}}:{command}"}]})
-        if body:
-            parameters.update(sendBody=True, specifyBody="json", jsonBody=f"={{{{ JSON.stringify({body}) }}}}")
-        more = {"credentials": credentials} if credentials else {}
-        return self.node(name, "httpRequest", 4.2, parameters, place, retryOnFail=True, maxTries=3,
-                         waitBetweenTries=5000, **more)
+        response = {"fullResponse": True, "neverError": True, "responseFormat": "text"}
+        call = self.http(name, f"{API} + {url}", place, body, parameters, {"response": {"response": response}},
+                         credentials=credentials, onError="continueRegularOutput")
+        answer = self.code(f"{name}: answer", "answer.js", (place[0] + 1, place[1]))
+        self.connect(call, answer)
+        return answer
 
-    def alert(self, name, text, place):
-        """A line for people, to whatever takes {"text": …}: Slack, Mattermost and others."""
-        return self.http(name, "$env.ECHORA_ALERT_URL", place, body=f"{{ text: {text} }}")
+    def insist(self, name, url, place, credentials, **more):
+        """ask(), again and again while the answer says so; returns the node whose outputs are OUTCOMES."""
+        x, y = place
+        answer = self.ask(name, url, place, credentials, **more)
+        now = self.node(f"{name}: what now?", "switch", 3.2, {
+            "mode": "expression", "numberOutputs": len(OUTCOMES),
+            "output": f"={{{{ {json.dumps(OUTCOMES)}.indexOf($json.outcome) }}}}".replace('"', "'")}, (x + 2, y))
+        wait = self.node(f"{name}: wait", "wait", 1.1, {
+            "resume": "timeInterval", "amount": "={{ $json.seconds }}", "unit": "seconds"}, (x + 1, y + 1),
+            webhookId=str(uuid.uuid5(NAMESPACE, f"{self.path}/{name}/wait")))
+        self.connect(answer, now)
+        self.connect(now, wait, AGAIN)
+        self.connect(wait, name)
+        return now
+
+    def give_up(self, name, answer, text, place):
+        """People are told; then the execution fails, unless nothing was left to do. Returns the node for that."""
+        x, y = place
+        tell = self.alert(name, text, place)
+        settled = self.question(f"{name}: settled?", f"$('{answer}').first().json.outcome === 'settled'", (x + 1, y))
+        self.connect(tell, settled)
+        self.connect(settled, self.fail(f"{name}: fail", f"$('{answer}').first().json.told", (x + 2, y + 1)), 1)
+        return settled
+
+    def fail(self, name, expression, place):
+        return self.node(name, "stopAndError", 1, {"errorMessage": f"={{{{ {expression} }}}}"}, place)
 
     def api_is_on(self, place):
         return self.question("Command API is on?", f"!!{API}", place)
@@ -109,8 +150,8 @@ class Workflow:
         again = self.answer("Answer 503", 503, "{ failed: true }", (3, 2))
         self.connect(verify, again, 1)
         self.connect(seen, again, 1)
-        told = "={{ $json.error?.message ?? $json.error ?? 'the call could not be verified' }}"
-        self.connect(again, self.node("Fail", "stopAndError", 1, {"errorMessage": told}, (4, 2)))
+        told = "$json.error?.message ?? $json.error ?? 'the call could not be verified'"
+        self.connect(again, self.fail("Fail", told, (4, 2)))
         return act
 
     def remember(self, place, name="Remember id"):
@@ -121,23 +162,49 @@ class Workflow:
                 "connections": self.connections, "settings": {"executionOrder": "v1"}, "pinData": {}}
 
 
+def told_by(answer):
+    return f"${{$('{answer}').first().json.told}}, tries: ${{$('{answer}').first().json.tries}}."
+
+
 def triage():
     w = Workflow("dlq-triage", "Echora: triage of dead letters", "dead-letter.created")
     data = f"{CALL}.data"
+    letter = f"Echora: dead letter ${{{data}.dlq_seq}} on ${{{data}.subject}}: ${{{data}.error_type}}, " \
+        f"from ${{{data}.source_service}}, attempts: ${{{data}.attempt_count}}."
+    show = f"echora dlq show ${{{data}.dlq_seq}}"
     on = w.api_is_on((6, 0))
     may = w.question("Replay without asking?", "($env.ECHORA_TRIAGE_REPLAY ?? '').split(',')"
                      f".map((code) => code.trim()).filter(Boolean).includes({data}.error_type)", (7, 0))
-    replay = w.http("Replay", f"{API} + '/dlq/replay'", (8, 0), credentials=APPROVE, command="dlq-replay",
-                    body=f"{{ filter: {{ from_sequence: {data}.dlq_seq, to_sequence: {data}.dlq_seq }} }}")
-    alert = w.alert("Alert people", f"`Echora: dead letter ${{{data}.dlq_seq}} on ${{{data}.subject}}: "
-                    f"${{{data}.error_type}}, from ${{{data}.source_service}}, attempts: ${{{data}.attempt_count}}. "
-                    f"echora dlq show ${{{data}.dlq_seq}}`", (8, 1))
-    remember = w.remember((9, 0))
-    w.chain(w.entrance(), on, may, replay, remember)
+    replay = w.insist("Replay", "'/dlq/replay'", (8, 0), APPROVE, command="dlq-replay",
+                      body=f"{{ filter: {{ from_sequence: {data}.dlq_seq, to_sequence: {data}.dlq_seq }} }}")
+    alert = w.alert("Alert people", f"`{letter} {show}`", (8, 2))
+    given_up = w.give_up("Alert that it was not replayed", "Replay: answer",
+                         f"`{letter} It was not replayed: {told_by('Replay: answer')} {show}`", (11, 1))
+    remember = w.remember((13, 0))
+    w.chain(w.entrance(), on, may, "Replay")
     w.connect(on, alert, 1)
     w.connect(may, alert, 1)
+    w.connect(replay, remember, DONE)
+    w.connect(replay, "Alert that it was not replayed", SETTLED)
+    w.connect(replay, "Alert that it was not replayed", FAILED)
+    w.connect(given_up, remember)
     w.connect(alert, remember)
     return w
+
+
+def form_of(shown):
+    """The form of a decision. It tells the reviewer that the decision is on its way, not that it was taken."""
+    fields = [{"fieldLabel": "Decision", "fieldType": "dropdown", "requiredField": True,
+               "fieldOptions": {"values": [{"option": "approve"}, {"option": "reject"}]}},
+              {"fieldLabel": "Your name", "requiredField": True, "placeholder": "at most 120 bytes"},
+              {"fieldLabel": "Reason", "fieldType": "textarea",
+               "placeholder": "at most 500 bytes; a longer one is cut"}]
+    thanks = "Your decision is being sent to the catalogue. What came of it is told where you found this link."
+    return {"resume": "form", "incomingAuthentication": "basicAuth",
+            "formTitle": "Approve an update of the catalogue?", "formDescription": f"={{{{ {shown} }}}}",
+            "formFields": {"values": fields}, "responseMode": "onReceived",
+            "limitWaitTime": True, "limitType": "afterTimeInterval", "resumeAmount": 14, "resumeUnit": "days",
+            "options": {"respondWithOptions": {"values": {"respondWith": "text", "formSubmittedText": thanks}}}}
 
 
 def risky_update():
@@ -146,42 +213,62 @@ def risky_update():
     what = f"Echora: an update of anime ${{{data}.anime_id}} waits for a decision: " \
         f"${{[].concat({data}.risk_reason).join(', ')}}; " \
         f"fields: ${{[].concat({data}.changed_fields).join(', ')}}. "
+    show = f"echora review show ${{{data}.event_id}}"
     on = w.api_is_on((6, 0))
-    update = f"{API} + '/updates/' + encodeURIComponent({data}.event_id)"
-    fetch = w.http("Fetch update", update, (7, 0), credentials=APPROVE)
-    ask = w.alert("Alert reviewers", f"`{what}${{$execution.resumeFormUrl}}`", (8, 0))
-    fields = [{"fieldLabel": "Decision", "fieldType": "dropdown", "requiredField": True,
-               "fieldOptions": {"values": [{"option": "approve"}, {"option": "reject"}]}},
-              {"fieldLabel": "Your name", "requiredField": True}, {"fieldLabel": "Reason", "fieldType": "textarea"}]
-    shown = "JSON.stringify({ current: $('Fetch update').first().json.current, " \
-        "proposed: $('Fetch update').first().json.proposed }, null, 1).replace(/&/g, '&amp;').replace(/</g, '&lt;')"
-    form = w.node("Wait for a decision", "wait", 1.1, {
-        "resume": "form", "incomingAuthentication": "basicAuth",
-        "formTitle": "Approve an update of the catalogue?", "formDescription": f"={{{{ {shown} }}}}",
-        "formFields": {"values": fields}, "responseMode": "onReceived",
-        "limitWaitTime": True, "limitType": "afterTimeInterval", "resumeAmount": 14, "resumeUnit": "days",
-        "options": {}}, (10, 0), webhookId=str(uuid.uuid5(NAMESPACE, "risky-update/form")), credentials=REVIEWERS)
-    decided = w.question("Decided in time?", "['approve', 'reject'].includes($json.Decision)", (11, 0))
-    decide = w.http("Send decision", f"{update} + '/decision'", (12, 0), credentials=APPROVE, command="decision",
-                    body="{ decision: $json.Decision, reviewed_by: $json['Your name'], "
-                         "reason: $json.Reason || undefined }")
-    w.chain(w.entrance(), on, fetch, ask, w.remember((9, 0)), form, decided, decide)
-    by_hand = w.alert("Alert people", f"`{what}echora review show ${{{data}.event_id}}`", (7, 1))
+    update = f"'/updates/' + encodeURIComponent({data}.event_id)"
+    fetch = w.insist("Fetch update", update, (7, 0), APPROVE)
+    body = "$('Fetch update: answer').first().json.body"
+    waits = w.question("Still waits?", f"{body}.state === 'pending'", (10, 0))
+    alert = w.alert("Alert reviewers", f"`{what}${{$execution.resumeFormUrl}}`", (11, 0))
+    shown = f"JSON.stringify({{ current: {body}.current, proposed: {body}.proposed }}, null, 1)" \
+        ".replace(/&/g, '&amp;').replace(/</g, '&lt;')"
+    form = w.node("Wait for a decision", "wait", 1.1, form_of(shown), (13, 0), credentials=REVIEWERS,
+                  webhookId=str(uuid.uuid5(NAMESPACE, "risky-update/form")))
+    decided = w.question("Decided in time?", "['approve', 'reject'].includes($json.Decision)", (14, 0))
+    decision = w.code("Decision", "decision.js", (15, 0))
+    decide = w.insist("Send decision", f"{update} + '/decision'", (16, 0), APPROVE, command="decision",
+                      body=f"$('{decision}').first().json.request")
+    w.chain(w.entrance(), on, "Fetch update")
+    w.connect(fetch, waits, DONE)
+    w.chain(waits, alert, w.remember((12, 0)), form, decided, decision, "Send decision")
+    w.connect(decide, w.alert(
+        "Tell what came of it", f"`Echora: the update of anime ${{{data}.anime_id}} is now "
+        "${$('Send decision: answer').first().json.body.state}.${"
+        f"$('{decision}').first().json.cut.map((name) => ` Cut, for it was too long: ${{name}}.`).join('')}}`",
+        (19, 0)), DONE)
+    w.connect(decide, w.alert(
+        "Tell that nothing came of it", f"`Echora: the decision about anime ${{{data}.anime_id}} was not taken: "
+        f"{told_by('Send decision: answer')} {show}`", (19, 1)), SETTLED)
+    again = w.alert("Ask again", f"`Echora: the decision about anime ${{{data}.anime_id}} did not arrive: "
+                    f"{told_by('Send decision: answer')} It may be made again: ${{$execution.resumeFormUrl}} "
+                    f"or by hand: {show}`", (19, 2))
+    w.connect(decide, again, FAILED)
+    w.connect(again, form)
+    decided_already = w.remember((12, 1), "Remember id, nothing to decide")
+    w.connect(waits, decided_already, 1)
+    given_up = w.give_up("Alert that it cannot be fetched", "Fetch update: answer",
+                         f"`{what}It can't be fetched: {told_by('Fetch update: answer')} {show}`", (10, 2))
+    w.connect(fetch, "Alert that it cannot be fetched", SETTLED)
+    w.connect(fetch, "Alert that it cannot be fetched", FAILED)
+    w.connect(given_up, decided_already)
+    by_hand = w.alert("Alert people", f"`{what}{show}`", (7, 3))
     w.connect(on, by_hand, 1)
-    w.connect(by_hand, w.remember((8, 1), "Remember id, by hand"))
+    w.connect(by_hand, w.remember((8, 3), "Remember id, by hand"))
     return w
 
 
 def review_ready():
+    """How the run stands is only said beside the alert: nobody waits for an answer that does not come."""
     w = Workflow("review-ready", "Echora: alert about a waiting review", "ingestion.review-ready")
     data = f"{CALL}.data"
     on = w.api_is_on((6, 0))
-    fetch = w.http("Fetch run", f"{API} + '/workflow/runs/' + encodeURIComponent({data}.run_id)", (7, 0),
-                   credentials=READ)
-    state = "$('Fetch run').isExecuted ? `, the run is ${$('Fetch run').first().json.state}` : ''"
+    answer = w.ask("Fetch run", f"'/workflow/runs/' + encodeURIComponent({data}.run_id)", (7, 0), READ)
+    state = f"$('{answer}').isExecuted && $('{answer}').first().json.outcome === 'done' " \
+        f"? `, the run is ${{$('{answer}').first().json.body.state}}` : ''"
     alert = w.alert("Alert reviewers", f"`Echora: ${{{data}.entry_count}} entries of ingestion run ${{{data}.run_id}} "
-                    f"wait for review${{{state}}}. ${{{data}.review_ref}}`", (8, 0))
-    w.chain(w.entrance(), on, fetch, alert, w.remember((9, 0)))
+                    f"wait for review${{{state}}}. ${{{data}.review_ref}}`", (9, 0))
+    w.chain(w.entrance(), on, "Fetch run")
+    w.chain(answer, alert, w.remember((10, 0)))
     w.connect(on, alert, 1)
     return w
 

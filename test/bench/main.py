@@ -18,7 +18,7 @@ from bench.kit.stage import Stage  # noqa: E402
 
 # In this order they run.
 JOBS = ("relay-drain", "relay-latency", "writer", "writer-commit", "sync", "chain", "chain-latency", "adapter",
-        "adapter-routes", "command-api", "start", "idle")
+        "adapter-routes", "command-api", "command-api-open", "start", "idle")
 
 
 def load(name):

@@ -1,12 +1,16 @@
 """The Command API killed between its steps, and without its guards."""
 import json
+import time
 
 import pytest
 
 from harness.gateway import APPROVE, EXECUTE, READ, Responder, reply
-from harness.process import eventually
+from harness.half_open import HalfOpen
+from harness.process import eventually, lasted_less
 from harness.reviews import Reviews
+from harness.settings import PATIENCE
 
+BODY_TIME = f"{5 * PATIENCE}s"
 POINTS = ("after-claim", "before-finish", "before-answer")
 ROUTE, BODY = "/workflow/submit-stage6-decisions", {"run_id": 7, "entry_decisions": [
     {"entry_key": "ab" * 32, "decision": "defer", "reviewed_by": "anna"}]}
@@ -82,22 +86,33 @@ def scopes_are_asked_for(api, responder, streams):
     assert api.post(ROUTE, BODY, scope=APPROVE).status == 200
 
 
+def slow_bodies_lock_nobody_out(api, responder, streams):
+    """More of them than there are threads, twice over."""
+    with HalfOpen(api.port, api.socket, api.file("token", api.token()), bodies=200):
+        began = time.monotonic()
+        for n in range(5):
+            assert api.post_at_once("/workflow/finalize-run", {"run_id": 7}, f"good-{n}").status == 200, "locked out"
+            assert lasted_less(began, 4), "locked out"
+
+
 GUARDS = {"intent-unwritten": approvals_are_written_down_first, "claim-left-out": a_key_is_for_one_effect,
-          "scope-unchecked": scopes_are_asked_for}
+          "scope-unchecked": scopes_are_asked_for,
+          "slow-unlimited": slow_bodies_lock_nobody_out}
 
 
-@pytest.mark.chaos(fault="none", place="command-api", checks="audit, one effect, scopes")
+@pytest.mark.chaos(fault="none", place="command-api", checks="audit, one effect, scopes, slow bodies")
 @pytest.mark.parametrize("scenario", GUARDS.values())
 def test_guards(api, responder, streams, scenario):
+    api.env["ECHORA_BODY_TIMEOUT"] = BODY_TIME
     api.start()
     scenario(api, responder, streams)
 
 
-@pytest.mark.chaos(fault="guard taken away: audit of the intent, claim of a key, scopes", place="command-api",
+@pytest.mark.chaos(fault="guard taken away: audit of the intent, claim of a key, scopes, few slow bodies", place="command-api",
                    checks="the scenario turns red")
 @pytest.mark.parametrize("fault", GUARDS)
 def test_without_a_guard(api, responder, streams, fault):
-    api.env["PLANTED_FAULTS"] = fault
+    api.env.update(PLANTED_FAULTS=fault, ECHORA_BODY_TIMEOUT=BODY_TIME)
     api.start()
-    with pytest.raises(AssertionError, match="left no intent|two effects|not asked for"):
+    with pytest.raises(AssertionError, match="left no intent|two effects|not asked for|locked out"):
         GUARDS[fault](api, responder, streams)

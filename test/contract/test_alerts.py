@@ -14,6 +14,9 @@ C = 'stream="ANIME_EVENTS",consumer="catalog-updated",' + W
 D = 'dependency="postgres",' + W
 OUT = 'outbox="catalog",stream="ANIME_SYNC",' + W
 A = 'job="echora",worker="adapter",instance="a"'
+API = 'job="echora",worker="command-api",instance="a"'
+ONE_API = {"worker": "command-api", "instance": "a"}
+IN_FLIGHT, KEYS_AGE = f"echora_command_in_flight{{{API}}}", f"echora_jwks_age_seconds{{{API}}}"
 ROUTE = f'dependency="adapter-risk",{A}'
 ROUTE_OPENED, ROUTE_OPEN = f"echora_breaker_opened_timestamp_seconds{{{ROUTE}}}", f"echora_breaker_open{{{ROUTE}}}"
 ROUTE_DISABLED, ROUTE_OLDEST = (f'echora_webhook_{m}{{route="risk",{A}}}'
@@ -55,6 +58,25 @@ def call_seconds(within_10, within_15):
     """Each minute so many calls of these lengths, of a route whose limit is 15 s."""
     return {f'echora_webhook_seconds_bucket{{route="risk",le="{le}",{A}}}': f"0+{n}x60"
             for le, n in (("10", within_10), ("15", within_15), ("+Inf", within_15))}
+
+
+def answers(status, values):
+    return {f'echora_command_calls_total{{call="dlq-list",status="{status}",{API}}}': values}
+
+
+def waits(call, within_1, within_5):
+    """Each minute so many of a call's answers within these seconds."""
+    return {f'echora_command_duration_seconds_{m}{API}}}': f"0+{n}x60" for m, n in (
+        (f'bucket{{call="{call}",le="1",', within_1), (f'bucket{{call="{call}",le="5",', within_5),
+        (f'bucket{{call="{call}",le="+Inf",', within_5), (f'count{{call="{call}",', within_5))}
+
+
+def refusals(code, values):
+    return {f'echora_command_refusals_total{{code="{code}",{API}}}': values}
+
+
+def tokens(outcome, values):
+    return {f'echora_tokens_total{{outcome="{outcome}",{API}}}': values}
 
 
 def outcomes(outcome, values, labels=ADAPTED):
@@ -150,10 +172,24 @@ CASES = {
     "EchoraStreamFull": (5, {'echora_stream_full_ratio{stream="ANIME_DLQ"}': "0.99x20"}, {"stream": "ANIME_DLQ"},
                          {'echora_stream_full_ratio{stream="ANIME_DLQ"}': "0.9x20"},
                          {'echora_stream_full_ratio{stream="WORKER_SUSPECTS"}': "1x20"}),
-    "EchoraIssuerKeysOld": (70, {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "0+60x80"},
-                            {"worker": "command-api", "instance": "a"},
-                            {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "0 60 600x80"},
-                            {'echora_jwks_age_seconds{worker="command-api",instance="a"}': "-1x80"}),
+    "EchoraCommandApiGone": (20, {f"up{{{API}}}": "1x5 _x30"}, {"worker": "command-api"}, {f"up{{{API}}}": "1x5 0x30"}, UPS),
+    "EchoraCommandApiWithoutRedis": (6, {f'echora_breaker_open{{dependency="redis",{API}}}': "0 1x20"}, ONE_API,
+                                     {f'echora_breaker_open{{dependency="redis",{API}}}': "0 1x1 0x20"},
+                                     {f'echora_breaker_open{{dependency="nats",{API}}}': "1x20"}),
+    "EchoraCommandApiFails": (25, {**answers("5xx", "0+2x40"), **answers("2xx", "0+10x40")}, {"call": "dlq-list"},
+                              {**answers("5xx", "0+2x40"), **answers("2xx", "0+30x40")}, answers("5xx", "0x20 4x20"),
+                              answers("4xx", "0+9x40")),
+    "EchoraCommandApiSlow": (40, waits("dlq-list", 0, 60), {"call": "dlq-list"}, waits("dlq-list", 60, 60),
+                             waits("reconcile", 0, 60), waits("dlq-list", 0, 3)),
+    "EchoraCommandAuditRefused": (10, {f"echora_command_audit_failures_total{{{API}}}": "0 0 0 1x20"}, ONE_API,
+                                  {f"echora_command_audit_failures_total{{{API}}}": "7x20"}),
+    "EchoraCommandApiBusy": (20, {IN_FLIGHT: "60x30"}, ONE_API, {IN_FLIGHT: "64x3 0x30"}, {IN_FLIGHT: "40x30"}),
+    "EchoraCallersRateLimited": (40, refusals("rate_limited", "0+60x60"), {}, refusals("rate_limited", "0+20x60"),
+                                 refusals("rate_limited", "0+60x8 480x50"), refusals("validation_error", "0+60x60")),
+    "EchoraBadTokens": (30, tokens("signature", "0+60x60"), {"outcome": "signature"}, tokens("signature", "0+20x60"),
+                        tokens("ok", "0+600x60"), tokens("keys-away", "0+60x60")),
+    "EchoraIssuerKeysAbsent": (5, {KEYS_AGE: "-1x20"}, ONE_API, {KEYS_AGE: "-1 0+60x20"}, {KEYS_AGE: "7200x20"}),
+    "EchoraIssuerKeysOld": (70, {KEYS_AGE: "0+60x80"}, ONE_API, {KEYS_AGE: "0 60 600x80"}, {KEYS_AGE: "-1x80"}),
     "EchoraDriftFound": (60, drift("missing", "0x30 500x60"), {"drift": "missing"},
                          drift("missing", "0x30 9x60"), drift("pending", "0x30 500x60")),
     "EchoraVectorsOwed": (45, {f"echora_qdrant_vectors_owed{{{Q}}}": "0 1x60"}, {},

@@ -186,17 +186,153 @@ def test_nothing_calls_out_before_the_answer_or_past_the_switch(workflow):
     assert not set(calls) & skipped
 
 
-def test_commands_carry_a_key_of_the_event_and_wait_out_trouble(workflow):
+def calls_of_the_api(workflow):
+    return [node for node in nodes(workflow, "httpRequest") if "ECHORA_COMMAND_API_URL" in node["parameters"]["url"]]
+
+
+def test_commands_carry_a_key_of_the_event(workflow):
     for node in nodes(workflow, "httpRequest"):
         parameters = node["parameters"]
-        assert node["retryOnFail"] and node["maxTries"] == 3
         assert parameters["options"]["redirect"] == {"redirect": {"followRedirects": False}}
-        if "ECHORA_COMMAND_API_URL" in parameters["url"]:
-            assert "oAuth2Api" in node["credentials"]
-            if parameters["method"] == "POST":
-                (header,) = parameters["headerParameters"]["parameters"]
-                assert header["name"] == "Idempotency-Key"
-                assert re.fullmatch(r"=\{\{ \$\('Verify signature'\)\.first\(\)\.json\.id }}:[a-z-]+", header["value"])
+        if node not in calls_of_the_api(workflow):
+            assert node["retryOnFail"] and node["maxTries"] == 3
+            continue
+        assert "oAuth2Api" in node["credentials"]
+        if parameters["method"] == "POST":
+            (header,) = parameters["headerParameters"]["parameters"]
+            assert header["name"] == "Idempotency-Key"
+            assert re.fullmatch(r"=\{\{ \$\('Verify signature'\)\.first\(\)\.json\.id }}:[a-z-]+", header["value"])
+
+
+OUTCOMES = ["done", "again", "settled", "failed"]
+
+
+def test_each_answer_of_the_api_has_its_branch(workflow):
+    """Whatever it is, it comes to the node that reads it; and from there to one of four ways."""
+    connections = workflow.document["connections"]
+    for call in calls_of_the_api(workflow):
+        assert call["onError"] == "continueRegularOutput" and "retryOnFail" not in call
+        assert call["parameters"]["options"]["response"] == {
+            "response": {"fullResponse": True, "neverError": True, "responseFormat": "text"}}
+        ((read,),) = connections[call["name"]]["main"]
+        assert read["node"] == f"{call['name']}: answer"
+        if workflow.name == "review-ready":  # the alert does not wait for the run
+            continue
+        ((now,),) = connections[read["node"]]["main"]
+        (switch,) = [node for node in nodes(workflow, "switch") if node["name"] == now["node"]]
+        assert switch["parameters"]["output"] == f"={{{{ {OUTCOMES}.indexOf($json.outcome) }}}}"
+        ways = dict(zip(OUTCOMES, connections[switch["name"]]["main"]))
+        assert all(len(way) == 1 for way in ways.values()) and list(ways) == OUTCOMES
+        # Again: a pause, and the same node. No other way leads there but through people.
+        (again,) = ways["again"]
+        assert connections[again["node"]] == {"main": [[{"node": call["name"], "type": "main", "index": 0}]]}
+        pause = next(node for node in nodes(workflow, "wait") if node["name"] == again["node"])
+        assert pause["parameters"] == {"resume": "timeInterval", "amount": "={{ $json.seconds }}", "unit": "seconds"}
+        # Settled and failed: people are told first.
+        for way in ("settled", "failed"):
+            told = next(node for node in nodes(workflow, "httpRequest") if node["name"] == ways[way][0]["node"])
+            assert "ECHORA_ALERT_URL" in told["parameters"]["url"]
+            assert f"$('{read['node']}').first().json.told" in told["parameters"]["jsonBody"]
+
+
+def test_nothing_is_claimed_before_the_api_has_said_it(tmp_path):
+    """What says that something was decided stands behind the way "done" alone."""
+    workflow = Workflow("risky-update", tmp_path)
+    others = reached(workflow, "Call from Echora", lambda name: name != "Send decision: what now?")
+    assert "Tell what came of it" not in others
+    done, *rest = workflow.document["connections"]["Send decision: what now?"]["main"]
+    assert done[0]["node"] == "Tell what came of it"
+    barred = ("Send decision: what now?", "Send decision")
+    for way in rest:
+        assert "Tell what came of it" not in reached(workflow, way[0]["node"], lambda name: name not in barred)
+
+
+def answered(workflow, *cases):
+    """What a workflow makes of answers: (status, body, run, headers), as the HTTP node gives them; no status: none."""
+    name = next(n["name"] for n in nodes(workflow, "code") if n["name"].endswith(": answer"))
+    lines = []
+    for status, body, run, headers in cases:
+        text = body if body is None or isinstance(body, str) else json.dumps(body)
+        given = {"statusCode": status, "headers": headers, "data": text} if status else {"error": {"code": "ECONNREFUSED"}}
+        lines.append({"node": name, "input": given, "run": run})
+    return workflow.run(lines)
+
+
+def problem(status, code, retryable=False, **more):
+    return {"status": status, "code": code, "retryable": retryable, "detail": "In words.", "violations": [], **more}
+
+
+RETRYABLE = {"run_lock_conflict": 409, "request_in_progress": 409, "rate_limited": 429, "retryable_upstream_error": 503}
+
+
+def test_codes_lead_where_the_table_says(workflow):
+    """The table of ops/n8n/README.md against the code, for every code that the Command API has."""
+    readme = (ROOT / "ops/n8n/README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+`) \| (done|again|settled|failed) \|", readme, re.MULTILINE)
+    table = {code: branch for codes, branch in rows for code in re.findall(r"`([a-z_]+)`", codes)}
+    document = json.loads((ROOT / "contracts/openapi.json").read_text(encoding="utf-8"))
+    codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]
+    assert set(codes) == set(table) and set(RETRYABLE) <= set(codes)
+    statuses = [RETRYABLE.get(code, 422) for code in codes]
+    found = answered(workflow, *((status, problem(status, code, code in RETRYABLE), 0, {})
+                                 for status, code in zip(statuses, codes)))
+    assert [(answer["outcome"], answer["code"]) for answer in found] == [(table[code], code) for code in codes]
+    assert [answer["told"] for answer in found] == [f"{status} {code} In words." for status, code in zip(statuses, codes)]
+
+
+STRANGE = [
+    (200, {"state": "approved"}, "done"), (202, {"plan_id": "p"}, "done"), (204, "", "failed"), (200, "<html>", "failed"),
+    (200, "null", "failed"), (None, None, "again"), (502, "<html>", "again"), (503, "", "again"), (504, "[]", "again"),
+    (408, "", "again"), (429, "slow down", "again"), (500, "<html>", "failed"), (404, "<html>", "failed"),
+    (301, "", "failed"), (401, {"message": "no"}, "failed"), (503, problem(503, "x", False), "failed"),
+    (409, problem(409, "x", "true"), "failed"), (418, problem(418, "x", True), "again")]
+
+
+def test_answers_that_are_not_all_of_the_api(workflow):
+    found = answered(workflow, *((status, body, 0, {}) for status, body, _ in STRANGE))
+    for answer, (status, body, outcome) in zip(found, STRANGE):
+        assert answer["outcome"] == outcome, (status, body)
+        assert answer.get("body") == (body if outcome == "done" else None)
+        assert answer["told"].startswith(str(status) if status else "no answer") and "undefined" not in answer["told"]
+
+
+def test_pauses_grow_and_end(workflow):
+    refused = problem(503, "retryable_upstream_error", True)
+    rows = answered(workflow, *((503, refused, run, {"retry-after": "5"}) for run in range(9)))
+    assert [row["seconds"] for row in rows] == [5, 20, 80, 320, 900, 900, 900, 900, 5]
+    assert [row["outcome"] for row in rows] == ["again"] * 7 + ["failed", "again"]
+    assert [row["tries"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8, 1]
+    said = {"60": 60, "3600": 3600, "0": 5, "-1": 5, "soon": 5, "99999": 5, "1.5": 5}
+    rows = answered(workflow, *((503, refused, 0, {"retry-after": text}) for text in said))
+    assert [row["seconds"] for row in rows] == list(said.values())
+
+
+def test_violations_are_told(workflow):
+    violations = [{"pointer": "/reviewed_by", "code": "length"}, {"pointer": "", "code": "meaning"}]
+    (found,) = answered(workflow, (422, problem(422, "validation_error", violations=violations), 0, {}))
+    assert found["told"] == "422 validation_error In words.; /reviewed_by: length; the request: meaning"
+
+
+def test_what_a_person_writes_fits(tmp_path):
+    """Every case must be what the Command API takes: bytes are counted, and no control characters."""
+    workflow = Workflow("risky-update", tmp_path)
+
+    def decisions(*forms):
+        made = workflow.run([{"node": "Decision", "input": {"Decision": "approve", "Your name": "Ann", **form}}
+                             for form in forms])
+        return [(one["request"], one["cut"]) for one in made]
+    plain = ({"decision": "approve", "reviewed_by": "Ann"}, [])
+    assert decisions({}, {"Reason": None}, {"Reason": " \r\n "}) == [plain] * 3
+    lines, nobody = decisions({"Reason": " one\r\ntwo\tthree\x00\x7f "}, {"Your name": "  "})
+    assert lines[0]["reason"] == "one two three" and nobody[0]["reviewed_by"] == ""  # 422, and it is asked again
+    for letter in ("x", "ä", "語", "🙂"):
+        size = len(letter.encode())
+        whole = letter * (500 // size)
+        kept, (request, cut) = decisions({"Reason": whole}, {"Reason": letter * 5000, "Your name": letter * 121})
+        assert kept == ({**plain[0], "reason": whole}, []) and cut == ["reviewed_by", "reason"]
+        for name, most in (("reviewed_by", 120), ("reason", 500)):
+            text = request[name]
+            assert most - size < len(text.encode()) <= most and set(text[:-1]) == {letter} and text[-1] == "…"
 
 
 def test_id_is_short_enough_for_static_data(workflow):

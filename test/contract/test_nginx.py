@@ -14,10 +14,10 @@ def test_tokens_never_go_in_the_clear():
     for listen in ("0.0.0.0:80", "[::]:80", "10.0.0.1:80", "example.org:80", ":80", "80", "127.0.0.1.example.org:80"):
         with pytest.raises(ValueError):
             config.config("/f", "/s", listen)
-        assert f"listen {listen};" in config.config("/f", "/s", listen, allow_plain_http=True)
-        assert f"listen {listen} ssl http2;" in config.config("/f", "/s", listen, certificate="/c", key="/k")
+        assert f"listen {listen} backlog=2048;" in config.config("/f", "/s", listen, allow_plain_http=True)
+        assert f"listen {listen} backlog=2048 ssl http2;" in config.config("/f", "/s", listen, certificate="/c", key="/k")
     for listen in ("127.0.0.1:80", "127.1.2.3:80", "[::1]:80"):
-        assert f"listen {listen};" in config.config("/f", "/s", listen)
+        assert f"listen {listen} backlog=2048;" in config.config("/f", "/s", listen)
     for half in ({"certificate": "/c"}, {"key": "/k"}):
         with pytest.raises(ValueError):
             config.config("/f", "/s", "127.0.0.1:80", **half)
@@ -38,8 +38,11 @@ def test_its_refusals_are_those_of_the_worker():
     known = {(int(status), code, title, int(pause)) for code, status, title, pause in rows}
     assert len(known) == 18 and set(config.REFUSALS.values()) <= known
     text = config.config("/f", "/s", "127.0.0.1:80")
+    documented = config.config("/f", "/s", "127.0.0.1:80", documents="/d")
     for status, (told, code, *_) in config.REFUSALS.items():
-        assert f"error_page {status} ={told} /_problem/{status};" in text
+        line = f"error_page {status} ={told} /_problem/{status};"
+        assert documented.count(line) == (2 if status == 405 else 3) and (line in text) == (status != 405)
+    assert "error_page 405 = @methods;" in text  # the worker knows what a path has
     bodies = [json.loads(body.replace("\\'", "'")) for body in re.findall(r"return \d+ '(.*)';", text)]
     assert len(bodies) == len(config.REFUSALS)
     assert all(b["instance"] == "urn:uuid:$uuid" and b["type"].endswith(b["code"]) for b in bodies)

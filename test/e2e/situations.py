@@ -3,12 +3,14 @@
 Each takes the fleet and the story (the blocks of one page that belong to it), brings the situation about, gives values to
 the words of the page that nothing there prints, and runs the blocks. Afterwards the fleet is as it was.
 """
+import base64
 import contextlib
 import http.server
 import json
 import re
 import subprocess
 import threading
+import urllib.parse
 import urllib.request
 import uuid
 from types import SimpleNamespace
@@ -71,6 +73,20 @@ class Fleet:
                                          data=None if body is None else json.dumps(body).encode(),
                                          headers={"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.load(reply)
+
+    def call(self, method, path, body, scope, client="n8n"):
+        """A call of the Command API; the answer's body."""
+        variables = self.state.shell_variables("operator")
+        basic = base64.b64encode(f"{client}:{self.state.password(f'api-{client}')}".encode()).decode()
+        form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": scope}).encode()
+        with urllib.request.urlopen(urllib.request.Request(
+                variables["TOKEN_URL"], form, {"Authorization": f"Basic {basic}"}), timeout=10) as reply:
+            token = json.load(reply)["access_token"]
+        request = urllib.request.Request(
+            variables["COMMAND_API_URL"] + path, json.dumps(body).encode(), method=method,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())})
+        with urllib.request.urlopen(request, timeout=20) as reply:
             return json.load(reply)
 
     def setting(self, worker, **variables):
@@ -139,6 +155,49 @@ def qdrant_away(fleet, story):
 def catalogue_stopped(fleet, story):
     fleet.control("stop", "catalogue")
     story.run_all()
+
+
+@situation
+def command_api_stopped(fleet, story):
+    fleet.control("stop", "command-api")
+    story.run_all()
+
+
+@situation
+def nobody_answers(fleet, story):
+    fleet.control("stop", "dead-letters")
+    story.run_all()
+
+
+@situation
+def redis_away(fleet, story):
+    fleet.control("stop", "redis")
+    story.run_all()
+
+
+@situation
+def no_audit(fleet, story):
+    fleet.bus().wait(fleet.bus().js.delete_stream("AUDIT"))
+    story.run_all()
+
+
+@situation
+def audited(fleet, story):
+    fleet.call("POST", "/operations/reconcile", {}, "workflow.execute")
+    story.run_all()
+
+
+@situation
+def client_removed(fleet, story):
+    table = fleet.folder / "api-clients.json"
+    written = table.read_text()
+    clients = [c for c in json.loads(written)["clients"] if c["id"] != "n8n"]
+    table.write_text(json.dumps({"clients": clients}))
+    try:
+        story.run_all()
+    finally:
+        table.write_text(written)
+        fleet.control("signal", "HUP", "command-api")
 
 
 @situation

@@ -18,7 +18,7 @@ import uuid
 from ops.fleet import system
 from ops.nginx import config as nginx_config
 
-from . import tokens
+from . import promises, tokens
 from .process import Process, eventually
 from .settings import PATIENCE, ROOT
 
@@ -112,13 +112,14 @@ class CommandApi:
     def nginx_conf(self, folder, **more):
         return nginx_config.config(folder, self.socket, f"127.0.0.1:{self.port}", documents=folder, **more)
 
-    def start_nginx(self, **more):
+    def start_nginx(self, change=str, **more):
+        """change: what a test makes of the configuration's text."""
         folder = self.folder / "nginx"
         folder.mkdir(exist_ok=True)
         system.own(folder)
         for document in ("contracts/openapi.json", "ops/nginx/docs.html"):
             shutil.copy(ROOT / document, folder)
-        conf = self.file("nginx.conf", self.nginx_conf(folder, **more))
+        conf = self.file("nginx.conf", change(self.nginx_conf(folder, **more)))
         self.nginx = Process("nginx", [system.find("nginx"), "-c", conf, "-e", "stderr"], self.folder,
                              ready=lambda: system.port_open(self.port))
         self.nginx.start()
@@ -156,6 +157,8 @@ class CommandApi:
         connection.close()
         assert answer.headers["cache-control"] == "no-store" and uuid.UUID(answer.headers["x-request-id"])
         assert answer.headers["x-content-type-options"] == "nosniff"
+        if method != "HEAD" and path.partition("?")[0] not in ("/docs", "/openapi.json"):
+            promises.hold(answer, method, path, body="/workflow/" not in path)
         return answer
 
     def post(self, path, body=None, **more):
@@ -163,6 +166,13 @@ class CommandApi:
 
     def get(self, path, **more):
         return self.call("GET", path, **more)
+
+    def post_at_once(self, path, body, key):
+        """A POST whose head and body are one piece."""
+        data = json.dumps(body).encode()
+        head = (f"POST {path} HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(data)}\r\nIdempotency-Key: {key}\r\nAuthorization: Bearer {self.token()}\r\n\r\n")
+        return parsed(self.raw(head.encode() + data, wait=60))
 
     def raw(self, data, wait=5):
         """What comes back for these bytes, until the server closes or is silent."""

@@ -3,6 +3,7 @@
 What answers on the bus is a scripted responder where the workers behind a call do not exist yet.
 """
 import asyncio
+import hashlib
 import json
 import socket
 import ssl
@@ -87,6 +88,28 @@ def test_reading_a_run(api, responder):
     assert api.get("/workflow/runs/7/entries?limit=5&state=failed&cursor=a%2Bb", scope=READ).status == 200
     assert responder.bodies("command.run-get") == [{"run_id": 7}]
     assert responder.bodies("command.run-entries") == [{"run_id": 7, "limit": 5, "state": "failed", "cursor": "a+b"}]
+
+
+def test_an_artifact_of_a_run(api, streams):
+    content = bytes(range(256)) * 4096
+    digest = hashlib.sha256(content).hexdigest()
+    api.start()
+    assert api.get(f"/workflow/artifacts/{digest}", scope=APPROVE).code == "retryable_upstream_error"
+    one = Responder(streams.bus("workflow"), "command.artifact-get")
+    one.answers["command.artifact-get"] = ({"Echora-Status": "200"}, content)
+    try:
+        got = api.get(f"/workflow/artifacts/{digest}", scope=APPROVE)
+        assert got.status == 200 and got.body == content
+        assert got.headers["content-type"] == "application/octet-stream"
+        assert got.headers["content-disposition"] == "attachment" and got.headers["x-content-type-options"] == "nosniff"
+        assert one.bodies("command.artifact-get") == [{"sha256": digest}]
+        assert api.get(f"/workflow/artifacts/{KEY}", scope=APPROVE).code == "non_retryable_error"
+        assert api.get("/workflow/artifacts/x", scope=APPROVE).status == 422
+        assert api.get(f"/workflow/artifacts/{digest}", scope=READ).code == "insufficient_scope"
+        one.answers["command.artifact-get"] = refusal(404, "not_found")
+        assert api.get(f"/workflow/artifacts/{digest}", scope=APPROVE).code == "not_found"
+    finally:
+        one.close()
 
 
 def violations(answer):

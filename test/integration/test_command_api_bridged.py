@@ -5,16 +5,23 @@ import uuid
 import pytest
 
 from harness.catalogue import new_id
+from harness.chain import Chain
 from harness.dead_letters import DeadLetters
 from harness.gateway import APPROVE, EXECUTE, READ, Responder
 from harness.process import eventually
 from harness.reviews import Reviews
+from harness.runs import Runs
 
 
 @pytest.fixture
 def reviews(streams, db, spawn):
     spawn("catalogue")
     return Reviews(streams, db)
+
+
+@pytest.fixture
+def runs(db, streams, qdrant, spawn, echora):
+    return Runs(Chain(db, streams, qdrant, spawn, echora), spawn, n=6)
 
 
 @pytest.fixture
@@ -102,6 +109,23 @@ def test_reconciling(api, streams, db, qdrant, spawn):
     got = api.post("/operations/reconcile", {"kind": "anime"}, scope=EXECUTE)
     assert got.status == 202 and got.json["state"] == "done" and got.json["compared"] == got.json["enqueued"] == 0
     assert api.post("/operations/reconcile", {}, scope=APPROVE).status == 403
+
+
+def test_reconciling_when_redis_has_forgotten(api, runs, redis):
+    """The note of who did it is what holds: nothing is sent twice, and the answer is the one of before."""
+    api.start()
+    runs.lose(0, 1, 2)
+    first = api.post("/operations/reconcile", {"repair": True}, key="k")
+    assert (first.status, first.json["missing"], first.json["enqueued"]) == (202, 3, 3)
+    runs.check()
+    runs.lose(3)
+    redis.wipe()
+    again = api.post("/operations/reconcile", {"repair": True}, key="k")
+    assert again.json == first.json and "idempotent-replayed" not in again.headers and runs.sent() == 3
+    assert api.post("/operations/reconcile", {"repair": True}, key="other").json["missing"] == 1
+    redis.wipe()
+    other = api.post("/operations/reconcile", {}, key="k")
+    assert (other.status, other.code) == (409, "idempotency_conflict")
 
 
 def test_reconciling_goes_on_alone(api, streams):

@@ -19,14 +19,15 @@ READ = {"catalog.record.get", "catalog.anime.get", "catalog.character.get", "cat
 REVIEW = {"catalog.review.list", "catalog.review.get"}
 SERVED = READ | REVIEW | {"catalog.review.decide", "catalog.anime.delete", "catalog.anime.restore", "catalog.outbox.enqueue",
                  "catalog.revisions.list", "catalog.xref.resolve", "contracts.validate"}
-ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "INGESTION_EVENTS",
-               "NOTIFICATION_EVENTS", "AUDIT"}
+ALL_STREAMS = {"ANIME_EVENTS", "ANIME_SYNC", "ANIME_DLQ", "ANIME_ADVISORY", "WORKER_SUSPECTS", "WORKER_REPLIES",
+               "INGESTION_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}
 ADAPTER = {"adapter-risk", "adapter-review", "adapter-dlq"}
 LOOKS = {d: f"$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.{d}.7"
          for d in (*CATALOG, *QDRANT, *ADAPTER, "dlq-index", "dlq-audit", "dlq-sweeper")}
 
 
 CONTROL = "KV_echora_control"
+KEPT = "$JS.API.DIRECT.GET.WORKER_REPLIES.kept.catalog.reconcile.ab"
 PAUSED = "$KV.echora_control.paused.catalog-updated"
 
 
@@ -65,7 +66,7 @@ MANAGE = {f"$JS.API.STREAM.{verb}.ANIME_EVENTS" for verb in ("CREATE", "UPDATE",
      "$JS.API.CONSUMER.DURABLE.CREATE.ANIME_EVENTS.catalog-enriched"}
 COMMANDS = {f"command.{call}" for call in (
     "check-tag", "start-incremental-run", "build-diff", "process-stages", "build-stage6-review", "submit-stage6-decisions",
-    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries")}
+    "preview-stage6-batch", "replay-stage", "ingest-approved", "finalize-run", "run-get", "run-entries", "artifact-get")}
 WEBHOOKS = {"webhook.test", "webhook.replay", "webhook.enable"}
 VIEW = READ | REVIEW | {"dlq.list", "dlq.show", "dlq.status", "contracts.validate"}
 OPERATE = VIEW | EVENTS | {"dlq.replay", "dlq.discard", "catalog.anime.delete", "catalog.anime.restore",
@@ -80,7 +81,7 @@ PUBLISH = {
     | stream_info({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"})
     | get({"ANIME_SYNC", "ANIME_EVENTS", "NOTIFICATION_EVENTS", "AUDIT"}),
     "qdrant": dlq(QDRANT) | READ | {"catalog.revisions.list", "catalog.outbox.enqueue", "$JS.API.INFO",
-                            "$KV.echora_control.repair.anime_database_v1"}
+                            "$KV.echora_control.repair.anime_database_v1", "kept.catalog.reconcile.ab", KEPT}
     | pull("ANIME_SYNC", QDRANT) | stream_info({"ANIME_SYNC", "ANIME_DLQ"}) | marks(QDRANT),
     "adapter": {f"anime.dlq.parked.{d}" for d in ("adapter-risk", "adapter-review", "adapter-dlq")}
     | {"$JS.API.INFO"} | pull("ANIME_EVENTS", {"adapter-risk"}) | pull("ANIME_DLQ", {"adapter-dlq"})
@@ -106,9 +107,10 @@ SUBJECTS = set().union(*PUBLISH.values()) | INBOXES | {
     "$KV.echora_control.other", f"$JS.API.STREAM.PURGE.{CONTROL}", "anything.else", "$SYS.REQ.SERVER.PING", "audit.catalog", "audit.dlq", "$JS.API.STREAM.DELETE.ANIME_SYNC",
     "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.ANIME_SYNC", "anime.dlq.unknown",
     "$JS.API.SERVER.REMOVE", "$JS.API.ACCOUNT.PURGE.x", "suspect.catalog-enriched", "suspect.catalog-enriched.7.8",
+    "kept.catalog.reconcile", "kept.dlq.replay.ab",
     "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
 # Sample rows of MANAGE and dlq cover a wildcard; these are covered by the same ones.
-READS_ALL = {*LOOKS.values(), "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
+READS_ALL = {*LOOKS.values(), KEPT, "$JS.API.DIRECT.GET.WORKER_SUSPECTS.suspect.catalog-enriched"}
 COVERED = {"admin": {f"$JS.API.STREAM.PURGE.{CONTROL}", "$JS.API.STREAM.DELETE.ANIME_SYNC",
                      "$JS.API.STREAM.DELETE.AUDIT"} | READS_ALL,
            "operator": READS_ALL, "deadletters": {"anime.dlq.unknown"} | READS_ALL}

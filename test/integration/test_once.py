@@ -161,3 +161,21 @@ def test_kept_for_30_days(dlq, db, spawn):
     spawn("dead-letters")  # it looks at its start, then every minute
     eventually(lambda: key_hash("old") not in kept(db), what="forgotten")
     assert set(kept(db)) == {key_hash("new")}
+
+
+def test_a_decision_that_was_refused_is_not_kept(reviews, db):
+    """The effect was refused inside its transaction: the key is free, and the same call decides once it may."""
+    anime_id = reviews.living(title="Right")
+    review, _ = reviews.park(anime_id, title="Wrong")
+
+    def request(verb):
+        reply = reviews.bus.request(f"catalog.anime.{verb}", json.dumps({"animeId": anime_id}).encode(),
+                                    headers={"Content-Type": "application/json"})
+        assert "Nats-Service-Error-Code" not in (reply.headers or {}), reply.headers
+    request("delete")
+    for token in (1, 2):
+        assert refusal(reviews.approve, review, headers=once_headers("k", token)) == "anime-deleted"
+    assert kept(db) == {} and reviews.state(review) == "pending"
+    request("restore")
+    assert reviews.approve(review, headers=once_headers("k", 3))["state"] == "approved"
+    assert reviews.value(anime_id) == "Wrong"

@@ -1,186 +1,23 @@
 """The workflows of ops/n8n in a real n8n on loopback: started by test/n8n/run, in the order of the file.
 
-A stand-in of this file is what n8n calls: the place for alerts, the token endpoint and the Command API as its
-specification says. n8n's own database tells what was executed.
+A stand-in is what n8n calls: the place for alerts, the token endpoint and the Command API as its specification says.
+n8n's own database tells what was executed. With the Command API itself: acts.py.
 """
-import base64
-import contextlib
-import http.client
 import json
-import os
-import secrets
-import shutil
-import signal
-import sqlite3
-import subprocess
-import tempfile
-import threading
 import time
-import urllib.parse
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from harness.settings import ROOT
+from harness.receiver import new_secret
 from harness.webhooks import make_cases
-from ops.fleet import system
+from n8n.server import (LOGIN, PATIENCE, REVIEWER, ROUTES, SECRETS, StandIn, alerts, event_of, running, send, signed,
+                        wait)
+from ops.n8n import credentials
 
-# Path → type and data of its events.
-ROUTES = {
-    "dlq-triage": ("dead-letter.created", {
-        "event_id": None, "subject": "anime.enriched", "error_type": "pg-23503", "entity_id": "an-1",
-        "source_service": "catalog-enriched", "attempt_count": 5, "dlq_seq": 42, "fingerprint": "0f1e2d3c4b5a6978"}),
-    "risky-update": ("update.review-requested", {
-        "event_id": "11111111-2222-7333-8444-555555555555", "anime_id": "an-2", "changed_fields": ["title", "type"],
-        "risk_reason": ["title-changed"]}),
-    "review-ready": ("ingestion.review-ready", {"run_id": 7, "entry_count": 12, "review_ref": "artifact:sha256/00"})}
 WORKFLOWS = {"dlq": "dlq-triage", "risk": "risky-update", "review": "review-ready"}  # by the adapter's routes
-SECRETS = {route: "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode() for route in ROUTES}
-OLD = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-REVIEWER = ("reviewer", secrets.token_hex(8))
-PATIENCE = 300  # seconds: n8n starts slowly where much else runs
-
-
-class StandIn(ThreadingHTTPServer):
-    """Answers like the Command API, an issuer of tokens and a chat; keeps (method, path, headers, JSON) of each."""
-
-    def __init__(self):
-        self.calls, self.failing = [], set()
-        super().__init__(("127.0.0.1", 0), Answer)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-    def on(self, prefix, since=0):
-        return [call for call in self.calls[since:] if call[1].startswith(prefix)]
-
-
-class Answer(BaseHTTPRequestHandler):
-    def reply(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = urllib.parse.urlsplit(self.path).path
-        with contextlib.suppress(ValueError):
-            body = json.loads(body)
-        self.server.calls.append((self.command, path, dict(self.headers), body))
-        status, answer = 200, {"ok": True}
-        if path in self.server.failing:
-            status = 503
-        elif path == "/oauth2/token":
-            answer = {"access_token": "token-of-the-stand-in", "token_type": "Bearer", "expires_in": 600}
-        elif path == "/dlq/replay":
-            status, answer = 202, {"plan_id": "p"}
-        elif path.startswith("/updates/"):
-            answer = {"anime_id": "an-2", "state": "open", "current": {"title": "Old <b>"},
-                      "proposed": {"title": "New & newer"}}
-        elif path.startswith("/workflow/runs/"):
-            answer = {"run_id": 7, "phase": "review", "state": "held"}
-        text = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    do_GET = do_POST = reply
-
-    def log_message(self, *_):
-        pass
-
-
-class N8n:
-    """One n8n with a folder of its own."""
-
-    def __init__(self, folder, stand_in):
-        self.folder, self.stand_in, self.child = folder, stand_in, None
-        self.port = system.free_port()
-        self.program = Path(os.environ["ECHORA_N8N"]) / "node_modules/n8n/bin/n8n"
-        self.environment = {
-            "PATH": os.environ["PATH"], "HOME": str(folder), "N8N_USER_FOLDER": str(folder), "DB_TYPE": "sqlite",
-            "N8N_LISTEN_ADDRESS": "127.0.0.1", "N8N_PORT": str(self.port),
-            "WEBHOOK_URL": f"http://127.0.0.1:{self.port}/",
-            "N8N_ENCRYPTION_KEY": secrets.token_hex(16), "N8N_DIAGNOSTICS_ENABLED": "false",
-            "N8N_VERSION_NOTIFICATIONS_ENABLED": "false", "N8N_TEMPLATES_ENABLED": "false",
-            "N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS": "true", "N8N_RUNNERS_ENABLED": os.environ["ECHORA_N8N_RUNNERS"],
-            "N8N_RUNNERS_BROKER_PORT": str(system.free_port()), "N8N_EXPRESSION_ENGINE": "legacy",
-            "NODE_FUNCTION_ALLOW_BUILTIN": "crypto", "N8N_BLOCK_ENV_ACCESS_IN_NODE": "false",
-            "ECHORA_ALERT_URL": f"{stand_in.url}/alert",
-            "ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE": f"{SECRETS['dlq-triage']} {OLD}",
-            "ECHORA_WEBHOOK_SECRETS_RISKY_UPDATE": SECRETS["risky-update"],
-            "ECHORA_WEBHOOK_SECRETS_REVIEW_READY": SECRETS["review-ready"]}
-
-    def command(self, *argv):
-        with open(self.folder / "commands.log", "ab") as log:
-            done = subprocess.run(["node", self.program, *argv], env=self.environment, stdin=subprocess.DEVNULL,
-                                  stdout=log, stderr=log, timeout=PATIENCE)
-        assert done.returncode == 0, (self.folder / "commands.log").read_text()[-3000:]
-
-    def load(self):
-        """Imports workflows and credentials as ops/n8n/README.md says, and switches the workflows on."""
-        oauth = {"grantType": "clientCredentials", "accessTokenUrl": f"{self.stand_in.url}/oauth2/token",
-                 "clientId": "n8n", "clientSecret": "of the stand-in", "authentication": "header", "authUrl": ""}
-        rows = [{"id": name[0], "name": name[1], "type": "oAuth2Api", "data": {**oauth, "scope": scope}}
-                for name, scope in ((("echora-read", "Echora Command API, read"), "workflow.read"),
-                                    (("echora-approve", "Echora Command API, approve"), "workflow.approve"))]
-        rows.append({"id": "echora-reviewers", "name": "Echora reviewers", "type": "httpBasicAuth",
-                     "data": {"user": REVIEWER[0], "password": REVIEWER[1]}})
-        (self.folder / "credentials.json").write_text(json.dumps(rows))
-        self.command("import:credentials", f"--input={self.folder}/credentials.json")
-        self.command("import:workflow", "--separate", f"--input={ROOT}/ops/n8n")
-        if os.environ["ECHORA_N8N_VERSION"].startswith("1."):
-            self.command("update:workflow", "--all", "--active=true")
-            return
-        for route in ROUTES:
-            self.command("publish:workflow", f"--id={id_of(route)}")
-
-    def start(self, **environment):
-        with open(self.folder / "n8n.log", "ab") as log:
-            self.child = subprocess.Popen(["node", self.program, "start"], env={**self.environment, **environment},
-                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        # Its health says "ready" before its webhooks are there.
-        for route in ROUTES:
-            wait(lambda: self.post(route, {}, b"{}")[0] == 401, f"n8n serves {route}",
-                 lambda: (self.folder / "n8n.log").read_text()[-3000:], PATIENCE)
-
-    def stop(self, number=signal.SIGTERM):
-        if self.child and self.child.poll() is None:
-            os.killpg(self.child.pid, number)
-            self.child.wait(60)
-
-    def request(self, method, path, headers, body, timeout=60):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, http.client.HTTPException) as e:
-            return None, str(e).encode()
-        finally:
-            connection.close()
-
-    def post(self, route, headers, body):
-        return self.request("POST", f"/webhook/{route}", {"Content-Type": "application/json", **headers}, body)
-
-    def executions(self, route):
-        """Status of each execution of a workflow, by n8n's own database."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.folder}/.n8n/database.sqlite?mode=ro", uri=True)) as db:
-            return [row[0] for row in db.execute("SELECT status FROM execution_entity WHERE workflowId = ? ORDER BY id",
-                                                 (id_of(route),))]
-
-
-def id_of(route):
-    return json.loads((ROOT / f"ops/n8n/{route}.json").read_text(encoding="utf-8"))["id"]
-
-
-def wait(condition, what, told=lambda: "", seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not within {seconds} s\n{told()}")
+OLD = new_secret()
 
 
 @pytest.fixture(scope="module")
@@ -192,41 +29,11 @@ def stand_in():
 
 @pytest.fixture(scope="module")
 def n8n(stand_in):
-    folder = Path(tempfile.mkdtemp(prefix="echora-n8n-"))
-    one = N8n(folder, stand_in)
-    try:
-        one.load()
-        one.start()
+    client = ("n8n", "of the stand-in")
+    rows = credentials.document(f"{stand_in.url}/oauth2/token", client, client, REVIEWER)
+    both = {"ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE": f"{SECRETS['dlq-triage']} {OLD}"}
+    with running(f"{stand_in.url}/alert", rows, **both) as one:
         yield one
-    finally:
-        one.stop(signal.SIGKILL)
-        if os.environ.get("ECHORA_TEST_KEEP"):
-            print(f"\nkept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def event_of(route, **more):
-    kind, data = ROUTES[route]
-    webhook_id = str(uuid.uuid4())
-    return {"type": kind, "timestamp": "2026-01-01T00:00:00Z", "id": webhook_id,
-            "data": {"event_id": webhook_id, **data}, **more}
-
-
-def signed(route, event, **more):
-    """(headers, body) of a genuine call now."""
-    body = json.dumps(event).encode()
-    values = {"timestamp": int(time.time()), "secret": SECRETS[route], **more}
-    return dict(make_cases.call(body, event["id"], **values)), body
-
-
-def send(n8n, route, event, **more):
-    status, answer = n8n.post(route, *signed(route, event, **more))
-    return status, json.loads(answer) if answer[:1] == b"{" else answer
-
-
-def alerts(stand_in, since=0):
-    return [call[3]["text"] for call in stand_in.on("/alert", since)]
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -276,15 +83,11 @@ def test_what_is_not_genuine_is_refused(n8n, stand_in):
 def test_secrets_change_without_a_refusal(n8n, stand_in):
     """New and old together, as the adapter signs while a secret changes; and each alone, for n8n knows both."""
     route = "dlq-triage"
-    for used in ((SECRETS[route], OLD), (OLD, SECRETS[route]), (OLD,), (secrets_unknown(), OLD)):
+    for used in ((SECRETS[route], OLD), (OLD, SECRETS[route]), (OLD,), (new_secret(), OLD)):
         event = event_of(route)
         body, now = json.dumps(event).encode(), int(time.time())
         both = " ".join(make_cases.sign(secret, event["id"], now, body) for secret in used)
         assert send(n8n, route, event, timestamp=now, signature=both)[0] == 202
-
-
-def secrets_unknown():
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def test_concurrent_calls_and_their_repeats(n8n, stand_in):
@@ -359,40 +162,34 @@ def test_a_person_decides_in_a_form(n8n, stand_in):
     before, route = len(stand_in.calls), "risky-update"
     event = event_of(route)
     assert send(n8n, route, event)[0] == 202
-    form = urllib.parse.urlsplit(wait(lambda: alerts(stand_in, before), "the alert")[0].split()[-1])
-    path = f"{form.path}?{form.query}" if form.query else form.path
+    path = n8n.form(wait(lambda: alerts(stand_in, before), "the alert")[0])
     wait(lambda: "waiting" in n8n.executions(route), "the execution waits")
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": True})
     assert n8n.request("GET", path, {}, None)[0] == 401
-    login = {"Authorization": "Basic " + base64.b64encode(":".join(REVIEWER).encode()).decode()}
-    status, page = n8n.request("GET", path, login, None)
+    status, page = n8n.request("GET", path, LOGIN, None)
     assert status == 200 and b"New &amp; newer" in page and b"Old &lt;b" in page, page[:2000]
-    boundary = "echora"
-    fields = {"field-0": "approve", "field-1": "Ann", "field-2": "seen"}
-    body = "".join(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-                   for name, value in fields.items()) + f"--{boundary}--\r\n"
-    multipart = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    assert n8n.request("POST", path, multipart, body.encode())[0] == 401
-    assert n8n.request("POST", path, {**multipart, **login}, body.encode())[0] == 200
+    assert n8n.submit(path, {}, "approve") == 401
+    assert n8n.submit(path, LOGIN, "approve", "Ann", "seen") == 200
     decision = f"/updates/{event['data']['event_id']}/decision"
     (method, _, headers, sent), = wait(lambda: stand_in.on(decision, before), "the decision")
     assert (method, sent) == ("POST", {"decision": "approve", "reviewed_by": "Ann", "reason": "seen"})
     assert headers["idempotency-key"] == f"{event['id']}:decision"
-    wait(lambda: set(n8n.executions(route)) <= {"success"}, "the execution has ended")
+    wait(lambda: n8n.settled(route), "the execution has ended")
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": True})
 
 
 def test_what_failed_is_done_when_the_call_comes_again(n8n, stand_in):
     before, route = len(stand_in.calls), "dlq-triage"
-    event = event_of(route)
-    stand_in.failing.add("/dlq/replay")
+    event, errors = event_of(route), n8n.executions(route).count("error")
+    stand_in.refusals["/dlq/replay"] = (403, {"code": "insufficient_scope", "retryable": False, "detail": "No scope."})
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": False})
-    wait(lambda: "error" in n8n.executions(route), "the execution has failed")
-    stand_in.failing.clear()
-    assert len(stand_in.on("/dlq/replay", before)) == 3
+    wait(lambda: n8n.executions(route).count("error") == errors + 1, "the execution has failed")
+    stand_in.refusals.clear()
+    (told,) = alerts(stand_in, before)
+    assert "was not replayed: 403 insufficient_scope No scope." in told
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": False})
-    wait(lambda: len(stand_in.on("/dlq/replay", before)) == 4, "the replay")
-    wait(lambda: set(n8n.executions(route)) <= {"success", "error"}, "the execution has ended")
+    wait(lambda: len(stand_in.on("/dlq/replay", before)) == 2, "the replay")
+    wait(lambda: n8n.settled(route), "the execution has ended")
     assert {call[2]["idempotency-key"] for call in stand_in.on("/dlq/replay", before)} == {f"{event['id']}:dlq-replay"}
 
 
@@ -400,10 +197,7 @@ def test_missing_secret_is_an_error_that_n8n_shows(n8n):
     route = "dlq-triage"
     errors = n8n.executions(route).count("error")
     n8n.stop()
-    n8n.environment["ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE"] = ""
-    with open(n8n.folder / "n8n.log", "ab") as log:
-        n8n.child = subprocess.Popen(["node", n8n.program, "start"], env=n8n.environment, stdin=subprocess.DEVNULL,
-                                     stdout=log, stderr=log, start_new_session=True)
+    n8n.launch(ECHORA_WEBHOOK_SECRETS_DLQ_TRIAGE="")
     answers = []
 
     def served():

@@ -194,14 +194,20 @@ int review_settle(struct work *w, struct err *err)
     return leave_out_known(w, err);
 }
 
-int review_keep(struct work *w, struct err *err)
+static int keep(struct work *w, struct decision *d, struct err *err)
 {
-    for (size_t i = 0; i < w->ops.n; i++) {
-        const struct op *op = w->ops.p[i];
-        struct decision *d = op->decision;
-        if (d && d->taken && d->once->asked &&
-            (d->reply(d->reply_ctx, &d->answer, err) < 0 ||
-             once_keep(w->pg, d->once, 200, d->answer, err) < 0))
+    if (!d->taken)
+        return once_drop(w->pg, d->once, err);
+    if (d->reply(d->reply_ctx, &d->answer, err) < 0)
+        return -1;
+    return once_keep(w->pg, d->once, 200, d->answer, err);
+}
+
+int review_keep(struct work *w, struct op *const ops[], size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct decision *d = ops[i]->decision;
+        if (d && d->once->asked && keep(w, d, err) < 0)
             return -1;
     }
     return 0;

@@ -54,8 +54,9 @@ MUST_CHECK int review_take(struct work *w, struct op *ops[], size_t *n, struct e
 /* Stores what was decided, and leaves out of w->parked what was parked before: it is not announced
  * a second time. After revisions were given, before rows are announced. */
 MUST_CHECK int review_settle(struct work *w, struct err *err);
-/* Keeps what is answered to those who decided. After all that they say of is stored. */
-MUST_CHECK int review_keep(struct work *w, struct err *err);
+/* Keeps what is answered to those who decided, and frees the keys of those who were refused: ops
+ * are those that review_take has left. After all that they say of is stored. */
+MUST_CHECK int review_keep(struct work *w, struct op *const ops[], size_t n, struct err *err);
 /* Supersedes what newer values have overtaken. After parked updates were stored. */
 MUST_CHECK int review_supersede(struct work *w, struct err *err);
 

@@ -206,8 +206,7 @@ static void note(const struct review *review)
     uuid_format(review->anime, anime);
     review_count(review->state, 1);
     log_info("risky update decided", LF_STR("review_id", id), LF_STR("anime_id", anime),
-             LF_STR("state", review->state), LF_STR("reviewed_by", review->reviewed_by),
-             LF_I64("revision", review->revision));
+             LF_STR("state", review->state), LF_I64("revision", review->revision));
 }
 
 int answer_review_decide(void *context, const struct request *request, ProtobufCMessage **ret_reply,

@@ -251,7 +251,7 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
     size_t rows;
     if (announce_all(&work, w->outbox, &rows, err) < 0 ||
         store_outcomes(w->store, &work, err) < 0 || review_supersede(&work, err) < 0 ||
-        review_keep(&work, err) < 0)
+        review_keep(&work, ops, n, err) < 0)
         return -1;
     KILL_POINT("before-commit");
     if (pg_commit(w->pg, err) < 0)

@@ -6,21 +6,33 @@
 #include "workers/command_api/call.h"
 
 /* Bad tokens spend the bucket of the address that they come from, never a client's. */
-static bool refuse_token(struct call *c, enum token_reason reason)
+static bool refuse_peer(struct call *c)
 {
     struct rate_state state;
     char peer[RATE_PEER_SIZE];
 
-    log_debug("token refused", LF_STR("request_id", c->id),
-              LF_STR("reason", token_reason_text(reason)));
-    if (reason == TOKEN_KEYS_AWAY)
-        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "The issuer's keys are not at hand.");
     rate_peer(scgi_variable(&c->connection->head, "REMOTE_ADDR"), peer);
     rate_spend(c->api->rate, view_of(peer), &rate_defaults[RATE_PEER], &state);
-    if (!state.allowed) {
-        c->refusal.retry_after_ms = state.more_s * 1000;
-        return refuse(&c->refusal, PROBLEM_RATE, "Too many calls without a good token.");
-    }
+    if (state.allowed)
+        return false;
+    c->refusal.retry_after_ms = state.more_s * 1000;
+    refuse(&c->refusal, PROBLEM_RATE, "Too many calls without a good token.");
+    return true;
+}
+
+static bool refuse_token(struct call *c, enum token_reason reason)
+{
+    log_debug("token refused", LF_STR("request_id", c->id),
+              LF_STR("reason", token_reason_text(reason)));
+    if (FAULT("token-told"))
+        log_debug("token",
+                  LF_VIEW("text", scgi_variable(&c->connection->head, "HTTP_AUTHORIZATION")));
+    if (reason == TOKEN_KEYS_AWAY)
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "The issuer's keys are not at hand.");
+    /* One that has expired was signed by the issuer, so nobody guesses. Callers get themselves a
+     * new one on 401 alone: others at the same address must not keep that from them. */
+    if (reason != TOKEN_EXPIRED && refuse_peer(c))
+        return false;
     c->invalid_token = reason != TOKEN_ABSENT;
     return refuse(&c->refusal, PROBLEM_UNAUTHENTICATED, "%s",
                   reason == TOKEN_ABSENT ? "Send an access token: Authorization: Bearer."

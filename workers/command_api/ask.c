@@ -7,10 +7,10 @@
 #include "events/base/clock.h"
 #include "events/bus.h"
 #include "workers/command_api/bridge.h"
+#include "workers/command_api/weight.h"
 
 #define REQUEST_MAX ((size_t)4 << 20)
 #define CONTEXT_LIFE_S 60
-#define RETRY_AFTER_LONG_S 5
 
 enum { REPLY_STATUS, REPLY_ERROR, REPLY_CLASS, REPLY_HEADERS };
 
@@ -54,9 +54,14 @@ static void put_context(const struct call *c, struct buf *out)
     buf_put_base64(out, bytes_of(buf_view(&json)));
 }
 
+static bool speaks_json(const struct route *route)
+{
+    return route->bridge == BRIDGE_COMMAND || route->bridge == BRIDGE_ARTIFACT;
+}
+
 static bool put_request(struct call *c, struct buf *out)
 {
-    if (c->route->bridge != BRIDGE_COMMAND)
+    if (!speaks_json(c->route))
         return bridge_request(c, out);
     char *text = json_dumps(c->members, JSON_COMPACT);
     if (text != NULL)
@@ -96,8 +101,8 @@ static void copy_text(const json_t *from, const char *name, char *to, size_t siz
 {
     const char *text = json_string_value(json_object_get(from, name));
 
-    if (text != NULL && utf8_is_valid(bytes_of(view_of(text))))
-        snprintf(to, size, "%s", text);
+    if (text != NULL)
+        problem_text(text, to, size);
 }
 
 static void copy_violations(const json_t *from, struct refusal *r)
@@ -115,12 +120,20 @@ static void copy_violations(const json_t *from, struct refusal *r)
     }
 }
 
+/* What is said of tokens and of HTTP itself, nobody behind this worker can know. */
+static bool is_edge(enum problem problem)
+{
+    return problem == PROBLEM_UNAUTHENTICATED || problem == PROBLEM_METHOD ||
+           problem == PROBLEM_MEDIA_TYPE || problem == PROBLEM_HEAD_TOO_LARGE;
+}
+
 /* A refusal in the words of the command protocol. */
 static bool refuse_command(struct call *c, const json_t *body, int64_t status, const char *class)
 {
     struct refusal *r = &c->refusal;
     const char *code = json_string_value(json_object_get(body, "code"));
-    const enum problem problem = problem_find(view_of(code), status);
+    const enum problem found = problem_find(view_of(code), status);
+    const enum problem problem = is_edge(found) ? PROBLEM_NONE : found;
 
     if (problem == PROBLEM_NONE && class != NULL && strcmp(class, "reject") != 0 &&
         strcmp(class, "fatal") != 0)
@@ -140,38 +153,66 @@ static bool refuse_command(struct call *c, const json_t *body, int64_t status, c
     return false;
 }
 
-/* 202: where to look, and when. */
-static void point_to_run(struct call *c, const json_t *body)
+/* 201, 202: where to look, and when. A call of a run points to that run; only of a new one the
+ * responder says which it is, and it must be one. */
+static bool point_to_run(struct call *c, const json_t *body)
 {
-    const json_int_t run = json_integer_value(
-        json_object_get(json_object_get(body, "run_id") != NULL ? body : c->members, "run_id"));
+    const json_t *asked = json_object_get(c->members, "run_id");
+    const int64_t run = json_integer_value(asked != NULL ? asked : json_object_get(body, "run_id"));
 
-    if (c->status == 201 && run > 0)
-        snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
-    if (c->status != 202 || !c->route->lengthy)
-        return;
-    snprintf(c->location, sizeof(c->location), "/workflow/runs/%" PRId64, (int64_t)run);
-    c->retry_after_s = RETRY_AFTER_LONG_S;
+    if (c->status != 201 && c->status != 202)
+        return true;
+    if (run < 1 || run > MEMBER_INTEGER_MAX)
+        return refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer names no run.");
+    snprintf(c->location, sizeof(c->location), CALL_RUNS "%" PRId64, run);
+    if (c->status == 202)
+        c->retry_after_s = RETRY_AFTER_LONG_S;
+    return true;
+}
+
+/* Bytes that are not what was asked for are nobody's answer. */
+static bool take_artifact(struct call *c, struct bytes reply)
+{
+    struct buf hex CLEANUP(buf_deinit) = {.max = 128};
+    uint8_t digest[SHA256_SIZE];
+
+    sha256(reply, digest);
+    buf_put_hex(&hex, (struct bytes){digest, sizeof(digest)});
+    if (!view_is(buf_view(&hex), json_string_value(json_object_get(c->members, "sha256"))))
+        return refuse(&c->refusal, PROBLEM_FAILED, "The artifact is not what its name says.");
+    c->content_type = "application/octet-stream";
+    c->status = c->route->success;
+    c->reply = view_of_bytes(reply);
+    return true;
+}
+
+static json_t *read_json(struct view reply)
+{
+    return json_values_most(reply) <= REPLY_VALUES_MAX
+               ? json_loadb(reply.p, reply.n, JSON_REJECT_DUPLICATES, NULL)
+               : NULL;
 }
 
 static bool take_command(struct call *c, struct bytes reply,
                          const struct bus_reply_header headers[static REPLY_HEADERS])
 {
-    json_t *body = json_loadb((const char *)reply.p, reply.n, JSON_REJECT_DUPLICATES, NULL);
     int64_t status = 0;
     const bool has_status = headers[REPLY_STATUS].value != NULL &&
                             view_to_i64(view_of(headers[REPLY_STATUS].value), 200, 599, &status);
+    const bool refused = headers[REPLY_ERROR].value != NULL || status >= 300;
     bool good = false;
 
-    if (headers[REPLY_ERROR].value != NULL || status >= 300) {
+    if (has_status && !refused && c->route->bridge == BRIDGE_ARTIFACT)
+        return take_artifact(c, reply);
+    json_t *body = read_json(view_of_bytes(reply));
+    if (refused) {
         good = refuse_command(c, body, status, headers[REPLY_CLASS].value);
-    } else if (!has_status || !json_is_object(body) || (status == 202 && !c->route->lengthy)) {
+    } else if (!has_status || !json_is_object(body) || !route_answers(c->route, status)) {
         good = refuse(&c->refusal, PROBLEM_FAILED, "The responder's answer can't be read.");
     } else {
         c->status = (int)status;
         c->reply = view_of_bytes(reply);
-        point_to_run(c, body);
-        good = true;
+        good = point_to_run(c, body);
     }
     json_decref(body);
     return good;
@@ -180,11 +221,17 @@ static bool take_command(struct call *c, struct bytes reply,
 static bool take_reply(struct call *c, struct bytes reply,
                        const struct bus_reply_header headers[static REPLY_HEADERS])
 {
-    if (c->route->bridge == BRIDGE_COMMAND)
+    if (speaks_json(c->route))
         return take_command(c, reply, headers);
     if (headers[REPLY_ERROR].value != NULL)
         return bridge_refusal(c, headers[REPLY_ERROR].value, headers[REPLY_CLASS].value);
     return bridge_reply(c, reply);
+}
+
+/* Those who like to wait get half of the places at most. */
+static bool has_place_to_wait(const struct call *c)
+{
+    return atomic_load(&c->api->in_flight) * 2 <= c->api->settings->in_flight_max;
 }
 
 bool call_ask(struct call *c)
@@ -195,11 +242,13 @@ bool call_ask(struct call *c)
         [REPLY_STATUS] = {"Echora-Status", NULL},
         [REPLY_ERROR] = {"Nats-Service-Error-Code", NULL},
         [REPLY_CLASS] = {"Echora-Error-Class", NULL}};
-    const int64_t patience = c->api->settings->reply_ms + c->wait_ms;
     char deadline[24], wait[24], idem[128];
     struct bytes reply;
     struct err err = ERR_INIT;
 
+    if (!has_place_to_wait(c))
+        c->wait_ms = 0;
+    const int64_t patience = c->api->settings->reply_ms + c->wait_ms;
     if (!put_request(c, &body))
         return false;
     put_context(c, &context);
@@ -207,8 +256,7 @@ bool call_ask(struct call *c)
     snprintf(wait, sizeof(wait), "%" PRId64, c->wait_ms / 1000);
     snprintf(idem, sizeof(idem), "%s:%" PRId64, c->idem_key.hash, c->claim.token);
     struct bus_header headers[7] = {
-        {"Content-Type",
-         c->route->bridge == BRIDGE_COMMAND ? "application/json" : "application/protobuf"},
+        {"Content-Type", speaks_json(c->route) ? "application/json" : "application/protobuf"},
         {"Echora-Context", buf_cstr(&context)},
         {"Echora-Deadline", deadline},
         {"Echora-Request-Id", c->id},

@@ -43,6 +43,18 @@ static void put_digest(struct buf *out, const char *name, struct view of)
     put_hash(out, name, hash);
 }
 
+/* UUIDs have more than one spelling, and are looked for in one. */
+static void put_id(struct buf *out, const char *text)
+{
+    char spelled[UUID_TEXT];
+    struct uuid id;
+
+    if (!uuid_parse(view_of(text), &id))
+        return;
+    uuid_format(id, spelled);
+    buf_puts(out, spelled);
+}
+
 /* The members that name things, as they were checked. */
 static void put_ids(const struct call *c, struct buf *out)
 {
@@ -54,13 +66,16 @@ static void put_ids(const struct call *c, struct buf *out)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const json_t *value = json_object_get(c->members, names[i]);
 
-        if (json_is_integer(value))
+        if (json_is_integer(value)) {
             buf_printf(out, "%s\"%s\":%" PRId64, between, names[i],
                        (int64_t)json_integer_value(value));
-        else if (json_is_string(value))
-            buf_printf(out, "%s\"%s\":\"%s\"", between, names[i], json_string_value(value));
-        else
+        } else if (json_is_string(value)) {
+            buf_printf(out, "%s\"%s\":\"", between, names[i]);
+            put_id(out, json_string_value(value));
+            buf_putc(out, '"');
+        } else {
             continue;
+        }
         between = ",";
     }
     buf_putc(out, '}');
@@ -126,15 +141,20 @@ static bool write_or_tell(struct call *c, bool outcome)
 
 bool call_audit_intent(struct call *c)
 {
-    return c->route->scope != SCOPE_APPROVE || strcmp(c->route->method, "POST") != 0 ||
-           FAULT("intent-unwritten") || write_or_tell(c, false) ||
+    return !c->approves || strcmp(c->route->method, "POST") != 0 || FAULT("intent-unwritten") ||
+           write_or_tell(c, false) ||
            refuse(&c->refusal, PROBLEM_UNAVAILABLE,
                   "The audit can't be written now, so nothing was done.");
 }
 
+/* A responder may say the same word behind the checks: its calls are recorded. */
+static bool is_above_rate(const struct call *c)
+{
+    return c->refusal.problem == PROBLEM_RATE && !c->members_checked;
+}
+
 void call_audit_outcome(struct call *c)
 {
-    if (c->authenticated && strcmp(c->route->method, "POST") == 0 &&
-        c->refusal.problem != PROBLEM_RATE)
+    if (c->authenticated && strcmp(c->route->method, "POST") == 0 && !is_above_rate(c))
         (void)write_or_tell(c, true);
 }

@@ -27,7 +27,7 @@ bool bridge_request(struct call *c, struct buf *out)
 }
 
 /* A partial record: what is not set was not asked for. */
-static bool is_sparse(const ProtobufCMessageDescriptor *type)
+bool bridge_is_sparse(const ProtobufCMessageDescriptor *type)
 {
     return strcmp(type->name, "echora.catalog.v1.Anime") == 0;
 }
@@ -61,13 +61,38 @@ static bool write_own(const ProtobufCFieldDescriptor *field, const void *p, bool
         if (m == NULL)
             buf_puts(out, "null");
         else if (!has_own_form(field))
-            write_message(m, NULL, sparse || is_sparse(m->descriptor), out);
+            write_message(m, NULL, sparse || bridge_is_sparse(m->descriptor), out);
         else
             return false;
         return true;
     }
     default:
         return false;
+    }
+}
+
+bool bridge_has_zero(const ProtobufCFieldDescriptor *field)
+{
+    if (field->label == PROTOBUF_C_LABEL_REPEATED)
+        return true;
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_ENUM)
+        return false;
+    return field->label == PROTOBUF_C_LABEL_NONE;
+}
+
+/* The canonical form leaves these out. */
+static const char *zero_of(const ProtobufCFieldDescriptor *field)
+{
+    if (field->label == PROTOBUF_C_LABEL_REPEATED)
+        return field_is_map(field) ? "{}" : "[]";
+    switch (field->type) {
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+        return "\"\"";
+    case PROTOBUF_C_TYPE_BOOL:
+        return "false";
+    default:
+        return "0";
     }
 }
 
@@ -93,6 +118,10 @@ static void write_field(const ProtobufCMessage *m, const ProtobufCFieldDescripto
     }
     if (field->label != PROTOBUF_C_LABEL_REPEATED && write_own(field, at, sparse, out))
         return;
+    if (!field_is_set(m, field) && bridge_has_zero(field)) {
+        buf_puts(out, zero_of(field));
+        return;
+    }
     if (json_encode_field(m, field, out, &err) < 0)
         out->failed = true;
 }
@@ -169,11 +198,18 @@ static void write_drift(const ProtobufCMessage *reply, struct buf *out)
     buf_deinit(&counts);
 }
 
-static void write_reply(struct call *c, const ProtobufCMessage *reply, struct buf *out)
+const char *const *bridge_names(enum bridge bridge)
 {
     static const char *const review[] = {
         "anime_id", "changed_fields", "risk_reasons", "state", "current", "proposed", NULL};
     static const char *const decision[] = {"state", "revision", NULL};
+
+    return bridge == BRIDGE_REVIEW ? review : bridge == BRIDGE_DECISION ? decision : NULL;
+}
+
+static void write_reply(struct call *c, const ProtobufCMessage *reply, struct buf *out)
+{
+    const char *const *names = bridge_names(c->route->bridge);
 
     c->status = c->route->success;
     switch (c->route->bridge) {
@@ -182,11 +218,11 @@ static void write_reply(struct call *c, const ProtobufCMessage *reply, struct bu
             (const Echora__Catalog__V1__CatalogReviewGetReply *)reply;
 
         if (m->review != NULL)
-            bridge_write(&m->review->base, review, out);
+            bridge_write(&m->review->base, names, out);
         return;
     }
     case BRIDGE_DECISION:
-        bridge_write(reply, decision, out);
+        bridge_write(reply, names, out);
         return;
     case BRIDGE_LETTER: {
         const Echora__Ops__V1__DlqShowReply *m = (const Echora__Ops__V1__DlqShowReply *)reply;
@@ -202,6 +238,7 @@ static void write_reply(struct call *c, const ProtobufCMessage *reply, struct bu
         write_drift(reply, out);
         return;
     case BRIDGE_COMMAND:
+    case BRIDGE_ARTIFACT:
     case BRIDGE_LETTERS:
         bridge_write(reply, NULL, out);
         return;

@@ -59,10 +59,29 @@ static bool find_route(struct call *c)
                                : refuse(&c->refusal, PROBLEM_NOT_FOUND, "There is no such path.");
 }
 
-static bool within_capacity(struct call *c)
+static bool refuse_more(struct call *c)
 {
-    return atomic_load(&c->api->in_flight) <= c->api->settings->in_flight_max ||
-           refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many calls at once.");
+    return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many calls at once.");
+}
+
+/* Before anything is spent on a call that would be refused. */
+static bool is_room(struct call *c)
+{
+    return atomic_load(&c->api->in_flight) < c->api->settings->in_flight_max || refuse_more(c);
+}
+
+static void count(struct call *c, int more)
+{
+    metric_set(metric_series(&in_flight_def, (const char *[]){NULL}),
+               atomic_fetch_add(&c->api->in_flight, more) + more);
+}
+
+/* A call counts once it is there whole, so that bodies that come slowly keep nobody out. */
+static bool enter(struct call *c)
+{
+    c->entered = true;
+    count(c, 1);
+    return atomic_load(&c->api->in_flight) <= c->api->settings->in_flight_max || refuse_more(c);
 }
 
 /* Everything that has an effect, under the claim. */
@@ -84,8 +103,8 @@ static void run(struct call *c, enum read_result head)
         refuse(&c->refusal, PROBLEM_HEAD_TOO_LARGE, "At most 64 fields and 16 kB.");
     else if (head != READ_OK)
         refuse(&c->refusal, PROBLEM_SYNTAX, "The head can't be read, or did not come in time.");
-    else if (within_capacity(c) && find_route(c) && call_authenticate(c) && call_in_scope(c) &&
-             call_within_rate(c) && call_read(c))
+    else if (is_room(c) && find_route(c) && call_authenticate(c) && call_within_rate(c) &&
+             call_in_scope(c) && call_read(c) && enter(c))
         carry_out(c);
     call_audit_outcome(c);
 }
@@ -120,6 +139,9 @@ static void note(const struct call *c, size_t bytes)
     log_info("call", LF_STR("request_id", c->id), LF_STR("client", c->caller.client),
              LF_STR("call", call), LF_I64("status", status), LF_STR("code", code),
              LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
+    if (FAULT("call-told"))
+        log_debug("call", LF_VIEW("query", c->target.query), LF_VIEW("body", buf_view(&c->body)),
+                  LF_VIEW("key", c->key));
 }
 
 static void end_span(struct call *c)
@@ -134,12 +156,6 @@ static void end_span(struct call *c)
     span_end(&c->span, def->status >= 500 ? &err : NULL);
 }
 
-static void count_in_flight(struct api *api, int change)
-{
-    metric_set(metric_series(&in_flight_def, (const char *[]){NULL}),
-               atomic_fetch_add(&api->in_flight, change) + change);
-}
-
 static void serve(struct api *api, struct connection *connection, enum read_result head,
                   struct arena *arena)
 {
@@ -150,7 +166,6 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 
-    count_in_flight(api, 1);
     make_id(&c);
     start_span(&c);
     run(&c, head);
@@ -158,9 +173,10 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
     note(&c, answer.n);
     end_span(&c);
     connection_end(connection, buf_failed(&answer) ? (struct view){0} : buf_view(&answer));
-    count_in_flight(api, -1);
     json_decref(c.members);
     buf_deinit(&c.body);
+    if (c.entered)
+        count(&c, -1);
 }
 
 void call_serve(void *ctx, struct connection *connection)
@@ -168,7 +184,8 @@ void call_serve(void *ctx, struct connection *connection)
     struct api *api = ctx;
     const enum read_result head = connection_head(connection);
 
-    if (head == READ_GONE) {
+    /* A gateway sends its heads whole: whoever else that is waits for no answer. */
+    if (head == READ_GONE || head == READ_CROWDED) {
         connection_end(connection, (struct view){0});
         return;
     }

@@ -1,9 +1,10 @@
 /* One call, from its head to its answer. The order is fixed:
  *
- * route, token, scope, rate, body, members, idempotency, audit of the intent, request on the bus,
- * finish, audit of the outcome, answer, log. Whatever refuses ends it there; nothing behind the
- * token is looked at without one. The record of the outcome is sent before the answer; the stream's
- * word for it is looked at later, since the answer is the same without it. */
+ * room, route, token, rate, scope, body, members, room again, idempotency, audit of the intent,
+ * request on the bus, finish, audit of the outcome, answer, log. Whatever refuses ends it there;
+ * nothing behind the token is looked at without one. The rate comes before whatever leaves a
+ * record. The record of the outcome is sent before the answer; the stream's word for it is looked
+ * at later, since the answer is the same without it. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -14,6 +15,11 @@
 #include "workers/command_api/connection.h"
 #include "workers/command_api/idempotency.h"
 #include "workers/command_api/target.h"
+
+/* Of a 202 that points to its run: when to look. */
+#define RETRY_AFTER_LONG_S 5
+/* Where a run's progress is, behind it the run's number. */
+#define CALL_RUNS "/workflow/runs/"
 
 struct call {
     struct api *api;
@@ -28,10 +34,12 @@ struct call {
     struct view ids[ROUTE_IDS_MAX];
     const struct route *route;
     bool authenticated;
+    bool entered; /* counts among those in flight */
     struct caller caller;
     struct buf body; /* as it came */
     json_t *members; /* body, path and query */
     bool members_checked;
+    bool approves;   /* needs workflow.approve, by its route or by its members */
     struct view key; /* of the header Idempotency-Key; empty p when there is none */
     int64_t wait_ms; /* Prefer: wait */
     struct idem_key idem_key;

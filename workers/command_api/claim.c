@@ -6,6 +6,9 @@
 #include "events/log.h"
 #include "workers/command_api/call.h"
 
+#define GOOD_TYPE "application/json"
+#define PROBLEM_TYPE "application/problem+json"
+
 static bool away(struct call *c, const struct err *err)
 {
     log_warn("idempotency keys can't be looked up", LF_STR("request_id", c->id),
@@ -14,8 +17,30 @@ static bool away(struct call *c, const struct err *err)
                   "Idempotency keys can't be looked up now; nothing was done.");
 }
 
+/* What keep() below has written. Anything else is another's, and would become a head of ours. */
+static bool is_kept_answer(const struct route *route, const struct idem_answer *answer)
+{
+    static const char runs[] = CALL_RUNS;
+    struct view run = answer->location;
+    int64_t number;
+
+    if (run.n > 0) {
+        if (!view_starts_with(run, runs))
+            return false;
+        run = (struct view){run.p + sizeof(runs) - 1, run.n - (sizeof(runs) - 1)};
+        if (!view_to_i64(run, 1, MEMBER_INTEGER_MAX, &number))
+            return false;
+    }
+    return route_answers(route, answer->status)
+               ? view_is(answer->type, GOOD_TYPE)
+               : answer->status == problem_defs[PROBLEM_FAILED].status &&
+                     view_is(answer->type, PROBLEM_TYPE);
+}
+
 static bool answer_again(struct call *c, const struct idem_answer *answer)
 {
+    if (!is_kept_answer(c->route, answer))
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "What is kept of the key can't be read.");
     const char *body = arena_strdup(c->arena, answer->body);
     const char *type = arena_strdup(c->arena, answer->type);
     const char *location = arena_strdup(c->arena, answer->location);
@@ -26,6 +51,8 @@ static bool answer_again(struct call *c, const struct idem_answer *answer)
     c->reply = (struct view){body, answer->body.n};
     c->content_type = type;
     snprintf(c->location, sizeof(c->location), "%s", location);
+    if (c->status == 202 && c->route->lengthy)
+        c->retry_after_s = RETRY_AFTER_LONG_S;
     c->replayed = true;
     return false;
 }
@@ -68,7 +95,7 @@ bool call_claim(struct call *c)
         !idem_fingerprint(&request, fingerprint))
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The request's target has too many parts.");
     if (idem_begin(c->api->redis, &c->idem_key, fingerprint, &begun, &err) < 0)
-        return away(c, &err);
+        return FAULT("claim-for-granted") || away(c, &err);
     return take_up(c, &begun);
 }
 
@@ -77,7 +104,7 @@ void call_renew(struct call *c)
     struct err err = ERR_INIT;
     bool kept = true;
 
-    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms)
+    if (!c->claimed || c->claim_lost || mono_ms() < c->renew_ms || FAULT("claim-unrenewed"))
         return;
     c->renew_ms = mono_ms() + IDEM_RENEW_MS;
     if (idem_renew(c->api->redis, &c->idem_key, &c->claim, &kept, &err) < 0)
@@ -98,11 +125,11 @@ static bool keep(struct call *c, bool *ret_kept, struct err *err)
 
     if (!good)
         problem_write(&c->refusal, c->id, &problem);
-    const struct idem_answer answer = {
-        .status = good ? c->status : problem_defs[c->refusal.problem].status,
-        .type = good ? VIEW_LIT("application/json") : VIEW_LIT("application/problem+json"),
-        .location = view_of(c->location),
-        .body = good ? c->reply : buf_view(&problem)};
+    const struct idem_answer answer = {.status = good ? c->status
+                                                      : problem_defs[c->refusal.problem].status,
+                                       .type = good ? VIEW_LIT(GOOD_TYPE) : VIEW_LIT(PROBLEM_TYPE),
+                                       .location = view_of(c->location),
+                                       .body = good ? c->reply : buf_view(&problem)};
     if (idem_finish(c->api->redis, &c->idem_key, &c->claim, &answer, ret_kept, err) == 0)
         return true;
     return false;

@@ -7,18 +7,23 @@
 #include <unistd.h>
 
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 
 #define SLICE_MS 200
+/* A head that nginx began is there at once, unless nginx was kept from running meanwhile. A body is
+ * most often in one piece with it; its client may be far away. */
+#define HEAD_SOON_MS 50
+#define BODY_SOON_MS 5
 #define WRITE_MS 5000
 /* How long what the peer still sends is read and dropped: closing with unread bytes would reset the
  * connection, and the answer with it. */
 #define LINGER_MS 1000
 
-void connection_init(struct connection *c, int fd, const atomic_bool *stopping,
+void connection_init(struct connection *c, int fd, struct connection_room *room,
                      struct connection_limits limits)
 {
     c->fd = fd;
-    c->stopping = stopping;
+    c->room = room;
     c->limits = limits;
     c->n = 0;
     c->head.n = 0;
@@ -39,15 +44,61 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
             return 1;
         if (n < 0 && errno != EINTR)
             return -1;
-        if (atomic_load(c->stopping))
+        if (atomic_load(&c->room->stopping))
             return -1;
     }
 }
 
-static enum read_result receive(struct connection *c, char *to, size_t most, int64_t deadline,
-                                size_t *ret_n)
+/* Until when one read of several parts lasts, and whether it has a place among the slow. */
+struct patience {
+    atomic_int *places;
+    int max;
+    int64_t soon, deadline;
+    bool placed;
+};
+
+static struct patience patience_of(atomic_int *places, int max, int64_t soon_ms, int64_t ms)
 {
-    while (mono_ms() < deadline) {
+    const int64_t now = mono_ms();
+
+    return (struct patience){.places = places,
+                             .max = max,
+                             .soon = now + (ms < soon_ms ? ms : soon_ms),
+                             .deadline = now + ms};
+}
+
+static bool take_place(struct patience *p)
+{
+    if (atomic_fetch_add(p->places, 1) < p->max || FAULT("slow-unlimited"))
+        p->placed = true;
+    else
+        atomic_fetch_sub(p->places, 1);
+    return p->placed;
+}
+
+static void patience_end(const struct patience *p)
+{
+    if (p->placed)
+        atomic_fetch_sub(p->places, 1);
+}
+
+/* Until something can be read: READ_OK. */
+static enum read_result wait_readable(const struct connection *c, struct patience *p)
+{
+    int ready = wait_for(c, POLLIN, p->placed ? p->deadline : p->soon);
+
+    if (ready == 0 && !p->placed && p->soon < p->deadline) {
+        if (!take_place(p))
+            return READ_CROWDED;
+        ready = wait_for(c, POLLIN, p->deadline);
+    }
+    return ready > 0 ? READ_OK : ready == 0 ? READ_SLOW : READ_GONE;
+}
+
+static enum read_result receive(const struct connection *c, char *to, size_t most,
+                                struct patience *p, size_t *ret_n)
+{
+    while (mono_ms() < p->deadline) {
         const ssize_t n = recv(c->fd, to, most, MSG_DONTWAIT);
         if (n > 0) {
             *ret_n = (size_t)n;
@@ -55,20 +106,18 @@ static enum read_result receive(struct connection *c, char *to, size_t most, int
         }
         if (n == 0 || (errno != EAGAIN && errno != EINTR))
             return READ_GONE;
-        if (wait_for(c, POLLIN, deadline) < 0)
-            return READ_GONE;
+        const enum read_result ready = wait_readable(c, p);
+        if (ready != READ_OK)
+            return ready;
     }
     return READ_SLOW;
 }
 
-enum read_result connection_head(struct connection *c)
+static enum read_result read_head(struct connection *c, struct patience *p)
 {
-    const int64_t deadline = mono_ms() + c->limits.head_ms;
-
     for (;;) {
         size_t n;
-        const enum read_result got =
-            receive(c, c->buffer + c->n, sizeof(c->buffer) - c->n, deadline, &n);
+        const enum read_result got = receive(c, c->buffer + c->n, sizeof(c->buffer) - c->n, p, &n);
 
         if (got != READ_OK)
             return got;
@@ -89,9 +138,37 @@ enum read_result connection_head(struct connection *c)
     }
 }
 
+enum read_result connection_head(struct connection *c)
+{
+    struct patience p =
+        patience_of(&c->room->slow_heads, CONNECTION_SLOW_HEADS, HEAD_SOON_MS, c->limits.head_ms);
+    const enum read_result got = read_head(c, &p);
+
+    patience_end(&p);
+    return got;
+}
+
+static enum read_result read_rest(const struct connection *c, struct patience *p, size_t wanted,
+                                  struct buf *out)
+{
+    while (out->n < wanted && !buf_failed(out)) {
+        char part[16384];
+        size_t n;
+        const size_t left = wanted - out->n;
+        const enum read_result got =
+            receive(c, part, left < sizeof(part) ? left : sizeof(part), p, &n);
+
+        if (got != READ_OK)
+            return got;
+        buf_append(out, part, n);
+    }
+    return buf_failed(out) ? READ_TOO_LARGE : READ_OK;
+}
+
 enum read_result connection_body(struct connection *c, struct buf *out)
 {
-    const int64_t deadline = mono_ms() + c->limits.body_ms;
+    struct patience p =
+        patience_of(&c->room->slow_bodies, CONNECTION_SLOW_BODIES, BODY_SOON_MS, c->limits.body_ms);
     const size_t had = c->n - c->head.size;
 
     if (c->head.content_length > (int64_t)out->max)
@@ -100,19 +177,10 @@ enum read_result connection_body(struct connection *c, struct buf *out)
     if (had > wanted)
         return READ_BAD;
     buf_append(out, c->buffer + c->head.size, had);
-    while (out->n < wanted && !buf_failed(out)) {
-        char part[16384];
-        size_t n;
-        const size_t left = wanted - out->n;
-        const enum read_result got =
-            receive(c, part, left < sizeof(part) ? left : sizeof(part), deadline, &n);
-
-        if (got != READ_OK)
-            return got;
-        buf_append(out, part, n);
-    }
-    c->whole = !buf_failed(out);
-    return c->whole ? READ_OK : READ_TOO_LARGE;
+    const enum read_result got = read_rest(c, &p, wanted, out);
+    patience_end(&p);
+    c->whole = got == READ_OK;
+    return got;
 }
 
 static bool send_all(const struct connection *c, struct view rest)
@@ -138,13 +206,13 @@ static bool send_all(const struct connection *c, struct view rest)
     return true;
 }
 
-static void drain(struct connection *c)
+static void drain(const struct connection *c)
 {
     const int64_t deadline = mono_ms() + LINGER_MS;
     char dropped[4096];
-    size_t n;
 
-    while (receive(c, dropped, sizeof(dropped), deadline, &n) == READ_OK)
+    while (wait_for(c, POLLIN, deadline) > 0 &&
+           recv(c->fd, dropped, sizeof(dropped), MSG_DONTWAIT) > 0)
         ;
 }
 

@@ -1,7 +1,9 @@
 /* One connection of the gateway: an SCGI request in, an answer out, then closed.
  *
  * Deadlines are absolute: a head must be there whole 5 s after the connection came, a body 15 s
- * after its reading began, however steadily bytes trickle in. */
+ * after its reading began, however steadily bytes trickle in. Who sends slowly holds a thread
+ * meanwhile, so only some may: what is not there soon needs one of the places below, and is given
+ * up when they are taken. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -10,13 +12,22 @@
 #include "events/base/buf.h"
 #include "workers/command_api/scgi.h"
 
+#define CONNECTION_SLOW_HEADS 4 /* a gateway sends them whole */
+#define CONNECTION_SLOW_BODIES 16
+
 struct connection_limits {
     int64_t head_ms, body_ms;
 };
 
+/* What the connections of one server share. */
+struct connection_room {
+    atomic_bool stopping;               /* ends reading */
+    atomic_int slow_heads, slow_bodies; /* places taken */
+};
+
 struct connection {
     int fd;
-    const atomic_bool *stopping; /* ends reading */
+    struct connection_room *room;
     struct connection_limits limits;
     struct scgi_head head;
     bool whole; /* all that was announced is read: nothing more is to come */
@@ -29,11 +40,12 @@ enum read_result {
     READ_GONE, /* the peer closed, or the process stops */
     READ_BAD,
     READ_TOO_LARGE,
-    READ_SLOW,
+    READ_SLOW,    /* not there in time */
+    READ_CROWDED, /* not there soon, and all places are taken */
 };
 
 /* Takes the descriptor. */
-void connection_init(struct connection *c, int fd, const atomic_bool *stopping,
+void connection_init(struct connection *c, int fd, struct connection_room *room,
                      struct connection_limits limits);
 enum read_result connection_head(struct connection *c);
 /* The body, whole, into *out, whose maximum is its limit. */

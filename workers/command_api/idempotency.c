@@ -11,6 +11,9 @@
 enum { KEY_MAX = 255, PATH_BYTES_MAX = 256, QUERY_PARTS = 64, OWNER_BYTES = 16 };
 
 #define KEEP_MS "2592000000" /* 30 days */
+/* A day: by then no earlier owner is heard of any more, and who fails at its full rate for a month
+ * would leave more than Redis has room for. */
+#define RELEASED_MS "86400000"
 #define TEXT_OF(number) #number
 #define LEASE_TEXT(ms) TEXT_OF(ms)
 
@@ -243,7 +246,7 @@ int idem_release(struct redis *r, const struct idem_key *key, const struct idem_
                  bool *ret_kept, struct err *err)
 {
     const struct token_text token = token_text(claim);
-    const struct view args[] = {view_of(claim->owner), view_of(token.text)};
+    const struct view args[] = {view_of(claim->owner), view_of(token.text), VIEW_LIT(RELEASED_MS)};
 
     return eval_kept(r, &lua_idem_release, key, args, ARRAY_LEN(args), ret_kept, err);
 }

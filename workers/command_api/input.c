@@ -1,7 +1,9 @@
 /* What a caller sends beside the token: headers, body, query, ids; read and checked. */
 // SPDX-License-Identifier: Apache-2.0
 
+#include "events/base/fault.h"
 #include "workers/command_api/call.h"
+#include "workers/command_api/weight.h"
 
 #define WAIT_MAX_S 25
 
@@ -32,6 +34,8 @@ static bool read_body(struct call *c)
         return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %zu bytes.", c->route->body_max);
     case READ_SLOW:
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body did not come in time.");
+    case READ_CROWDED:
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "Too many bodies come slowly now.");
     case READ_GONE:
     case READ_BAD:
         break;
@@ -47,6 +51,8 @@ static bool parse_body(struct call *c)
         c->members = json_object();
         return c->members != NULL || refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
     }
+    if (json_values_most(buf_view(&c->body)) > REQUEST_VALUES_MAX)
+        return refuse(&c->refusal, PROBLEM_TOO_LARGE, "At most %d values.", REQUEST_VALUES_MAX);
     c->members = json_loadb(c->body.p, c->body.n, JSON_REJECT_DUPLICATES, &why);
     if (c->members == NULL && json_error_code(&why) == json_error_duplicate_key) {
         violate(&c->refusal, "", "repeated");
@@ -55,6 +61,9 @@ static bool parse_body(struct call *c)
     if (c->members == NULL)
         return refuse(&c->refusal, PROBLEM_SYNTAX, "The body is no JSON (line %d, column %d).",
                       why.line, why.column);
+    c->members = members_settle(c->members);
+    if (c->members == NULL)
+        return refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
     if (json_is_object(c->members))
         return true;
     violate(&c->refusal, "", "type");
@@ -88,7 +97,7 @@ static bool check_members(struct call *c)
         target_ids(c->ids, c->route, c->members, r);
         target_query(c->target.query, c->route, c->arena, c->members, r);
     }
-    if (r->problem == PROBLEM_NONE)
+    if (r->problem == PROBLEM_NONE && !FAULT("members-unchecked"))
         members_check(c->route->members, c->route->n_members, c->members, "", r);
     if (r->problem == PROBLEM_NONE && c->route->check != NULL)
         c->route->check(c->members, "", r);
@@ -110,7 +119,7 @@ static bool read_key(struct call *c)
                   "Idempotency-Key: 1 to 255 of A-Z a-z 0-9 . _ : -, bare or in double quotes.");
 }
 
-/* Preferences may be ignored (RFC 7240), also those that we can't read. */
+/* Preferences may be ignored (RFC 7240), also those that we can't read. The first one counts. */
 static void read_preference(struct call *c)
 {
     struct view rest, part, name;
@@ -121,17 +130,21 @@ static void read_preference(struct call *c)
     while (view_split(&rest, ',', &part)) {
         struct view value = part;
 
-        if (view_split(&value, '=', &name) && view_is(view_trim(name), "wait") && value.p != NULL &&
-            view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
+        if (!view_split(&value, '=', &name) || !view_is(view_trim(name), "wait"))
+            continue;
+        if (value.p != NULL && view_to_i64(view_trim(value), 1, WAIT_MAX_S, &seconds))
             c->wait_ms = seconds * 1000;
+        return;
     }
 }
 
-/* The one member that changes which scope a call needs. */
+/* There is one member that changes which scope a call needs. */
 static bool check_extra_scope(struct call *c)
 {
-    return !json_is_true(json_object_get(c->members, "accept_shrink")) ||
-           call_may(c, SCOPE_APPROVE);
+    const bool more = json_is_true(json_object_get(c->members, "accept_shrink"));
+
+    c->approves = more || c->route->scope == SCOPE_APPROVE;
+    return !more || call_may(c, SCOPE_APPROVE);
 }
 
 static bool for_bus(struct call *c)

@@ -169,6 +169,8 @@ static void check_value(const struct member *row, const json_t *value, const cha
                    r);
     else if (row->kind == MEMBER_NUMBER)
         check_number(row, json_integer_value(value), pointer, r);
+    else if (row->kind == MEMBER_OBJECT && row->not_empty && json_object_size(value) == 0)
+        violate(r, pointer, "empty");
     else if (row->kind == MEMBER_OBJECT && row->n_members > 0)
         members_check(row->members, row->n_members, value, pointer, r);
     else if (row->kind == MEMBER_LIST)
@@ -184,6 +186,43 @@ const struct member *member_find(const struct member rows[], size_t n, struct vi
             return &rows[i];
     }
     return NULL;
+}
+
+static bool settle_object(json_t *object)
+{
+    bool good = true;
+
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
+        json_t *settled = members_settle(json_incref(json_object_iter_value(at)));
+
+        good &= settled != NULL && json_object_iter_set_new(object, at, settled) == 0;
+    }
+    return good;
+}
+
+static bool settle_array(json_t *array)
+{
+    bool good = true;
+
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        json_t *settled = members_settle(json_incref(json_array_get(array, i)));
+
+        good &= settled != NULL && json_array_set_new(array, i, settled) == 0;
+    }
+    return good;
+}
+
+json_t *members_settle(json_t *value)
+{
+    const double real = json_real_value(value); /* 0 of what is none */
+    const bool good = (!json_is_object(value) || settle_object(value)) &&
+                      (!json_is_array(value) || settle_array(value));
+
+    if (good && (!json_is_real(value) || real < -(double)MEMBER_INTEGER_MAX ||
+                 real > (double)MEMBER_INTEGER_MAX || real != (double)(json_int_t)real))
+        return value;
+    json_decref(value);
+    return good ? json_integer((json_int_t)real) : NULL;
 }
 
 void members_check(const struct member rows[], size_t n, const json_t *object, const char *pointer,

@@ -41,6 +41,7 @@ struct member {
     enum member_form form;
     enum member_place place;
     bool required;
+    bool not_empty;      /* MEMBER_OBJECT: has a member, whichever */
     int64_t min, max;    /* numbers; bytes of a text (max 0 = the form's); items of a list */
     const char *choices; /* "a|b" */
     const struct member *members; /* MEMBER_OBJECT */
@@ -52,6 +53,9 @@ struct member {
     const char *into; /* the object on the bus that it stands in; NULL = the top */
 };
 
+/* JSON has one kind of number: of a value and all in it, 7.0 becomes 7. The value that stands for
+ * it now; the caller gives the old reference away and owns this one. NULL: no memory. */
+MUST_CHECK json_t *members_settle(json_t *value);
 /* Faults go into *r; it is untouched when there is none. pointer: of the object, "" = the top. */
 void members_check(const struct member rows[], size_t n, const json_t *object, const char *pointer,
                    struct refusal *r);

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define RETRY_AFTER_MOST_MS INT64_C(3600000)
+
 const struct problem_def problem_defs[PROBLEM_MAX] = {
     [PROBLEM_NONE] = {"", 200, "", 0},
     [PROBLEM_SYNTAX] = {"validation_error", 400, "The request can't be read.", 0},
@@ -39,6 +41,13 @@ enum problem problem_find(struct view code, int64_t status)
     return PROBLEM_NONE;
 }
 
+void problem_text(const char *text, char *out, size_t size)
+{
+    const struct view cut = utf8_clean(view_of(text), out, size - 1);
+
+    out[cut.n] = '\0';
+}
+
 bool refuse(struct refusal *r, enum problem problem, const char *fmt, ...)
 {
     va_list ap;
@@ -57,8 +66,8 @@ void violate(struct refusal *r, const char *pointer, const char *code)
     if (r->n_violations == VIOLATIONS_MAX)
         return;
     struct violation *v = &r->violations[r->n_violations++];
-    (void)snprintf(v->pointer, sizeof(v->pointer), "%s", pointer);
-    (void)snprintf(v->code, sizeof(v->code), "%s", code);
+    problem_text(pointer, v->pointer, sizeof(v->pointer));
+    problem_text(code, v->code, sizeof(v->code));
 }
 
 int64_t refusal_retry_after_s(const struct refusal *r)
@@ -67,7 +76,10 @@ int64_t refusal_retry_after_s(const struct refusal *r)
 
     if (def->retry_after_s == 0)
         return 0;
-    return r->retry_after_ms > 0 ? (r->retry_after_ms + 999) / 1000 : def->retry_after_s;
+    if (r->retry_after_ms <= 0)
+        return def->retry_after_s;
+    return r->retry_after_ms < RETRY_AFTER_MOST_MS ? (r->retry_after_ms + 999) / 1000
+                                                   : RETRY_AFTER_MOST_MS / 1000;
 }
 
 static void put(struct buf *out, const char *name, struct view text)

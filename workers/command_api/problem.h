@@ -60,11 +60,13 @@ struct refusal {
     const char *scope; /* the one that is missing */
 };
 
+/* Text that comes from elsewhere, cut between characters. size: at least 4. */
+void problem_text(const char *text, char *out, size_t size);
 /* Returns false, so that a check can `return refuse(...)`. */
 bool refuse(struct refusal *r, enum problem problem, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Adds one; what passes VIOLATIONS_MAX is left out. The first makes the refusal PROBLEM_INVALID. */
 void violate(struct refusal *r, const char *pointer, const char *code);
-/* Seconds for Retry-After; 0 = none. */
+/* Seconds for Retry-After; 0 = none. An hour at most: what is told comes from elsewhere. */
 int64_t refusal_retry_after_s(const struct refusal *r);
 /* request_id: a UUID in text. */
 void problem_write(const struct refusal *r, const char *request_id, struct buf *out);

@@ -143,7 +143,8 @@ static bool spend_there(struct rate *r, struct view who, const struct rate_limit
     if (redis_eval(r->redis, &lua_rate_spend, view_of(key), args, ARRAY_LEN(args), &values, &err) <
         0)
         return false; /* why: the breaker and the next request with a key say it */
-    const bool good = values.n == 2;
+    const bool good =
+        values.n == 2 && values.items[1].number >= 0 && values.items[1].number <= burst_us(limit);
     if (good)
         rate_read(values.items[1].number, values.items[0].number == 1, limit, ret);
     redis_values_deinit(&values);

@@ -63,6 +63,31 @@ static void check_decision(const json_t *value, const char *pointer, struct refu
         violate(r, at, "not-allowed");
 }
 
+/* Fields by name, set by hand: scalars and lists of texts. Which fields there are, and what fits
+ * them, is the responder's knowledge. */
+static void check_edits(const json_t *edits, const char *pointer, struct refusal *r)
+{
+    const char *name;
+    json_t *value, *one;
+    size_t i;
+    char at[128];
+
+    json_object_foreach((json_t *)(uintptr_t)edits, name, value)
+    {
+        const double number = json_number_value(value); /* 0 of what is none */
+        bool good = !json_is_object(value);
+
+        json_array_foreach(value, i, one) good &= json_is_string(one);
+        pointer_member(pointer, view_of(name), at);
+        if (!good)
+            violate(r, at, "type");
+        else if (number < -(double)MEMBER_INTEGER_MAX || number > (double)MEMBER_INTEGER_MAX)
+            violate(r, at, "range");
+        else if (strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != strlen(name) || !*name)
+            violate(r, at, "unknown");
+    }
+}
+
 #define DECISION                                                                                   \
     CHOICE("decision",                                                                             \
            "approve_ingest|approve_partial_ingest|send_back_to_stage|reject_entry|defer"),         \
@@ -74,12 +99,17 @@ static const struct member entry_decision[] = {
     {DECISION},
     {CHOICE("target_stage", STAGES)},
     {RESOLUTION},
-    {.name = "edits", .kind = MEMBER_OBJECT},
+    {.name = "edits", .kind = MEMBER_OBJECT, .check = check_edits},
     {REASON},
     {REVIEWED_BY},
 };
 static const struct member batch_rule[] = {
-    {.name = "selector", .kind = MEMBER_CUSTOM, .check = selector_check, .required = true},
+    {.name = "selector",
+     .kind = MEMBER_OBJECT,
+     .required = true,
+     .not_empty = true,
+     .members = selector_conditions,
+     .n_members = SELECTOR_CONDITIONS},
     {DECISION},
     {CHOICE("target_stage", STAGES)},
     {RESOLUTION},
@@ -124,6 +154,9 @@ static const struct member ingest_approved[] = {{RUN_ID}, {TEXT("decision_batch_
 static const struct member finalize_run[] = {{RUN_ID}, {FLAG("force")}};
 
 static const struct member run_get[] = {{RUN_ID, .place = PLACE_PATH}};
+
+static const struct member artifact_get[] = {
+    {TEXT("sha256", FORM_HASH), .required = true, .place = PLACE_PATH}};
 
 static const struct member run_entries[] = {
     {RUN_ID, .place = PLACE_PATH},
@@ -243,6 +276,9 @@ const struct route routes[] = {
      .summary = "A run's progress."},
     {GET("/workflow/runs/{run_id}/entries", "run-entries", "command.run-entries", SCOPE_READ),
      ROWS(run_entries), .summary = "A run's entries, page by page."},
+    {GET("/workflow/artifacts/{sha256}", "artifact-get", "command.artifact-get", SCOPE_APPROVE),
+     .bridge = BRIDGE_ARTIFACT, ROWS(artifact_get),
+     .summary = "The bytes that a run's reference names."},
     {GET("/updates/{event_id}", "update-get", "catalog.review.get", SCOPE_APPROVE),
      .bridge = BRIDGE_REVIEW, ROWS(update_get),
      .summary = "A risky update: its fields as they stand and as proposed."},
@@ -287,15 +323,27 @@ static bool matches(const char *pattern, struct view path, struct view ids[stati
     return path.p == NULL;
 }
 
+/* A path that is spelled out is never an id of a pattern: /dlq/replay is no letter. */
+static bool is_spelled_out(struct view path)
+{
+    for (size_t i = 0; i < n_routes; i++) {
+        if (view_is(path, routes[i].path) && strchr(routes[i].path, '{') == NULL)
+            return true;
+    }
+    return false;
+}
+
 const struct route *route_match(struct view method, struct view path,
                                 struct view ret_ids[static ROUTE_IDS_MAX],
                                 char ret_allow[static 32])
 {
     struct view ids[ROUTE_IDS_MAX] = {0};
 
+    const bool spelled_out = is_spelled_out(path);
+
     ret_allow[0] = '\0';
     for (size_t i = 0; i < n_routes; i++) {
-        if (!matches(routes[i].path, path, ids))
+        if (spelled_out ? !view_is(path, routes[i].path) : !matches(routes[i].path, path, ids))
             continue;
         if (view_is(method, routes[i].method)) {
             memcpy(ret_ids, ids, sizeof(ids));
@@ -306,6 +354,12 @@ const struct route *route_match(struct view method, struct view path,
             (void)snprintf(ret_allow + n, 32 - n, "%s%s", n > 0 ? ", " : "", routes[i].method);
     }
     return NULL;
+}
+
+bool route_answers(const struct route *route, int64_t status)
+{
+    return status == route->success || (status == 202 && route->lengthy) ||
+           (status == 200 && route->bridge == BRIDGE_PLAN);
 }
 
 struct view route_id_name(const struct route *route, unsigned i)

@@ -19,6 +19,7 @@ enum bridge {
     BRIDGE_LETTER,    /* dlq.show */
     BRIDGE_PLAN,      /* dlq.replay, dlq.discard */
     BRIDGE_RECONCILE, /* catalog.reconcile */
+    BRIDGE_ARTIFACT,  /* JSON, Echora-Status; a good reply is the artifact's bytes */
 };
 
 struct route {
@@ -48,5 +49,7 @@ extern const size_t n_routes;
 const struct route *route_match(struct view method, struct view path,
                                 struct view ret_ids[static ROUTE_IDS_MAX],
                                 char ret_allow[static 32]);
+/* Whether good answers of this route may have this status. */
+bool route_answers(const struct route *route, int64_t status);
 /* The name of the i-th id in the route's pattern. */
 struct view route_id_name(const struct route *route, unsigned i);

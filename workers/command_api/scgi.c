@@ -45,12 +45,21 @@ static bool take(struct view *rest, struct view *ret)
     return true;
 }
 
+static bool is_http(struct view name)
+{
+    return view_starts_with(name, "HTTP_");
+}
+
+/* Variables of the gateway; and names of fields, which may have any character of a token (RFC
+ * 9110), put in capitals by the gateway. */
 static bool is_name(struct view name)
 {
+    const char *more = is_http(name) ? "_!#$%&'*+-.^`|~" : "_";
+
     for (size_t i = 0; i < name.n; i++) {
         const char c = name.p[i];
 
-        if (!((c >= 'A' && c <= 'Z') || is_digit(c) || c == '_'))
+        if (!((c >= 'A' && c <= 'Z') || is_digit(c) || (c != '\0' && strchr(more, c) != NULL)))
             return false;
     }
     return name.n > 0;
@@ -65,11 +74,6 @@ static bool is_value(struct view value)
             return false;
     }
     return true;
-}
-
-static bool is_http(struct view name)
-{
-    return view_starts_with(name, "HTTP_");
 }
 
 static bool has(const struct scgi_head *head, struct view name)

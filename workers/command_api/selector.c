@@ -22,19 +22,13 @@ static void check_count(const json_t *value, const char *pointer, struct refusal
         violate(r, pointer, "range");
 }
 
-static void check_year(const json_t *value, const char *pointer, struct refusal *r)
-{
-    if (json_object_size(value) == 0)
-        violate(r, pointer, "empty");
-}
-
 static void check_all(const json_t *value, const char *pointer, struct refusal *r)
 {
     if (!json_is_true(value))
         violate(r, pointer, "choice");
 }
 
-static const struct member conditions[] = {
+const struct member selector_conditions[SELECTOR_CONDITIONS] = {
     {.name = "issues_count", .kind = MEMBER_CUSTOM, .check = check_count},
     {NAME("issue_any")},
     {NAME("issue_none")},
@@ -46,16 +40,6 @@ static const struct member conditions[] = {
      .kind = MEMBER_OBJECT,
      .members = years,
      .n_members = ARRAY_LEN(years),
-     .check = check_year},
+     .not_empty = true},
     {.name = "all", .kind = MEMBER_CUSTOM, .check = check_all},
 };
-
-void selector_check(const json_t *value, const char *pointer, struct refusal *r)
-{
-    if (!json_is_object(value))
-        violate(r, pointer, "type");
-    else if (json_object_size(value) == 0)
-        violate(r, pointer, "empty");
-    else
-        members_check(conditions, ARRAY_LEN(conditions), value, pointer, r);
-}

@@ -5,4 +5,5 @@
 
 #include "workers/command_api/members.h"
 
-void selector_check(const json_t *value, const char *pointer, struct refusal *r);
+enum { SELECTOR_CONDITIONS = 9 };
+extern const struct member selector_conditions[SELECTOR_CONDITIONS];

@@ -26,7 +26,7 @@ struct server {
     int fd, poll;
     bool bound;
     char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-    atomic_bool stopping;
+    struct connection_room room;
     struct connection_limits limits;
     void (*serve)(void *ctx, struct connection *c);
     void *ctx;
@@ -66,7 +66,7 @@ static int take_connection(const struct server *s)
         return -1;
     const int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED &&
-        !atomic_load(&s->stopping))
+        !atomic_load(&s->room.stopping))
         pause_shortly();
     (void)arm(s, EPOLL_CTL_MOD);
     return fd;
@@ -77,11 +77,11 @@ static void *thread_main(void *arg)
     struct server *s = arg;
     struct connection *c = malloc(sizeof(*c));
 
-    while (c != NULL && !atomic_load(&s->stopping)) {
+    while (c != NULL && !atomic_load(&s->room.stopping)) {
         const int fd = take_connection(s);
 
         if (fd >= 0) {
-            connection_init(c, fd, &s->stopping, s->limits);
+            connection_init(c, fd, &s->room, s->limits);
             s->serve(s->ctx, c);
         }
     }
@@ -166,7 +166,7 @@ struct server *server_stop(struct server *s)
 {
     if (s == NULL)
         return NULL;
-    atomic_store(&s->stopping, true);
+    atomic_store(&s->room.stopping, true);
     if (s->fd >= 0)
         shutdown(s->fd, SHUT_RDWR); /* an event for each that waits, one after the other */
     for (size_t i = 0; i < s->n_threads; i++)

@@ -7,8 +7,8 @@
 
 #include "workers/command_api/connection.h"
 
-/* Above the calls in flight, so that there is always a thread to refuse one more. */
-#define SERVER_THREADS 80
+/* 64 calls in flight, those that send slowly, and always some to refuse one more. */
+#define SERVER_THREADS (64 + CONNECTION_SLOW_HEADS + CONNECTION_SLOW_BODIES + 4)
 
 struct server;
 

@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "workers/qdrant/reconcile.h"
+#include "workers/qdrant/answer.h"
 #include "workers/qdrant/repair.h"
 #include "workers/qdrant/schema.h"
 #include "workers/qdrant/sync.h"
@@ -207,68 +207,17 @@ static int tick(void *ctx, struct err *err)
     return repair_step(c->repair, err);
 }
 
-static bool pause_lane(void *ctx, int64_t ms)
-{
-    return lane_pause(ctx, ms);
-}
-
-typedef Echora__Catalog__V1__CatalogReconcileRequest ReconcileRequest;
-typedef Echora__Catalog__V1__CatalogReconcileReply ReconcileReply;
-
-static int parse_bound(const char *text, bool *ret_has, struct uuid *ret, struct err *err)
-{
-    *ret_has = text && text[0];
-    if (*ret_has && !uuid_parse(view_of(text), ret))
-        return err_set(err, ERR_REJECT, "bad-uuid", "reconcile", "a bound is no UUID");
-    return 0;
-}
-
-static int answer_reconcile(void *ctx, const struct request *request, ProtobufCMessage **ret_reply,
-                            struct err *err)
+static int reconcile(void *ctx, const struct request *request, ProtobufCMessage **ret_reply,
+                     struct err *err)
 {
     struct context *c = ctx;
     const struct settings *settings = lane_options(c->lane);
-    const ReconcileRequest *asked = (const ReconcileRequest *)request->message;
-    const struct reconcile r = {.source = c->sync.source,
-                                .qdrant = c->sync.qdrant,
-                                .arena = c->arena,
-                                .rate = asked->rate > 0 ? asked->rate : settings->repair_rate,
-                                .pause = pause_lane,
-                                .pause_ctx = c->lane};
-    struct id_range range = {.limit = asked->limit};
-    struct drift drift = {0};
-    enum doc_kind only = doc_kind_of(view_of(asked->kind));
-    if (asked->kind[0] && only == N_DOC_KINDS)
-        return err_set(err, ERR_REJECT, "bad-kind", "reconcile", "no such kind");
-    if (asked->limit < 0 || (asked->limit > 0 && !asked->kind[0]))
-        return err_set(err, ERR_REJECT, "bad-kind", "reconcile", "a limit is for one kind");
-    if (parse_bound(asked->from_id, &range.has_from, &range.from, err) < 0 ||
-        parse_bound(asked->to_id, &range.has_to, &range.to, err) < 0)
-        return -1;
-    for (enum doc_kind kind = DOC_ANIME; kind < N_DOC_KINDS; kind++) {
-        if ((only == N_DOC_KINDS || kind == only) &&
-            reconcile_kind(&r, kind, &range, asked->repair, &drift, err) < 0)
-            return -1;
-    }
-    ReconcileReply *reply = (ReconcileReply *)arena_alloc(request->arena, sizeof(*reply));
-    if (!reply)
-        return err_set(err, ERR_RETRY, "no-memory", "reconcile", "arena is full");
-    *reply = (ReconcileReply)ECHORA__CATALOG__V1__CATALOG_RECONCILE_REPLY__INIT;
-    reply->compared = drift.compared;
-    reply->missing = drift.missing;
-    reply->stale = drift.stale;
-    reply->surplus = drift.surplus;
-    reply->pending = drift.pending;
-    reply->enqueued = drift.enqueued;
-    if (drift.more) {
-        char *next = arena_alloc(request->arena, UUID_TEXT);
-        if (!next)
-            return err_set(err, ERR_RETRY, "no-memory", "reconcile", "arena is full");
-        uuid_format(drift.next, next);
-        reply->next_id = next;
-    }
-    *ret_reply = &reply->base;
-    return 0;
+    const struct answering answering = {.lane = c->lane,
+                                        .source = c->sync.source,
+                                        .qdrant = c->sync.qdrant,
+                                        .arena = c->arena,
+                                        .rate = settings->repair_rate};
+    return answer_reconcile(&answering, request, ret_reply, err);
 }
 
 /* One durable per subject; all alike. */
@@ -285,7 +234,7 @@ static const struct consumer_spec consumers[] = {
     CONSUMER("qdrant-episode-synced", "episode.synced"),
 };
 static const struct request_spec requests[] = {
-    {.subject = "catalog.reconcile", .answer = answer_reconcile},
+    {.subject = "catalog.reconcile", .answer = reconcile},
 };
 
 const struct worker_spec qdrant_worker = {

@@ -1,7 +1,7 @@
 // Runs Code nodes of an n8n workflow as they stand in its JSON (argument 1), with what n8n gives them and no more;
 // argument 2 is the variable that holds the secrets.
 // Each line of standard input is {"node", "secrets", "headers", "body", "now"} for the node that verifies, or
-// {"node", "input", "store", "call"} for the two that remember; each line of the answer is the item and the store.
+// {"node", "input", "store", "call", "run"} for the others; each line of the answer is the item and the store.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
@@ -35,6 +35,7 @@ function surroundings(line) {
     $input: { first: () => item, all: () => [item] },
     $env: line.secrets === null ? {} : { [variable]: (line.secrets ?? []).join(' ') },
     $: (name) => ({ first: () => ({ json: name === 'Verify signature' ? line.call : undefined }) }),
+    $runIndex: line.run ?? 0,
     $getWorkflowStaticData: () => line.store,
     require: allowed,
     Buffer,

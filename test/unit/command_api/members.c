@@ -16,6 +16,7 @@ static struct refusal faults_of(const char *call, const char *body)
     json_t *json = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
 
     CHECK_ROW(json != NULL, body);
+    json = members_settle(json);
     for (size_t i = 0; i < n_routes; i++) {
         if (strcmp(routes[i].call, call) != 0)
             continue;
@@ -35,6 +36,11 @@ static const struct {
     {"start-incremental-run",
      "{\"source\":\"manami\",\"tag\":\"a\",\"artifact_url\":\"https://e.org/x?y\",\"sha256\":\"" KEY
      "\",\"mode\":\"bootstrap\",\"until\":\"review\"}"},
+    {"build-diff",
+     "{\"run_id\":1.0,\"snapshot_id\":9007199254740991.0,\"previous_snapshot_id\":1e3}"},
+    {"submit-stage6-decisions",
+     "{\"run_id\":1,\"entry_decisions\":[{" ONE ",\"decision\":\"approve_ingest\",\"edits\":"
+     "{\"a_1\":null,\"b\":[],\"c\":[\"x\"],\"d\":1.5,\"e\":9007199254740991,\"f\":true}}]}"},
     {"build-diff", "{\"run_id\":9007199254740991,\"snapshot_id\":1,\"accept_shrink\":true}"},
     {"process-stages", "{\"run_id\":1,\"entries_ref\":\"artifact:sha256/" KEY "\","
                        "\"from_stage\":5}"},
@@ -88,7 +94,9 @@ static const struct {
      "choice"},
     {"build-diff", "{\"run_id\":0}", "/run_id", "range"},
     {"build-diff", "{\"run_id\":9007199254740992}", "/run_id", "range"},
-    {"build-diff", "{\"run_id\":1.0}", "/run_id", "type"},
+    {"build-diff", "{\"run_id\":1.5}", "/run_id", "type"},
+    {"build-diff", "{\"run_id\":1e300}", "/run_id", "type"},
+    {"build-diff", "{\"run_id\":9007199254740992.0}", "/run_id", "type"},
     {"build-diff", "{\"run_id\":\"1\"}", "/run_id", "type"},
     {"build-diff", "{\"run_id\":1,\"accept_shrink\":1}", "/accept_shrink", "type"},
     {"process-stages", "{\"run_id\":1,\"from_stage\":6}", "/from_stage", "range"},
@@ -99,6 +107,22 @@ static const struct {
     {"submit-stage6-decisions",
      "{\"run_id\":1,\"entry_decisions\":[{" ONE ",\"decision\":\"defer\",\"edits\":{}}]}",
      "/entry_decisions/0/edits", "not-allowed"},
+    {"submit-stage6-decisions",
+     "{\"run_id\":1,\"entry_decisions\":[{" ONE
+     ",\"decision\":\"approve_ingest\",\"edits\":{\"a\":{}}}]}",
+     "/entry_decisions/0/edits/a", "type"},
+    {"submit-stage6-decisions",
+     "{\"run_id\":1,\"entry_decisions\":[{" ONE
+     ",\"decision\":\"approve_ingest\",\"edits\":{\"a\":[\"x\",1]}}]}",
+     "/entry_decisions/0/edits/a", "type"},
+    {"submit-stage6-decisions",
+     "{\"run_id\":1,\"entry_decisions\":[{" ONE
+     ",\"decision\":\"approve_ingest\",\"edits\":{\"a\":-9007199254740992}}]}",
+     "/entry_decisions/0/edits/a", "range"},
+    {"submit-stage6-decisions",
+     "{\"run_id\":1,\"entry_decisions\":[{" ONE
+     ",\"decision\":\"approve_ingest\",\"edits\":{\"A\":1}}]}",
+     "/entry_decisions/0/edits/A", "unknown"},
     {"submit-stage6-decisions",
      "{\"run_id\":1,\"entry_decisions\":[{" ONE ",\"decision\":\"send_back_to_stage\"}]}",
      "/entry_decisions/0/target_stage", "missing"},

@@ -104,7 +104,11 @@ static void test_extras_and_retry_after(void)
     json_decref(json);
     r.retry_after_ms = 1001;
     CHECK_EQ_INT(refusal_retry_after_s(&r), 2);
-    refuse(&r, PROBLEM_FAILED, "never"); /* whoever asks for a pause: it would not help */
+    r.retry_after_ms = INT64_MAX;
+    CHECK_EQ_INT(refusal_retry_after_s(&r), 3600);
+    r.retry_after_ms = INT64_MIN;
+    CHECK_EQ_INT(refusal_retry_after_s(&r), 30); /* the table's */
+    refuse(&r, PROBLEM_FAILED, "never");         /* whoever asks for a pause: it would not help */
     CHECK_EQ_INT(refusal_retry_after_s(&r), 0);
     r = (struct refusal){.scope = "workflow.approve"};
     refuse(&r, PROBLEM_SCOPE, "no");
@@ -114,10 +118,31 @@ static void test_extras_and_retry_after(void)
     json_decref(json);
 }
 
+static void test_texts_are_cut_between_characters(void)
+{
+    static const char *const long_text =
+        "/\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5"
+        "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5";
+    struct refusal r = {.problem = PROBLEM_NONE};
+
+    for (size_t n = 4; n < 40; n++) {
+        char out[40];
+
+        problem_text(long_text, out, n);
+        CHECK(strlen(out) < n && utf8_is_valid(bytes_of(view_of(out))));
+    }
+    violate(&r, "/a", long_text);
+    violate(&r, "/a", "\xff\xc3");
+    json_t *json = written(&r);
+    CHECK(json != NULL);
+    json_decref(json);
+}
+
 int main(void)
 {
     RUN(test_the_table);
     RUN(test_violations);
     RUN(test_extras_and_retry_after);
+    RUN(test_texts_are_cut_between_characters);
     return check_result();
 }

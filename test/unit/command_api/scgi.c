@@ -107,6 +107,12 @@ static void test_fields(void)
     struct view value;
 
     CHECK_EQ_INT(READ(START, "HTTP_A", "x\ty"), SCGI_DONE);
+    /* Names are tokens; those of the gateway are not free. */
+    CHECK_EQ_INT(READ(START, "HTTP_A!#$%&'*+-.^_`|~0", "x"), SCGI_DONE);
+    CHECK_EQ_INT(READ(START, "A.B", "x"), SCGI_BAD);
+    for (const char *bad = " \t\"(),/:;<=>?@[\\]{}a\x7f\x80"; *bad != '\0'; bad++)
+        CHECK_EQ_INT(READ(START, ((const char[]){'H', 'T', 'T', 'P', '_', *bad, '\0'}), "x"),
+                     SCGI_BAD);
     CHECK_EQ_INT(READ(START, "HTTP_A", "x\ny"), SCGI_BAD);
     CHECK_EQ_INT(READ(START, "HTTP_A", "x\ry"), SCGI_BAD);
     CHECK_EQ_INT(READ(START, "HTTP_A", "\x7f"), SCGI_BAD);

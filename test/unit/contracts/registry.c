@@ -87,12 +87,12 @@ static void test_streams(void)
         CHECK_ROW((*s)->duplicate_window_s > 0 && (*s)->duplicate_window_s <= (*s)->max_age_s,
                   (*s)->name);
         bool dlq = strcmp((*s)->name, "ANIME_DLQ") == 0;
-        bool suspects = strcmp((*s)->name, "WORKER_SUSPECTS") == 0;
+        bool notes = strncmp((*s)->name, "WORKER_", sizeof("WORKER_") - 1) == 0;
         CHECK_ROW((*s)->max_msg_size == (dlq ? -1 : (8 << 20) - (64 << 10)), (*s)->name);
         CHECK_ROW((*s)->sole_writer == (strcmp((*s)->name, "ANIME_SYNC") == 0), (*s)->name);
-        CHECK_ROW((*s)->discard_old == (suspects || strcmp((*s)->name, "ANIME_ADVISORY") == 0),
+        CHECK_ROW((*s)->discard_old == (notes || strcmp((*s)->name, "ANIME_ADVISORY") == 0),
                   (*s)->name);
-        CHECK_ROW((*s)->last_per_subject == suspects, (*s)->name);
+        CHECK_ROW((*s)->last_per_subject == notes, (*s)->name);
         disk += (*s)->max_bytes;
     }
     CHECK(disk <= (int64_t)10 << 30); /* half of a disk of 20 GB */
@@ -160,6 +160,7 @@ static void test_streams_of_wildcards(void)
     CHECK_STR(registry_stream_of(view_of("anime.dlq.catalog-enriched"))->name, "ANIME_DLQ");
     CHECK_STR(registry_stream_of(view_of("audit.dlq"))->name, "AUDIT");
     CHECK_STR(registry_stream_of(view_of("suspect.catalog-enriched.7"))->name, "WORKER_SUSPECTS");
+    CHECK_STR(registry_stream_of(view_of("kept.catalog.reconcile.00"))->name, "WORKER_REPLIES");
     CHECK_STR(registry_stream_of(view_of("$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.S.C"))->name,
               "ANIME_ADVISORY");
     CHECK_STR(registry_stream_of(view_of("notification.quota.changed"))->name,

@@ -112,6 +112,8 @@ static void test_ready(void)
     REQUIRE(h);
     unsigned port = health_port(h);
     CHECK(port > 0);
+    CHECK_EQ_INT(ask(port, TO("GET", "/startupz"), reply, sizeof reply), 503);
+    CHECK_STR(body_of(reply), "{\"started\":false}\n");
     CHECK_EQ_INT(ask(port, TO("GET", "/readyz"), reply, sizeof reply), 503);
     CHECK_STR(body_of(reply),
               "{\"ready\":false,\"missing\":[{\"name\":\"serving\",\"reason\":\"starting\"}],"
@@ -139,6 +141,8 @@ static void test_ready(void)
     CHECK(health_is_ready(h));
     health_set_serving(h, false, "draining");
     CHECK(!health_is_ready(h));
+    CHECK_EQ_INT(ask(port, TO("GET", "/startupz"), reply, sizeof reply), 200);
+    CHECK_STR(body_of(reply), "{\"started\":true}\n");
     CHECK(health_stop(h) == NULL);
 }
 
