@@ -120,7 +120,7 @@ static const struct stream_def audit = {
     .max_age_s = DAYS(400),
     .duplicate_window_s = HOURS(24),
     .max_msgs = -1,
-    .max_bytes = MIB(512),
+    .max_bytes = MIB(2048),
     .max_msg_size = MSG_SIZE,
     .deny_delete = true,
 };

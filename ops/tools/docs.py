@@ -326,6 +326,8 @@ curl -s "$API/dlq?limit=1" -H "Authorization: Bearer $TOKEN"</pre>
 <p>They need an <code>Idempotency-Key</code>: 1 to 255 of letters, digits and <code>. _ : -</code>. Make one for each thing that
 is to happen (the id of the webhook or the form that asks for it), and send the same call with the same key whenever you don't
 know what became of it: it has one effect, and you get the one answer, with <code>Idempotent-Replayed: true</code>.</p>
+<p><code>POST /operations/reconcile</code> answers <code>"state": "running"</code> when it takes longer than 10 s. The same call with
+the same key then tells how it gets on, and at the end what it found.</p>
 <p>Long calls answer 202 with <code>Location</code> and <code>Retry-After</code>: read the run there. With
 <code>Prefer: wait=1</code> to <code>wait=25</code> they answer 200 when they are done within so many seconds.</p>"""
 

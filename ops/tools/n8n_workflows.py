@@ -163,7 +163,7 @@ class Workflow:
 
 
 def told_by(answer):
-    return f"${{$('{answer}').first().json.told}}, tries: ${{$('{answer}').first().json.tries}}."
+    return f"${{$('{answer}').first().json.told}}"
 
 
 def triage():

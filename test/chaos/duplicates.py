@@ -84,15 +84,15 @@ class Storm:
 
 
 class Victim:
-    """Something that is killed and started again. points: where it is killed by itself, one after the other, at its own
-    hand (PLANTED_KILL); a process that died so is one that `died`."""
+    """Something that is killed and started again."""
 
     def __init__(self, kill, start, alive=lambda: True):
         self.kill, self.start, self.alive = kill, start, alive
 
 
 def worker(process, points):
-    """A process of ours. Each start takes the next point, while there are some."""
+    """A process of ours. points: of PLANTED_KILL, where it dies by itself; each start takes the next, while there are
+    some."""
     points = list(points)
 
     def start():
@@ -120,8 +120,9 @@ def redis(server, emptied):
 
 
 class Deaths(threading.Thread):
-    """While the storm lasts, kills a victim every now and then, in an order of the seed, and starts it again; `after`
-    (name → function) is called when one is back that died by itself or was killed. deaths: name → how often."""
+    """While the storm lasts, kills a victim every now and then, in an order of the seed, and starts it again; none before
+    the first has died by itself. `after` (name → function) is called when one is back that died by itself or was killed.
+    deaths: name → how often."""
 
     def __init__(self, seed, victims, after):
         super().__init__(daemon=True)
@@ -137,6 +138,8 @@ class Deaths(threading.Thread):
 
     def one(self):
         self.wait_and_mend(self.random.uniform(0.1, 0.6))
+        if not self.deaths:
+            return
         name = self.random.choice(sorted(self.victims))
         self.victims[name].kill()
         self.over.wait(self.random.uniform(0, 0.3))

@@ -138,8 +138,8 @@ def request(api, call, key):
 
 
 def one_effect(kind, api, redis, db, streams, spawn, seed, n=N, faults=""):
-    """The first two owners of the key die with their work done and its answer in nobody's hands, and then Redis forgets
-    everything; what comes behind that is chance, of the seed."""
+    """The first owner of the key dies with its work done and the answer in nobody's hands, and then Redis forgets
+    everything; the next ones die at other points, and what else happens is chance, of the seed."""
     api.env.update(PLANTED_FAULTS=faults, ECHORA_REPLY_TIMEOUT="1s", PLANTED_KILL="before-finish:1")
     call = kind(api, db, streams, spawn, faults)
     api.start()
@@ -214,3 +214,19 @@ def test_duplicates_without_a_guard(kind, fault, api, redis, db, streams, spawn)
             one_effect(kind, api, redis, db, streams, spawn, seed=1, n=40, faults=fault)
         else:
             redis_is_away(api, redis, db, streams, spawn, fault)
+
+
+@pytest.mark.chaos(fault="emptied: Redis, after an effect that took many tries", place="redis",
+                   checks="the first who asks again is told")
+def test_redis_forgets_a_high_token(api, redis, db, streams, spawn):
+    """Many tries came to nothing before one had its effect; then Redis forgets how many there were."""
+    api.start()
+    for _ in range(20):
+        assert api.post(Replay.path, Replay.body, key="k").status == 503, "nobody answers yet"
+    call = Replay(api, db, streams, spawn, "")
+    first = api.post(call.path, call.body, key="k")
+    assert first.status == 202
+    redis.call("FLUSHALL")
+    again = api.post(call.path, call.body, key="k")
+    assert (again.status, again.body) == (202, first.body), f"what was done is not told: {again}"
+    call.check(first.json)

@@ -38,7 +38,7 @@ def stale_owner_finishes(redis, driver, fault=""):
     old = idempotency.claimed(stale)
     idempotency.expire_lease(redis)
     outcome, *new = idempotency.begin(other)
-    assert (outcome, new[1]) == ("takeover", "2")
+    assert (outcome, int(new[1])) == ("takeover", int(old[1]) + 1)
     assert finish(stale, old, "stale") == "lost"
     assert finish(other, new, "mine") == "kept"
     assert idempotency.begin(stale)[-1] == "mine"
@@ -130,11 +130,11 @@ def test_with_who_answers_without_its_guard(scenario, fault, streams, db, spawn)
 @pytest.mark.parametrize("point, done", [("before-commit", 0), ("before-reply", 1)])
 @pytest.mark.parametrize("emptied", [False, True])
 def test_killed_around_its_effect(redis, driver, streams, db, spawn, point, done, emptied):
-    """Whoever asks next has a higher token, or the first one again when Redis forgot; both get the one reply."""
+    """Whoever asks next has a higher token, also when Redis forgot, and gets the one reply."""
     d = driver()
-    idempotency.claimed(d)
+    _, first = idempotency.claimed(d)
     asked = Asked(streams, db, spawn, env={"PLANTED_KILL": point})
-    asked.dies()
+    asked.dies(first)
     assert plans(db) == done
     plan = db.one("SELECT id::text FROM ops.replay_plan")
     if emptied:
@@ -142,7 +142,7 @@ def test_killed_around_its_effect(redis, driver, streams, db, spawn, point, done
     else:
         idempotency.expire_lease(redis)
     outcome, _, token = idempotency.begin(d)
-    assert (outcome, token) == (("new", "1") if emptied else ("takeover", "2"))
+    assert outcome == ("new" if emptied else "takeover") and int(token) > int(first)
     asked.restart()
     reply = eventually(lambda: _answered(asked, token), what="answered")
     assert plans(db) == 1 and reply["plan"]["id"] == (plan or reply["plan"]["id"])

@@ -115,7 +115,26 @@ def test_killed_in_its_run(runs, spawn, point, sent):
     runs.check()
 
 
+@pytest.mark.chaos(fault="kill -9: in a repair run that was asked for over HTTP", place="qdrant-sync, command-api",
+                   checks="the same call until it is done takes the run up; one answer, which is kept")
+@pytest.mark.long
+def test_killed_while_the_caller_was_told_that_it_goes_on(api, runs, spawn):
+    api.env["ECHORA_REPLY_TIMEOUT"] = "1s"
+    api.start()
+    worker = spawn("qdrant", env={"PLANTED_KILL": "reconcile-page"})
+    runs.lose()
+
+    def ask():
+        return api.post("/operations/reconcile", {"repair": True}, key="k")
+    assert ask().json == {"state": "running"} and worker.wait() == -signal.SIGKILL
+    spawn("qdrant")
+    told = eventually(lambda: (said := ask()).json.get("state") == "done" and said.json, 120, "done")
+    assert told["compared"] == 30 and ask().json == told
+    runs.check()
+
+
 @pytest.mark.chaos(fault="SIGTERM: in a repair run", place="qdrant-sync", checks="who asks next goes on at once")
+@pytest.mark.long
 def test_stopped_in_its_run(runs, spawn):
     worker = spawn("qdrant")
     runs.lose()

@@ -77,6 +77,21 @@ def test_streams_and_consumers_are_there(document):
     assert document["x-streams"]["ANIME_EVENTS"]["duplicateWindowSeconds"] == 24 * 3600
 
 
+def test_requests_that_have_their_effect_once_say_so(document):
+    """Those whose answers call events/once.h; the pattern is what that reads."""
+    takers = set()
+    for name, channel in document["channels"].items():
+        for message in channel["messages"].values():
+            if resolve(document, message["$ref"]).get("headers", {}).get("$ref", "").endswith("/OnceHeaders"):
+                takers.add(name)
+    assert takers == {"catalog.review.decide", "dlq.replay", "dlq.discard"}
+    readers = [p.parent.name for p in ROOT.glob("workers/*/*.c") if "once_read(" in p.read_text()]
+    assert sorted(readers) == ["catalogue", "dead_letters"]
+    pattern = document["components"]["schemas"]["OnceHeaders"]["properties"]["Echora-Idem"]["pattern"]
+    assert re.search(pattern, "ab" * 32 + ":1") and not re.search(pattern, "ab" * 32 + ":0")
+    assert not re.search(pattern, "AB" * 32 + ":1") and not re.search(pattern, "x")
+
+
 def test_comments_of_the_protos_are_there(document):
     """Every message of an event says what it is, in the words of its .proto file."""
     schemas = document["components"]["schemas"]

@@ -6,6 +6,7 @@ import subprocess
 import jsonschema
 import pytest
 
+from harness import promises
 from harness.settings import BUILD, ROOT
 
 TEXT = (ROOT / "contracts/openapi.json").read_text()
@@ -53,9 +54,9 @@ def test_a_call(call):
     operation = API["paths"][path][method]
     assert operation["security"] == [{"oauth2": [scope]}] and operation["summary"]
     assert {s for s in operation["responses"] if s < "300"} == good
-    assert {"400", "401", "403", "404", "422", "429", "431", "500", "503", "504"} <= set(operation["responses"])
-    assert ("409" in operation["responses"]) == keyed
-    assert ({"413", "415"} <= set(operation["responses"])) == (method == "post")
+    everywhere = {"400", "401", "403", "404", "405", "413", "422", "429", "431", "500", "503", "504"}
+    assert everywhere <= set(operation["responses"])
+    assert ("409" in operation["responses"]) == keyed and ("415" in operation["responses"]) == (method == "post")
     names = {p.get("$ref", p.get("name")) for p in operation["parameters"]}
     assert ("#/components/parameters/IdempotencyKey" in names) == keyed
     assert set(re.findall(r"{(\w+)}", path)) == {p["name"] for p in operation["parameters"] if p.get("in") == "path"}
@@ -64,8 +65,15 @@ def test_a_call(call):
         assert list(operation["responses"]["200"]["content"]) == ["application/octet-stream"]
         return
     for status in good:
-        answer = operation["responses"][status]["content"]["application/json"]["schema"]
-        assert answer["properties"], status
+        answer = operation["responses"][status]["content"]["application/json"]
+        assert answer["schema"]["properties"] and answer["schema"]["required"], status
+        assert promises.faults(answer["schema"], answer["example"]) == [], status
+    if method == "post":
+        body = operation["requestBody"]["content"]["application/json"]
+        assert promises.faults(body["schema"], body["example"]) == []
+    for parameter in (promises.resolved(p) for p in operation["parameters"]):
+        if "example" in parameter:
+            assert promises.faults(parameter["schema"], parameter["example"]) == []
 
 
 def schemas(value):
@@ -99,7 +107,10 @@ def test_a_body_by_its_schema():
     for bad in ({}, {"run_id": 0}, {"run_id": 7, "extra": 1}, {"run_id": 7, "entry_decisions": [{**decision, "x": 1}]},
                 {"run_id": 7, "entry_decisions": [{**decision, "entry_key": "A"}]},
                 {"run_id": 7, "entry_decisions": []},
-                {"run_id": 7, "batch_rules": [{**decision, "selector": {}}]}):
+                {"run_id": 7, "batch_rules": [{**decision, "selector": {}}]}, {"run_id": 7},
+                {"run_id": 7, "entry_decisions": [{**decision, "target_stage": "stage1"}]},
+                {"run_id": 7, "entry_decisions": [{**decision, "decision": "send_back_to_stage"}]},
+                {"run_id": 7, "entry_decisions": [{**decision, "edits": {}}]}):
         assert not check.is_valid(bad), bad
 
 

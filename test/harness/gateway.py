@@ -95,7 +95,8 @@ class CommandApi:
         system.own(path)
         return path
 
-    def start(self, nginx=True, **more):
+    def start(self, nginx=True, wait=True, **more):
+        """wait=False: returns while it may not listen yet."""
         self.file("jwks.json", tokens.jwks(self.key.jwk(kid="k1")))
         self.file("clients.json", json.dumps(self.clients))
         env = {"ECHORA_SOCKET": self.socket, "ECHORA_SOCKET_MODE": "0666", "ECHORA_ISSUER": tokens.ISSUER,
@@ -103,8 +104,9 @@ class CommandApi:
                "ECHORA_REDIS_URL": self.redis.url, "ECHORA_REDIS_USER": "command",
                "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json",
                **self.env}
-        self.worker = self.spawn("command-api", env=env, **more)
-        self.connected()
+        self.worker = self.spawn("command-api", env=env, wait=wait, **more)
+        if wait:
+            self.connected()
         if nginx:
             self.start_nginx()
         return self

@@ -129,15 +129,31 @@ def test_reconciling_when_redis_has_forgotten(api, runs, redis):
 
 
 def test_reconciling_goes_on_alone(api, streams):
-    """Longer than anybody waits: the call was taken, and is remembered as such."""
+    """Longer than anybody waits: the call was taken, and the same one again asks how it gets on, under the same key."""
     silent = Responder(streams.bus("qdrant"), "catalog.reconcile")
     api.env["ECHORA_REPLY_TIMEOUT"] = "300ms"
     api.start()
     for _ in range(2):
         got = api.post("/operations/reconcile", {"repair": True}, key="k")
-        assert (got.status, got.json) == (202, {"state": "running"})
-    assert len(silent.asked) == 1
+        assert (got.status, got.json) == (202, {"state": "running"}) and "idempotent-replayed" not in got.headers
+    keys, tokens = zip(*(message.headers["Echora-Idem"].split(":") for message in silent.asked), strict=True)
+    assert len(set(keys)) == 1 and tokens == ("1", "2")
     silent.close()
+
+
+def test_reconciling_that_takes_long(api, runs):
+    """Asked with one key until it is done: one run."""
+    api.env["ECHORA_REPLY_TIMEOUT"] = "300ms"
+    api.start()
+    runs.lose()
+
+    def ask():
+        return api.post("/operations/reconcile", {"repair": True, "rate": 3}, key="k").json
+    assert ask() == {"state": "running"}
+    told = eventually(lambda: (said := ask())["state"] == "done" and said, 60, "done")
+    assert (told["compared"], told["enqueued"]) == (6, 6) and runs.sent() == 6
+    again = api.post("/operations/reconcile", {"repair": True, "rate": 3}, key="k")
+    assert again.json == told and again.headers["idempotent-replayed"] == "true"
 
 
 def test_what_is_unknown_to_a_responder(api, reviews, streams):

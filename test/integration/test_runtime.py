@@ -769,12 +769,13 @@ def test_nats_away_at_start_and_later(script, worker, nats):
     nats.server.stop()
     process = worker(wait=False)
     time.sleep(1.0)
-    assert process.alive() and not process.is_ready()
+    assert process.alive() and not process.is_ready() and process.http("/startupz")[0] == 503
     nats.server.start()
     began = time.monotonic()
     process.wait_ready(5)
     nats.server.kill()
     eventually(lambda: not process.is_ready(), 2, "not ready within 2 s")
+    assert process.http("/startupz")[0] == 200  # it was there once
     nats.server.start()
     began = time.monotonic()
     process.wait_ready(5)

@@ -174,7 +174,7 @@ def test_a_person_decides_in_a_form(n8n, stand_in):
     (method, _, headers, sent), = wait(lambda: stand_in.on(decision, before), "the decision")
     assert (method, sent) == ("POST", {"decision": "approve", "reviewed_by": "Ann", "reason": "seen"})
     assert headers["idempotency-key"] == f"{event['id']}:decision"
-    wait(lambda: n8n.settled(route), "the execution has ended")
+    wait(lambda: n8n.settled(route), "the execution has ended", lambda: str(n8n.executions(route)))
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": True})
 
 
@@ -186,10 +186,10 @@ def test_what_failed_is_done_when_the_call_comes_again(n8n, stand_in):
     wait(lambda: n8n.executions(route).count("error") == errors + 1, "the execution has failed")
     stand_in.refusals.clear()
     (told,) = alerts(stand_in, before)
-    assert "was not replayed: 403 insufficient_scope No scope." in told
+    assert "was not replayed: 403 insufficient_scope: No scope." in told
     assert send(n8n, route, event) == (202, {"id": event["id"], "repeat": False})
     wait(lambda: len(stand_in.on("/dlq/replay", before)) == 2, "the replay")
-    wait(lambda: n8n.settled(route), "the execution has ended")
+    wait(lambda: n8n.settled(route), "the execution has ended", lambda: str(n8n.executions(route)))
     assert {call[2]["idempotency-key"] for call in stand_in.on("/dlq/replay", before)} == {f"{event['id']}:dlq-replay"}
 
 

@@ -158,8 +158,9 @@ class N8n:
                                                  (IDS[route],))]
 
     def settled(self, route):
-        """No execution of the workflow is at work; those that wait for a person or for later are not over."""
-        return set(self.executions(route)) <= {"success", "error"}
+        """No execution of the workflow is at work, or waits for a person or for later. Crashed counts as over: so n8n
+        marks, where it starts slowly, a call that came while it started."""
+        return not set(self.executions(route)) & {"new", "running", "waiting"}
 
     def form(self, alert):
         """The path of the form whose link stands in an alert."""

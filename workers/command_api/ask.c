@@ -71,7 +71,9 @@ static bool put_request(struct call *c, struct buf *out)
            refuse(&c->refusal, PROBLEM_UNAVAILABLE, "No memory.");
 }
 
-/* A comparison of everything takes longer than anybody waits; the responder goes on with it. */
+/* A comparison of everything takes longer than anybody waits; the responder goes on with it. That
+ * is no answer to keep: the same call again asks it again, which waits for the same run, and takes
+ * it up when who was at it has died. */
 static bool goes_on_alone(struct call *c, const struct err *err)
 {
     if (c->route->bridge != BRIDGE_RECONCILE || strcmp(err->code, "nats-timeout") != 0 ||
@@ -79,6 +81,7 @@ static bool goes_on_alone(struct call *c, const struct err *err)
         return false;
     c->status = c->route->success;
     c->reply = VIEW_LIT("{\"state\":\"running\"}");
+    c->unfinished = true;
     return true;
 }
 

@@ -45,6 +45,7 @@ struct call {
     struct idem_key idem_key;
     struct idem_claim claim;
     bool claimed, claim_lost;
+    bool unfinished;  /* the answer says that it goes on, and is not kept */
     int64_t renew_ms; /* monotonic: when the claim is to be renewed */
 
     /* What is answered: refusal.problem when it is set, else these. */

@@ -115,7 +115,8 @@ void call_renew(struct call *c)
 /* 2xx, and what would fail in the same way again. */
 static bool is_kept(const struct call *c)
 {
-    return c->refusal.problem == PROBLEM_NONE || c->refusal.problem == PROBLEM_FAILED;
+    return !c->unfinished &&
+           (c->refusal.problem == PROBLEM_NONE || c->refusal.problem == PROBLEM_FAILED);
 }
 
 static bool keep(struct call *c, bool *ret_kept, struct err *err)

@@ -8,6 +8,7 @@
 
 #include "events/base/clock.h"
 #include "events/base/fault.h"
+#include "events/base/hash.h"
 
 #define SLICE_MS 200
 /* A head that nginx began is there at once, unless nginx was kept from running meanwhile. A body is
@@ -53,6 +54,8 @@ static int wait_for(const struct connection *c, short events, int64_t deadline)
 struct patience {
     atomic_int *places;
     int max;
+    atomic_int *own; /* the caller's of these; NULL = nobody's */
+    int own_max;
     int64_t soon, deadline;
     bool placed;
 };
@@ -67,19 +70,31 @@ static struct patience patience_of(atomic_int *places, int max, int64_t soon_ms,
                              .deadline = now + ms};
 }
 
+static bool take_one(atomic_int *places, int max)
+{
+    if (atomic_fetch_add(places, 1) < max || FAULT("slow-unlimited"))
+        return true;
+    atomic_fetch_sub(places, 1);
+    return false;
+}
+
 static bool take_place(struct patience *p)
 {
-    if (atomic_fetch_add(p->places, 1) < p->max || FAULT("slow-unlimited"))
-        p->placed = true;
-    else
-        atomic_fetch_sub(p->places, 1);
+    if (p->own != NULL && !take_one(p->own, p->own_max))
+        return false;
+    p->placed = take_one(p->places, p->max);
+    if (p->own != NULL && !p->placed)
+        atomic_fetch_sub(p->own, 1);
     return p->placed;
 }
 
 static void patience_end(const struct patience *p)
 {
-    if (p->placed)
-        atomic_fetch_sub(p->places, 1);
+    if (!p->placed)
+        return;
+    atomic_fetch_sub(p->places, 1);
+    if (p->own != NULL)
+        atomic_fetch_sub(p->own, 1);
 }
 
 /* Until something can be read: READ_OK. */
@@ -165,12 +180,14 @@ static enum read_result read_rest(const struct connection *c, struct patience *p
     return buf_failed(out) ? READ_TOO_LARGE : READ_OK;
 }
 
-enum read_result connection_body(struct connection *c, struct buf *out)
+enum read_result connection_body(struct connection *c, struct view caller, struct buf *out)
 {
     struct patience p =
         patience_of(&c->room->slow_bodies, CONNECTION_SLOW_BODIES, BODY_SOON_MS, c->limits.body_ms);
     const size_t had = c->n - c->head.size;
 
+    p.own = &c->room->slow_bodies_of[hash64(bytes_of(caller), 0) % CONNECTION_CALLERS];
+    p.own_max = CONNECTION_SLOW_BODIES_EACH;
     if (c->head.content_length > (int64_t)out->max)
         return READ_TOO_LARGE;
     const size_t wanted = (size_t)c->head.content_length;

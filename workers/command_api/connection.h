@@ -14,6 +14,9 @@
 
 #define CONNECTION_SLOW_HEADS 4 /* a gateway sends them whole */
 #define CONNECTION_SLOW_BODIES 16
+/* Of one caller; so some are left to the others, whatever it sends. */
+#define CONNECTION_SLOW_BODIES_EACH 12
+#define CONNECTION_CALLERS 64 /* callers are told apart by a hash */
 
 struct connection_limits {
     int64_t head_ms, body_ms;
@@ -23,6 +26,7 @@ struct connection_limits {
 struct connection_room {
     atomic_bool stopping;               /* ends reading */
     atomic_int slow_heads, slow_bodies; /* places taken */
+    atomic_int slow_bodies_of[CONNECTION_CALLERS];
 };
 
 struct connection {
@@ -48,7 +52,8 @@ enum read_result {
 void connection_init(struct connection *c, int fd, struct connection_room *room,
                      struct connection_limits limits);
 enum read_result connection_head(struct connection *c);
-/* The body, whole, into *out, whose maximum is its limit. */
-enum read_result connection_body(struct connection *c, struct buf *out);
+/* The body, whole, into *out, whose maximum is its limit. caller: whose places it takes when it is
+ * slow. */
+enum read_result connection_body(struct connection *c, struct view caller, struct buf *out);
 /* Writes an answer, and takes leave in a way that lets the peer read it though it still sends. */
 void connection_end(struct connection *c, struct view answer);

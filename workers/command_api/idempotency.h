@@ -4,7 +4,8 @@
  * for 30 s at a time, with a token that rises by one at each new claim; who stops renewing loses it
  * to the next, and its finish is refused. The token goes to the responder with the request, which
  * keeps its own record in the effect's transaction (events/once.h): Redis may forget everything,
- * and nothing is done twice. Only the server's clock counts.
+ * and nothing is done twice. So that tokens rise then, too, the first one is the time. Only the
+ * server's clock counts.
  *
  * Errors of all calls are those of events/redis.h: then nothing is known, and nothing may be done.
  * Thread-safe. */

@@ -27,7 +27,7 @@ static bool read_body(struct call *c)
     if (scgi_variable(&c->connection->head, "HTTP_CONTENT_ENCODING").n > 0)
         return refuse(&c->refusal, PROBLEM_MEDIA_TYPE, "No content encoding is known here.");
     buf_init(&c->body, c->route->body_max);
-    switch (connection_body(c->connection, &c->body)) {
+    switch (connection_body(c->connection, view_of(c->caller.client), &c->body)) {
     case READ_OK:
         return true;
     case READ_TOO_LARGE:

@@ -1,8 +1,10 @@
 -- KEYS[1] the key's hash. ARGV: fingerprint, owner, lease in ms, time to live in ms.
 -- Answers {'new' | 'takeover', token}, {'mismatch'}, {'busy', ms left}, {'replay', status, type, location, body}.
 -- The same owner asking again did not hear the first answer, and gets it once more.
-local now = redis.call('TIME')
-now = now[1] * 1000 + math.floor(now[2] / 1000)
+-- A key's first token is the time, in microseconds: after everything here was forgotten, too, the next token is higher than all
+-- before, and those who keep replies take it for what it is.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local state, fp, owner, token, lease_until, status, media_type, location, body = unpack(redis.call('HMGET', KEYS[1],
     'state', 'fp', 'owner', 'token', 'lease_until', 'status', 'type', 'location', 'body'))
 
@@ -14,7 +16,7 @@ local function claim(answer, next_token)
 end
 
 if not state then
-    return claim('new', 1)
+    return claim('new', time[1] * 1000000 + time[2])
 end
 if state == 'released' then
     -- The count goes on, so that what an earlier owner may still have sent is older.
@@ -27,7 +29,7 @@ if state == 'done' then
     return {'replay', tonumber(status), media_type, location, body}
 end
 if owner == ARGV[2] then
-    return claim(tonumber(token) == 1 and 'new' or 'takeover', tonumber(token))
+    return claim('new', tonumber(token))
 end
 -- Far later than any claim makes it: the clock was set back. The token keeps an owner who lives from finishing.
 local left = lease_until - now
