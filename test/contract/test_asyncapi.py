@@ -84,9 +84,9 @@ def test_requests_that_have_their_effect_once_say_so(document):
         for message in channel["messages"].values():
             if resolve(document, message["$ref"]).get("headers", {}).get("$ref", "").endswith("/OnceHeaders"):
                 takers.add(name)
-    assert takers == {"catalog.review.decide", "dlq.replay", "dlq.discard"}
+    assert takers == {"catalog.review.decide", "catalog.reconcile", "dlq.replay", "dlq.discard"}
     readers = [p.parent.name for p in ROOT.glob("workers/*/*.c") if "once_read(" in p.read_text()]
-    assert sorted(readers) == ["catalogue", "dead_letters"]
+    assert sorted(readers) == ["catalogue", "dead_letters", "qdrant"]
     pattern = document["components"]["schemas"]["OnceHeaders"]["properties"]["Echora-Idem"]["pattern"]
     assert re.search(pattern, "ab" * 32 + ":1") and not re.search(pattern, "ab" * 32 + ":0")
     assert not re.search(pattern, "AB" * 32 + ":1") and not re.search(pattern, "x")
