@@ -321,7 +321,7 @@ const struct subject_def registry_subjects[] = {
      REQUEST(catalog_reconcile_request, catalog_reconcile_reply),
      .schema = "echora.catalog.v1.CatalogReconcileRequest",
      .once = true,
-     .published_by = "operators, schedule",
+     .published_by = "operators, schedule, Command API",
      .description = "Compares the search index with the catalogue, and repairs it when told to."},
     {.subject = "contracts.validate",
      .kind = SUBJECT_REQUEST,

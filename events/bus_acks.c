@@ -60,7 +60,7 @@ static bool is_full(const struct bus_acks *a)
     return a->next - a->oldest == BUS_ACKS_MAX;
 }
 
-/* From here on all is under the lock. err NULL: it is stored. */
+/* From here to reserve() all is under the lock. err NULL: there is nothing to tell. */
 static void end(struct bus_acks *a, uint64_t number, const struct err *err)
 {
     struct waiting *w = at(a, number);
@@ -126,36 +126,56 @@ static natsStatus subscribe(struct bus_acks *a)
     return natsConnection_SubscribeSync(&a->sub, a->bus->nc, all);
 }
 
-static int publish(struct bus_acks *a, const struct bus_message *message, const char *note,
+/* A number for a message, and its place. */
+static natsStatus reserve(struct bus_acks *a, const char *subject, const char *note,
+                          uint64_t *ret_number)
+{
+    const natsStatus s = subscribe(a);
+
+    if (s != NATS_OK)
+        return s;
+    while (is_full(a))
+        collect(a, WAIT_MS);
+    *ret_number = a->next++;
+    struct waiting *w = at(a, *ret_number);
+    *w = (struct waiting){.deadline_ms = mono_ms() + a->bus->timeout_ms};
+    snprintf(w->subject, sizeof(w->subject), "%s", subject);
+    snprintf(w->note, sizeof(w->note), "%s", note);
+    return NATS_OK;
+}
+
+/* Not under the lock, so that others need not wait for its writing. */
+static int publish(struct bus_acks *a, const struct bus_message *message, uint64_t number,
                    struct err *err)
 {
     natsMsg *msg CLEANUP(bus_msgp) = NULL;
     char reply_to[BUS_REPLY_MAX];
-    natsStatus s = subscribe(a);
 
-    if (s != NATS_OK)
-        return nats_err_status(err, s, message->subject);
-    while (is_full(a))
-        collect(a, WAIT_MS);
-    snprintf(reply_to, sizeof(reply_to), "%s.%" PRIu64, a->prefix, a->next);
+    snprintf(reply_to, sizeof(reply_to), "%s.%" PRIu64, a->prefix, number);
     if (bus_make_msg(message, reply_to, &msg, err) < 0)
         return -1;
-    s = natsConnection_PublishMsg(a->bus->nc, msg);
-    if (s != NATS_OK)
-        return nats_err_status(err, s, message->subject);
-    struct waiting *w = at(a, a->next++);
-    *w = (struct waiting){.deadline_ms = mono_ms() + a->bus->timeout_ms};
-    snprintf(w->subject, sizeof(w->subject), "%s", message->subject);
-    snprintf(w->note, sizeof(w->note), "%s", note);
-    collect(a, 0);
-    return 0;
+    const natsStatus s = natsConnection_PublishMsg(a->bus->nc, msg);
+    return s == NATS_OK ? 0 : nats_err_status(err, s, message->subject);
 }
 
 int bus_acks_publish(struct bus_acks *a, const struct bus_message *message, const char *note,
                      struct err *err)
 {
+    uint64_t number;
+
     pthread_mutex_lock(&a->lock);
-    const int rc = publish(a, message, note, err);
+    const natsStatus s = reserve(a, message->subject, note, &number);
+    pthread_mutex_unlock(&a->lock);
+    if (s != NATS_OK)
+        return nats_err_status(err, s, message->subject);
+    const int rc = publish(a, message, number, err);
+    if (rc < 0)
+        pthread_mutex_lock(&a->lock);
+    else if (pthread_mutex_trylock(&a->lock) != 0)
+        return 0; /* another is about it */
+    if (rc < 0)
+        end(a, number, NULL); /* the caller knows */
+    collect(a, 0);
     pthread_mutex_unlock(&a->lock);
     return rc;
 }

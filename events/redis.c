@@ -23,7 +23,7 @@
 enum {
     CONNECT_TIMEOUT_MS = 1000,
     TIMEOUT_MS = 2000,
-    CONNECTIONS = 8,
+    CONNECTIONS = 32,
     CONNECTIONS_MAX = 64,
     EVAL_WORDS = 4, /* in front of a script's arguments */
 };
@@ -36,6 +36,7 @@ struct redis {
     pthread_cond_t freed;
     redisContext *idle[CONNECTIONS_MAX];
     size_t n_idle, n_made, most; /* made: idle and lent */
+    size_t n_waiting;            /* threads, for one to be free */
     struct breaker breaker;
 };
 
@@ -94,19 +95,12 @@ struct redis *redis_free(struct redis *r)
     return NULL;
 }
 
-/* A kept connection that is silent, as it must be; else NULL. */
-static redisContext *take_idle(struct redis *r)
+/* As a kept connection must be. */
+static bool is_silent(const redisContext *c)
 {
-    while (r->n_idle > 0) {
-        redisContext *c = r->idle[--r->n_idle];
-        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
 
-        if (poll(&p, 1, 0) == 0)
-            return c;
-        redisFree(c);
-        r->n_made--;
-    }
-    return NULL;
+    return poll(&p, 1, 0) == 0;
 }
 
 /* Leave to use one connection: *ret, or one to be made when that is NULL. */
@@ -115,19 +109,26 @@ static int borrow(struct redis *r, int64_t deadline, redisContext **ret, struct 
     const struct timespec until = {.tv_sec = deadline / 1000, .tv_nsec = deadline % 1000 * 1000000};
     bool good = true;
 
+    *ret = NULL;
     pthread_mutex_lock(&r->mutex);
+    r->n_waiting++;
     while (r->n_idle == 0 && r->n_made >= r->most && good)
         good = pthread_cond_timedwait(&r->freed, &r->mutex, &until) == 0;
+    r->n_waiting--;
     good = r->n_idle > 0 || r->n_made < r->most;
-    *ret = NULL;
-    if (good) {
-        *ret = take_idle(r);
-        r->n_made += *ret == NULL;
-    }
+    if (r->n_idle > 0)
+        *ret = r->idle[--r->n_idle];
+    else if (good)
+        r->n_made++;
     pthread_mutex_unlock(&r->mutex);
-    return good ? 0
-                : err_set_dep(err, ERR_RETRY, DEP_REDIS, "redis-pool", "call Redis",
-                              "no connection became free in time");
+    if (!good)
+        return err_set_dep(err, ERR_RETRY, DEP_REDIS, "redis-pool", "call Redis",
+                           "no connection became free in time");
+    if (*ret != NULL && !is_silent(*ret)) {
+        redisFree(*ret);
+        *ret = NULL;
+    }
+    return 0;
 }
 
 /* c NULL: it could not be made, or broke. */
@@ -138,8 +139,10 @@ static void give_back(struct redis *r, redisContext *c)
         r->idle[r->n_idle++] = c;
     else
         r->n_made--;
-    pthread_cond_signal(&r->freed);
+    const bool awaited = r->n_waiting > 0;
     pthread_mutex_unlock(&r->mutex);
+    if (awaited)
+        pthread_cond_signal(&r->freed);
 }
 
 /* The breaker, before and after: false when it is open and no probe is due. */

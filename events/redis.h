@@ -62,7 +62,7 @@ struct redis_options {
          .help = "How long one call of Redis may take, connecting and waiting included."},         \
     {                                                                                              \
         .name = "redis-connections", .kind = OPT_INT,                                              \
-        .offset = offsetof(type, member.connections), .default_text = "8", .min = 1, .max = 64,    \
+        .offset = offsetof(type, member.connections), .default_text = "32", .min = 1, .max = 64,   \
         .placeholder = "N", .help = "Most connections to Redis."                                   \
     }
 

@@ -78,7 +78,7 @@ def test_streams_and_consumers_are_there(document):
 
 
 def test_requests_that_have_their_effect_once_say_so(document):
-    """Those whose answers call events/once.h; the pattern is what that reads."""
+    """Those whose responders read it (events/once.h); the pattern is what that reads."""
     takers = set()
     for name, channel in document["channels"].items():
         for message in channel["messages"].values():

@@ -321,9 +321,11 @@ def test_violations_are_told(workflow):
 
 
 def test_what_a_person_writes_fits(tmp_path):
-    """Every case must be what the Command API takes: bytes are counted, and no control characters."""
-    workflow = Workflow("risky-update", tmp_path)
+    demand_that_it_fits(Workflow("risky-update", tmp_path))
 
+
+def demand_that_it_fits(workflow):
+    """Every case must be what the Command API takes: bytes are counted, and no control characters."""
     def decisions(*forms):
         made = workflow.run([{"node": "Decision", "input": {"Decision": "approve", "Your name": "Ann", **form}}
                              for form in forms])
@@ -335,11 +337,37 @@ def test_what_a_person_writes_fits(tmp_path):
     for letter in ("x", "ä", "語", "🙂"):
         size = len(letter.encode())
         whole = letter * (500 // size)
-        kept, (request, cut) = decisions({"Reason": whole}, {"Reason": letter * 5000, "Your name": letter * 121})
+        kept, slightly, (request, cut) = decisions({"Reason": whole}, {"Reason": whole + letter},
+                                                   {"Reason": letter * 5000, "Your name": letter * 121})
         assert kept == ({**plain[0], "reason": whole}, []) and cut == ["reviewed_by", "reason"]
+        assert slightly[1] == ["reason"] and len(slightly[0]["reason"].encode()) <= 500
         for name, most in (("reviewed_by", 120), ("reason", 500)):
             text = request[name]
             assert most - size < len(text.encode()) <= most and set(text[:-1]) == {letter} and text[-1] == "…"
+
+
+# A text of the JSON, what it becomes when a guard is taken away, and what must see it.
+BRANCHES = {
+    "retryable is not looked at": ("body.retryable === true", "false", test_codes_lead_where_the_table_says),
+    "settled is failed": ("SETTLED.includes(body?.code)", "false", test_codes_lead_where_the_table_says),
+    "a refused token is refused at once": ("body?.code === 'unauthenticated'", "false", test_pauses_grow_and_end),
+    "no end": ("tries < TRIES", "true", test_pauses_grow_and_end),
+    "Retry-After is not looked at": ("Math.max(after, ", "Math.max(0, ", test_pauses_grow_and_end),
+    "any 2xx is success": ("return body ? 'done' : 'failed'", "return 'done'", test_answers_that_are_not_all_of_the_api),
+    "no answer is the end": ("!status || AWAY", "AWAY", test_answers_that_are_not_all_of_the_api),
+    "characters are counted": ("Buffer.byteLength(whole)", "whole.length", demand_that_it_fits),
+    "line ends stay": ("\\\\u0000-\\\\u001f", "\\\\u0000-\\\\u0008", demand_that_it_fits),
+}
+
+
+@pytest.mark.parametrize("fault", BRANCHES)
+def test_a_branch_that_is_gone_is_seen(fault, tmp_path):
+    text, instead, check = BRANCHES[fault]
+
+    workflow = Workflow("risky-update", tmp_path, lambda document: document.replace(text, instead))
+    assert text in json.dumps(workflow.document, ensure_ascii=False)
+    with pytest.raises(AssertionError):
+        check(workflow)
 
 
 def test_id_is_short_enough_for_static_data(workflow):

@@ -7,6 +7,7 @@ nothing. What the other side ends is begun anew a moment later. Prints a line wh
 """
 import collections
 import random
+import resource
 import selectors
 import socket
 import subprocess
@@ -69,6 +70,8 @@ class Held:
 
 
 def main(port, socket_path, token_file, *counts):
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     token, selector = Path(token_file).read_bytes(), selectors.DefaultSelector()
     all_of_them = [Held(kind, int(port), socket_path, token)
                    for kind, n in (c.split("=") for c in counts) for _ in range(int(n))]

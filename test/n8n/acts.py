@@ -164,9 +164,9 @@ def fleet(streams, db, qdrant, api, adapter, n8n, chat, folder):
 @pytest.fixture
 def reviewing(fleet, spawn):
     """All that a risky update needs, and an anime whose title stands in the index."""
-    fleet.writer = spawn("catalogue")
-    spawn("relay")
-    spawn("qdrant")
+    fleet.writer = spawn("catalogue", timeout=90)
+    spawn("relay", timeout=90)
+    spawn("qdrant", timeout=90)
     fleet.anime = fleet.living(title="Right")
     fleet.indexed(fleet.anime, "Right")
     return fleet
@@ -288,7 +288,7 @@ def test_a_decision_waits_until_the_catalogue_is_back(reviewing, spawn):
     fleet.fill_in(form, "approve", "Ann", "")
     wait(lambda: len(fleet.calls("update-decision", status=503)) == 2, "two tries", fleet.seen, PATIENCE)
     assert len(fleet.messages()) == 1  # nothing is claimed
-    spawn("catalogue")
+    spawn("catalogue", timeout=90)
     assert fleet.told(2).endswith("is now approved.")
     assert [r["status"] for r in fleet.calls("update-decision")] == [503, 503, 200]
     assert fleet.decided(review_id)[0] == "approved"
@@ -368,15 +368,15 @@ def test_a_token_that_is_over_is_renewed(reviewing):
 @pytest.fixture
 def mended(fleet, spawn):
     """A dead letter whose cause is gone: a writer that could not take a large update, and one that can."""
-    fleet.keeper = spawn("dead-letters")
-    writer = spawn("catalogue", env=SMALL)
+    fleet.keeper = spawn("dead-letters", timeout=90)
+    writer = spawn("catalogue", env=SMALL, timeout=90)
     fleet.anime = new_id()
     fleet.enriched(fleet.anime, anime(title="first"))
     fleet.updated(fleet.anime, ["year", "synopsis"], anime(year=2010, synopsis=LONG_TEXT), at=10)
     fleet.settle()
     writer.stop()
     assert fleet.dead_letters() == [("catalog-updated", "too-large")] and fleet.value(fleet.anime, "synopsis") != LONG_TEXT
-    spawn("catalogue")
+    spawn("catalogue", timeout=90)
     fleet.letters.indexed()
     return fleet
 
@@ -397,7 +397,7 @@ def test_a_dead_letter_is_replayed_and_succeeds(mended):
 
 
 def test_a_code_that_is_not_on_the_list_is_told_to_people(fleet, spawn):
-    spawn("dead-letters")
+    spawn("dead-letters", timeout=90)
     fleet.tell_n8n()
     letter = fleet.adapter.dead_letter(code="bad-uuid")
     assert fleet.told() == ("Echora: dead letter 1 on anime.updated: bad-uuid, from catalog-updated, attempts: 1. "
@@ -460,7 +460,7 @@ def test_without_its_responder_a_replay_waits(mended, spawn):
     fleet.tell_n8n()
     wait(lambda: fleet.calls("dlq-replay", status=503), "a first try", fleet.seen, PATIENCE)
     assert fleet.messages() == [] and not fleet.plans()
-    spawn("dead-letters")
+    spawn("dead-letters", timeout=90)
     eventually(lambda: fleet.value(fleet.anime, "synopsis") == LONG_TEXT, PATIENCE, "the update has come through")
     fleet.over("dlq-triage")
     assert len(fleet.plans()) == 1 and fleet.messages() == []
@@ -468,7 +468,7 @@ def test_without_its_responder_a_replay_waits(mended, spawn):
 
 def test_a_refusal_is_told_with_its_code(fleet, spawn):
     """422, for the letter's number is none: what a broken sender would cause."""
-    spawn("dead-letters")
+    spawn("dead-letters", timeout=90)
     event, errors = event_of("dlq-triage"), fleet.n8n.executions("dlq-triage").count("error")
     event["data"].update(error_type="too-large", dlq_seq=0)
     assert send(fleet.n8n, "dlq-triage", event)[0] == 202

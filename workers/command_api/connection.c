@@ -13,8 +13,8 @@
 #define SLICE_MS 200
 /* A head that nginx began is there at once, unless nginx was kept from running meanwhile. A body is
  * most often in one piece with it; its client may be far away. */
-#define HEAD_SOON_MS 50
-#define BODY_SOON_MS 5
+#define HEAD_SOON_MS 250
+#define BODY_SOON_MS 20
 #define WRITE_MS 5000
 /* How long what the peer still sends is read and dropped: closing with unread bytes would reset the
  * connection, and the answer with it. */
