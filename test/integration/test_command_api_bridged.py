@@ -137,7 +137,7 @@ def test_reconciling_goes_on_alone(api, streams):
         got = api.post("/operations/reconcile", {"repair": True}, key="k")
         assert (got.status, got.json) == (202, {"state": "running"}) and "idempotent-replayed" not in got.headers
     keys, tokens = zip(*(message.headers["Echora-Idem"].split(":") for message in silent.asked), strict=True)
-    assert len(set(keys)) == 1 and tokens == ("1", "2")
+    assert len(set(keys)) == 1 and len(tokens) == 2 and int(tokens[0]) < int(tokens[1])
     silent.close()
 
 
