@@ -231,6 +231,17 @@ def first_answer(s):
     return out
 
 
+def audit(streams, wanted=0, **want):
+    """The records on audit.command with these members; waits for `wanted` of them, since a caller may have the answer a
+    moment before the stream has the record."""
+    def records():
+        found = [json.loads(m.data) for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
+        return [r for r in found if all(r.get(k) == v for k, v in want.items())]
+    if wanted:
+        eventually(lambda: len(records()) >= wanted, 10, "the records")
+    return records()
+
+
 def reply(status, body, **headers):
     """A responder's answer in the command protocol."""
     return {"Echora-Status": str(status), **headers}, json.dumps(body).encode()

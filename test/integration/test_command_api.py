@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.gateway import APPROVE, EXECUTE, READ, Responder, first_answer, parsed, refusal, reply
+from harness.gateway import APPROVE, EXECUTE, READ, Responder, audit, first_answer, parsed, refusal, reply
 from harness.process import eventually, lasted_less
 
 ID = "3f0b8c1e-6d57-4a53-9c1c-1f1f0e6f7a10"
@@ -45,17 +45,6 @@ def responder(streams):
     one = Responder(streams.bus("workflow"), *(f"command.{call}" for call in (*WORKFLOW, "run-get", "run-entries")))
     yield one
     one.close()
-
-
-def audit(streams, wanted=None, **want):
-    """The records on audit.command with these members; waits for `wanted` of them, since a caller may have the answer a
-    moment before the stream has the record."""
-    def records():
-        found = [json.loads(m.data) for m in streams.bus().messages("AUDIT") if m.subject == "audit.command"]
-        return [r for r in found if all(r.get(k) == v for k, v in want.items())]
-    if wanted:
-        eventually(lambda: len(records()) >= wanted, 10, "the records")
-    return records()
 
 
 def test_every_workflow_call(api, responder, streams):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.settings import ROOT, TOOLS
 from ops.fleet import nats as fleet_nats
-from ops.fleet import postgres
+from ops.fleet import postgres, system
 
 
 def say(*argv):
@@ -66,6 +66,7 @@ def versions(which_nats):
              "nats": say(TOOLS / "nats", "--version"), "postgres": say(postgres.binaries() / "postgres", "--version"),
              "libpq": say("pkg-config", "--modversion", "libpq"),
              "libnats": say("pkg-config", "--modversion", "libnats"),
+             "redis": say("redis-server", "--version"), "nginx": say(system.find("nginx") or "nginx", "-v"),
              "python": platform.python_version(), "go": say("go", "version") if shutil.which("go") else "",
              "java": say("java", "--version")}
     return {name: text for name, text in found.items() if text}
