@@ -9,6 +9,7 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -28,7 +29,7 @@ from . import nats, postgres, system
 
 ROOT = system.ROOT
 BUILD = ROOT / "build"
-PLACE = (ROOT / ".echora").resolve()  # may be a link to a folder that servers can enter
+PLACE = Path(os.environ.get("ECHORA_STATE") or ROOT / ".echora").resolve()  # where ops/install puts tools
 TOOLS = PLACE / "tools/bin"
 VENV = PLACE / "venv"
 
@@ -54,10 +55,10 @@ URLS = {"nats": "ECHORA_NATS_URL", "postgres": "ECHORA_PG_URL", "redis": "ECHORA
         "qdrant": "ECHORA_QDRANT_URL"}
 
 
-def client_table():
-    """The Command API's table of CLIENTS, as its file."""
-    table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
-    return json.dumps(table, indent=2) + "\n"
+def client_table(more=()):
+    """The Command API's table of CLIENTS and of more rows, as its file."""
+    ours = [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]
+    return json.dumps({"clients": [*ours, *more]}, indent=2) + "\n"
 
 
 def http(url, timeout=2.0):
@@ -291,12 +292,32 @@ class State:
                 "ECHORA_REDIS_URL": self.settings["redis_url"], "ECHORA_REDIS_USER": "command",
                 "ECHORA_REDIS_PASSWORD_FILE": str(self.secrets / "redis-command")}
 
+    def own_clients(self):
+        """Rows that a person added to api-clients.json."""
+        file = self.folder / "api-clients.json"
+        if not file.exists():
+            return []
+        try:
+            rows = [row for row in json.loads(file.read_text())["clients"] if row["id"] not in CLIENTS]
+        except (ValueError, KeyError, TypeError) as e:
+            raise RuntimeError(f"{file} is no table of clients ({e!r}); ops/runbooks/tokens.md has its form, and "
+                               "without the file it is made anew") from None
+        for row in rows:
+            if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", str(row["id"])):
+                raise RuntimeError(f"{file}: the id {row['id']!r} names a file with its secret, so it is 1 to 64 of "
+                                   "letters, digits and . _ -")
+        return rows
+
     def write_api_files(self):
         """Clients and their secrets, and the configuration of nginx; the names of those that must read theirs again."""
-        clients, text = self.folder / "api-clients.json", client_table()
-        changed = set() if clients.exists() and clients.read_text() == text else {"dev-issuer", "command-api"}
+        clients, more = self.folder / "api-clients.json", self.own_clients()
+        text = client_table(more)
+        changed = set() if self.settings.get("clients") == text else {"dev-issuer", "command-api"}
         clients.write_text(text)
-        secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in CLIENTS)
+        self.settings["clients"] = text
+        self.save()
+        names = [*CLIENTS, *(row["id"] for row in more)]
+        secrets = "".join(f"{client} {self.password(f'api-{client}')}\n" for client in names)
         system.write_private(self.secrets / "api-clients", secrets)
         folder = self.folder / "nginx"
         folder.mkdir(exist_ok=True)
@@ -529,8 +550,9 @@ class State:
         if self.settings.get("redis_url"):
             out["Redis"] = self.settings["redis_url"]
         if self.settings.get("ports"):
-            out["Command API"] = (f"http://127.0.0.1:{self.port('nginx')}, "
-                                  f"tokens of http://127.0.0.1:{self.port('dev-issuer')}")
+            out["Command API"] = f"http://127.0.0.1:{self.port('nginx')}, how to call it: /docs there"
+            out["tokens"] = (f"http://127.0.0.1:{self.port('dev-issuer')}/oauth2/token, for the clients in "
+                             f"api-clients.json; secrets/api-CLIENT has the secret of each")
             out["metrics, health"] = ", ".join(f"{n} :{self.port(n)}" for n in self.workers())
         if self.settings.get("webhook_url"):
             out["webhooks"] = f"{self.settings['webhook_url']}, signed with the secret in {self.secrets / 'webhook'}"

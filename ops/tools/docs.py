@@ -83,6 +83,23 @@ RULES = {
 SECTIONS = (("/workflow/runs", "Runs"), ("/workflow/", "Ingestion"), ("/updates", "Risky updates"),
             ("/dlq", "Dead letters"), ("/operations", "Operations"))
 
+# What a reader of a section must know and its members don't tell.
+NOTES = {
+    "Risky updates": """<p><code>event_id</code> is the event's: the webhook <code>update.review-requested</code> names it in
+<code>data.event_id</code>, and <code>echora review list --json</code> lists what waits. The id of the review will do, too.</p>""",
+    "Dead letters": """<p>A plan is made and run in one call, with <code>filter</code>; or made with <code>filter</code> and
+<code>dry_run: true</code> (200, with a sample of the letters), looked at, and run with its <code>plan_id</code> (202).
+<code>plan_id</code> with <code>dry_run: true</code> tells how a plan is getting on, at any time: <code>state</code> is
+<code>planned</code>, <code>running</code>, <code>stopped</code> or <code>done</code>; a plan that is done can't be run again.
+<code>plan_id</code> with <code>stop: true</code> stops it. One letter is
+<code>{"filter": {"from_sequence": N, "to_sequence": N}}</code>, <code>N</code> being its <code>sequence</code>. What fails
+again is a new dead letter.</p>
+<p><code>rate</code>: letters a second, 0 (the default) is no limit. <code>canary</code>: one letter first, then ten times as many
+each time; it stops when more than <code>max_failure_percent</code> of them fail (10 when left out or 0) and waits
+<code>wait_seconds</code> for what becomes of them (300 when left out or 0).</p>""",
+    "Ingestion": """<p>Answered by the ingestion's workers. Where none runs: 503, <code>retryable_upstream_error</code>, at once.</p>""",
+}
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
 code, pre { font: 14px/1.4 ui-monospace, monospace; background: #f4f4f4; }
@@ -311,7 +328,8 @@ def limits(quota, usual, large):
 
 START = """<h2 id="start">A first call</h2>
 <p>Ask the issuer for an access token (OAuth 2, client credentials), then send it along. <code>ops/env</code> of a fleet on one
-machine sets <code>COMMAND_API_URL</code> and <code>TOKEN_URL</code>.</p>
+machine sets <code>COMMAND_API_URL</code> and <code>TOKEN_URL</code>; a client's secret is there in
+<code>.echora/secrets/api-CLIENT</code>.</p>
 <pre>API=$COMMAND_API_URL
 TOKEN=$(curl -s -u CLIENT:SECRET -d grant_type=client_credentials $TOKEN_URL | sed 's/.*"access_token": *"\\([^"]*\\)".*/\\1/')
 curl -s "$API/dlq?limit=1" -H "Authorization: Bearer $TOKEN"</pre>
@@ -349,6 +367,7 @@ def page(document, problem_source, rate_source, routes_source):
              '<h2 id="calls">Calls</h2>', table(("call", "what it does", "scope"), index)]
     for title, calls in grouped.items():
         parts.append(f"<h2>{title}</h2>")
+        parts.append(NOTES.get(title, ""))
         parts += [call(api, *one) for one in calls]
     parts += [limits(quota, usual, large), errors(problems(problem_source)), "</body>", "</html>", ""]
     return "\n".join(parts)

@@ -107,6 +107,31 @@ def test_the_command_api_answers_a_token_of_the_issuer(first, state):
     assert json.loads(shell(state, 'curl -s "$COMMAND_API_URL/dlq"').stdout)["code"] == "unauthenticated"
 
 
+def test_a_client_of_ones_own_stays(first, state):
+    file = state / "api-clients.json"
+    table = json.loads(file.read_text())
+    file.write_text(json.dumps({"clients": [*table["clients"], {"id": "mine", "scopes": ["workflow.read"]}]}))
+    run("up", "--no-install", "--no-sample", "--state", str(state))
+    lines = (ROOT / "README.md").read_text().split("## Your first call", 1)[1].splitlines()
+    script = "\n".join(line[4:] for line in lines[:lines.index("## Who uses it how")] if line.startswith("    "))
+    script = script.replace("$(ops/env)", f"$(ops/env --state {state})").replace(".echora/", f"{state}/") \
+        .replace("desk", "mine")
+    result = subprocess.run(["bash", "-e", "-c", script], cwd=str(ROOT), text=True, capture_output=True,
+                            stdin=subprocess.DEVNULL, timeout=60)
+    assert result.returncode == 0 and '"letters"' in result.stdout, result.stdout + result.stderr
+    run("up", "--no-install", "--no-sample", "--state", str(state))
+    assert [row["id"] for row in json.loads(file.read_text())["clients"]][-1] == "mine"
+
+
+def test_a_broken_table_of_clients_is_named(first, state):
+    file = state / "api-clients.json"
+    before = file.read_text()
+    file.write_text("{")
+    told = run("up", "--no-install", "--no-sample", "--state", str(state), ok=False)
+    file.write_text(before)
+    assert told.returncode == 1 and "api-clients.json is no table of clients" in told.stderr
+
+
 def test_redis_of_an_administrator(first, state):
     assert shell(state, 'redis-cli -u "$REDIS_URL" --user admin ACL WHOAMI', "admin").stdout.strip() == "admin"
     assert "NOAUTH" in shell(state, 'redis-cli -u "$REDIS_URL" PING').stdout

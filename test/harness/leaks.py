@@ -69,7 +69,7 @@ def demand_lines(world):
     assert lines
     for line in lines:
         more = set(line) - {"ts", "level", "worker", "instance", "msg", "trace_id", "span_id"}
-        assert more == {"request_id", "client", "call", "status", "code", "ms", "bytes"}, line
+        assert more == {"request_id", "client", "call", "status", "code", "token", "ms", "bytes"}, line
 
 
 def say_meanwhile(world, marks, straight):

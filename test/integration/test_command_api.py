@@ -158,7 +158,8 @@ def test_tokens(api, responder):
     absent = tag(token="")
     assert (absent.status, absent.code) == (401, "unauthenticated")
     assert absent.headers["www-authenticate"] == 'Bearer realm="echora"'
-    for token in ("x", api.token() + "A", api.token(exp=int(time.time()) - 120), api.token(client_id="nobody"),
+    now = int(time.time())
+    for token in ("x", api.token() + "A", api.token(iat=now - 300, exp=now - 120), api.token(client_id="nobody"),
                   api.token(aud="another"), api.token(iss="https://other.example")):
         bad = tag(token=token)
         assert (bad.status, bad.code) == (401, "unauthenticated")
@@ -168,6 +169,8 @@ def test_tokens(api, responder):
     assert 'error="insufficient_scope", scope="workflow.read"' in missing.headers["www-authenticate"]
     assert responder.asked == []
     assert tag(scope=READ).status == 200
+    told = [line["token"] for line in api.worker.logs() if line["msg"] == "call"]
+    assert told == ["absent", "parts", "signature", "expired", "client", "audience", "issuer", "absent", "ok", "ok"]
 
 
 def test_without_and_with_slow_responders(api, responder, streams):

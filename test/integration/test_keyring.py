@@ -246,6 +246,7 @@ def test_keys_of_a_file(tmp_path):
     assert tool.ready() and tool.check(text_of(OLD, "old")) == "ok"
     file.write_text(jwks(NEW.jwk("new")))
     assert tool.check(text_of(NEW, "new")) == "ok", "an unknown id has the file read again"
+    assert tool.log.read_text().count("keys of the issuer are read again") == 1, "a change is told, though as many came"
     file.write_text("{")
     assert tool.ask("reload") == "ok"
     eventually(lambda: tool.metric("echora_jwks_failures_total") == 1, what="a failure")

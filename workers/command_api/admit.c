@@ -22,8 +22,6 @@ static bool refuse_peer(struct call *c)
 
 static bool refuse_token(struct call *c, enum token_reason reason)
 {
-    log_debug("token refused", LF_STR("request_id", c->id),
-              LF_STR("reason", token_reason_text(reason)));
     if (FAULT("token-told"))
         log_debug("token",
                   LF_VIEW("text", scgi_variable(&c->connection->head, "HTTP_AUTHORIZATION")));
@@ -46,6 +44,7 @@ bool call_authenticate(struct call *c)
     if (!scgi_only(&c->connection->head, "HTTP_AUTHORIZATION", &authorization))
         return refuse(&c->refusal, PROBLEM_SYNTAX, "There is more than one Authorization.");
     const enum token_reason reason = auth_check(c->api->auth, authorization, &c->caller);
+    c->token = token_reason_text(reason);
     if (reason != TOKEN_OK)
         return refuse_token(c, reason);
     c->authenticated = true;

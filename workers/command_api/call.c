@@ -55,8 +55,9 @@ static bool find_route(struct call *c)
     c->route = route_match(c->method, c->target.path, c->ids, c->allow);
     if (c->route != NULL)
         return true;
-    return c->allow[0] != '\0' ? refuse(&c->refusal, PROBLEM_METHOD, "This path has %s.", c->allow)
-                               : refuse(&c->refusal, PROBLEM_NOT_FOUND, "There is no such path.");
+    return c->allow[0] != '\0'
+               ? refuse(&c->refusal, PROBLEM_METHOD, "This path has %s.", c->allow)
+               : refuse(&c->refusal, PROBLEM_NOT_FOUND, "There is no such path; /docs lists them.");
 }
 
 static bool refuse_more(struct call *c)
@@ -138,7 +139,7 @@ static void note(const struct call *c, size_t bytes)
     metric_observe(metric_series(&seconds_def, (const char *[]){call}), (double)us / 1e6);
     log_info("call", LF_STR("request_id", c->id), LF_STR("client", c->caller.client),
              LF_STR("call", call), LF_I64("status", status), LF_STR("code", code),
-             LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
+             LF_STR("token", c->token), LF_I64("ms", us / 1000), LF_I64("bytes", (int64_t)bytes));
     if (FAULT("call-told"))
         log_debug("call", LF_VIEW("query", c->target.query), LF_VIEW("body", buf_view(&c->body)),
                   LF_VIEW("key", c->key));
@@ -163,6 +164,7 @@ static void serve(struct api *api, struct connection *connection, enum read_resu
                      .connection = connection,
                      .arena = arena,
                      .began_us = mono_us(),
+                     .token = "",
                      .content_type = "application/json"};
     struct buf answer CLEANUP(buf_deinit) = {.max = ANSWER_MAX};
 

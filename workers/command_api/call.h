@@ -33,6 +33,7 @@ struct call {
     struct target target;
     struct view ids[ROUTE_IDS_MAX];
     const struct route *route;
+    const char *token; /* what became of it, for the log; "" before it was looked at */
     bool authenticated;
     bool entered; /* counts among those in flight */
     struct caller caller;

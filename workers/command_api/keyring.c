@@ -78,6 +78,20 @@ static void log_loaded(const struct keyset *set, bool again)
              LF_I64("keys", (int64_t)set->n), LF_I64("skipped", set->skipped));
 }
 
+/* Whether there is nothing to tell: as many keys, in whatever order, under the same names. */
+static bool same_names(const struct keyset *a, const struct keyset *b)
+{
+    if (a->n != b->n || a->refused != b->refused)
+        return false;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct key *key = &a->keys[i];
+
+        if (key->has_kid && keyset_find(b, key->kid, key->alg) == NULL)
+            return false;
+    }
+    return true;
+}
+
 /* Under the lock. Takes the set over; NULL is a failure. */
 static void note_look(struct keyring *k, struct keyset *set, const struct err *err)
 {
@@ -86,8 +100,7 @@ static void note_look(struct keyring *k, struct keyset *set, const struct err *e
     k->looking = false;
     k->looks++;
     if (set != NULL) {
-        if (k->current == NULL || k->in_a_row > 0 || k->current->n != set->n ||
-            k->current->refused != set->refused)
+        if (k->current == NULL || k->in_a_row > 0 || !same_names(k->current, set))
             log_loaded(set, k->current != NULL);
         keyset_unref(k->current);
         k->current = set;
