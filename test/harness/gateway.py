@@ -104,7 +104,9 @@ class CommandApi:
                "ECHORA_REDIS_URL": self.redis.url, "ECHORA_REDIS_USER": "command",
                "ECHORA_REDIS_PASSWORD_FILE": self.redis.secret_files["command"], "ECHORA_LOG_FORMAT": "json",
                **self.env}
-        self.worker = self.spawn("command-api", env=env, wait=wait, **more)
+        if not wait:
+            more["wait"] = False
+        self.worker = self.spawn("command-api", env=env, **more)
         if wait:
             self.connected()
         if nginx:

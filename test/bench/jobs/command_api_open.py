@@ -89,7 +89,7 @@ class CommandApiOpen(Job):
         folder.chmod(0o755)
         redis = servers.Redis(folder)
         redis.start()
-        api = CommandApi(lambda kind, env, wait: stage.worker(kind, **env).start(wait=wait), redis, folder)
+        api = CommandApi(lambda kind, env: stage.worker(kind, **env).start(), redis, folder)
         try:
             api.start()
             with Responding(stage.bus):
