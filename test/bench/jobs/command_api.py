@@ -43,17 +43,17 @@ class Bridge(CommandApi):
         super().__init__(self.go if name.startswith("go") else self.ours, stage.redis, stage.folder)
         self.stage, self.name, self.clients = stage, name, CLIENTS
 
-    def ours(self, kind, env):
-        return self.stage.worker(kind, **{**env, "ECHORA_LOG_LEVEL": "info"}).start()
+    def ours(self, kind, env, wait=True):
+        return self.stage.worker(kind, **{**env, "ECHORA_LOG_LEVEL": "info"}).start(wait=wait)
 
-    def go(self, _kind, env):
+    def go(self, _kind, env, wait=True):
         listen = self.socket if self.name in BEHIND_NGINX else f"127.0.0.1:{self.port}"
         return self.stage.process(
             "go", [self.stage.reachable(peers.go("bridge", "bridge"))], LISTEN=listen, ISSUER=tokens.ISSUER,
             AUDIENCE=tokens.AUDIENCE, JWKS=env["ECHORA_JWKS"], CLIENTS=env["ECHORA_CLIENTS"],
             REDIS_ADDRESS=f"127.0.0.1:{self.redis.port}", REDIS_USER="command",
             REDIS_PASSWORD_FILE=self.redis.secret_files["command"],
-            VERIFY="always" if self.name == "go-verifies" else "once").start()
+            VERIFY="always" if self.name == "go-verifies" else "once").start(wait=wait)
 
     def connected(self):
         if self.name in BEHIND_NGINX:
