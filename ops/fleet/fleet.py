@@ -29,7 +29,16 @@ from . import nats, postgres, system
 
 ROOT = system.ROOT
 BUILD = ROOT / "build"
-PLACE = Path(os.environ.get("ECHORA_STATE") or ROOT / ".echora").resolve()  # where ops/install puts tools
+
+
+def installed():
+    """Where ops/install put tools and the Python environment: with the state, or beside the sources."""
+    beside = (ROOT / ".echora").resolve()  # may be a link to a folder that servers can enter
+    state = Path(os.environ.get("ECHORA_STATE") or beside).resolve()
+    return state if (state / "tools").is_dir() else beside
+
+
+PLACE = installed()
 TOOLS = PLACE / "tools/bin"
 VENV = PLACE / "venv"
 

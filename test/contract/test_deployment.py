@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -180,3 +181,15 @@ def test_the_command_of_the_page(tmp_path):
         text = text.replace(folder, f"{tmp_path}/")
     is_taken_by_nginx(tmp_path, text)
     assert nginx.is_loopback("127.0.0.1:8080") and not nginx.is_loopback("0.0.0.0:443")
+
+
+def test_where_tools_are(tmp_path):
+    """ECHORA_STATE names what `ops/install` filled, or a state whose tools stand beside the sources."""
+    def place(state):
+        code = "from ops.fleet import fleet; print(fleet.TOOLS)"
+        return subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "ECHORA_STATE": str(state)},
+                              capture_output=True, text=True, check=True).stdout.strip()
+    beside = (ROOT / ".echora").resolve() / "tools/bin"
+    assert place(tmp_path) == str(beside)
+    (tmp_path / "tools").mkdir()
+    assert place(tmp_path) == str(tmp_path / "tools/bin")
