@@ -22,9 +22,18 @@ static void arrive(struct connection *c, const struct route *route, struct view 
     char fields[512], length[16];
     const int digits = snprintf(length, sizeof(length), "%zu", body.n);
     size_t n = 0;
-    const char *const pairs[] = {"CONTENT_LENGTH", length, "SCGI", "1", "REQUEST_METHOD",
-                                 route->method, "REQUEST_URI", route->path, "CONTENT_TYPE",
-                                 "application/json", "HTTP_IDEMPOTENCY_KEY", "order-7"};
+    const char *const pairs[] = {"CONTENT_LENGTH",
+                                 length,
+                                 "SCGI",
+                                 "1",
+                                 "REQUEST_METHOD",
+                                 route->method,
+                                 "REQUEST_URI",
+                                 route->path,
+                                 "CONTENT_TYPE",
+                                 "application/json",
+                                 "HTTP_IDEMPOTENCY_KEY",
+                                 "order-7"};
 
     demand(digits > 0, "a length", NULL);
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
@@ -84,8 +93,7 @@ static void check_taken(const json_t *value, int depth)
         demand(json_integer_value(value) >= 0 && json_integer_value(value) < INT64_C(1) << 53,
                "a number that every reader of JSON can hold", NULL);
     demand(!json_is_real(value) && !json_is_null(value), "a kind that some row has", NULL);
-    json_array_foreach(value, i, member)
-        check_taken(member, depth + 1);
+    json_array_foreach(value, i, member) check_taken(member, depth + 1);
     json_object_foreach((json_t *)(uintptr_t)value, name, member)
     {
         if (strcmp(name, "edits") != 0)
