@@ -242,6 +242,32 @@ def gateway():
     write("scgi", "twice", head("HTTP_A", "x", "HTTP_A", "y", "SCGI", "1"))
 
 
+def bodies():
+    """The first byte is the route's place in workers/command_api/routes.c; each body stands where it is a good one."""
+    run, decision = {"run_id": 7}, {"entry_key": "ab" * 32, "decision": "approve_ingest", "reviewed_by": "anna"}
+    rule = {"selector": {"issues_count": {"lte": 3}, "issue_any": ["a"], "year": {"gte": 1990}, "kind": ["update"]},
+            "decision": "send_back_to_stage", "target_stage": "stage2", "reviewed_by": "anna", "reason": "again"}
+    letters = {"consumer": "catalog-updated", "codes": ["database-error"]}
+    for name, route, value in (
+            ("source", 0, {"source": "manami"}),
+            ("start", 1, {"source": "manami", "tag": "2026-01", "artifact_url": "https://host/a", "sha256": "ab" * 32,
+                          "mode": "bootstrap", "until": "review"}),
+            ("shrink", 2, {**run, "snapshot_id": 2**53 - 1, "accept_shrink": True}),
+            ("stages", 3, {**run, "entries_ref": "artifact:sha256/" + "ab" * 32, "from_stage": 5}),
+            ("decisions", 5, {**run, "entry_decisions": [{**decision, "edits": {"title": None}}],
+                              "batch_rules": [rule]}),
+            ("all", 6, {**run, "batch_rules": [{**rule, "selector": {"all": True}}]}),
+            ("replay", 7, {**run, "decision_batch_id": ID + "01", "target_stage": "stage2"}),
+            ("decision", 13, {"decision": "approve", "reason": "fine", "reviewed_by": "anna"}),
+            ("plan", 16, {"filter": letters, "dry_run": True, "rate": 5, "canary": True}),
+            ("discard", 17, {"plan_id": ID + "01", "stop": True}),
+            ("reconcile", 18, {"kind": "anime", "from_id": ID + "01", "repair": True, "limit": 2**53})):
+        write("body", name, bytes([route, 7]) + json.dumps(value).encode())
+    write("body", "twice", b"\2\7" + b'{"run_id":7,"run_id":7}')
+    write("body", "deep", b"\5\7" + b'{"run_id":7,"batch_rules":' + b"[" * 400)
+    write("body", "odd", b"\2\0" + '{"run_id":1e0,"\\u0000":"\\ud800","é":-0}'.encode())
+
+
 # A modulus of 2048 bits whose factors nobody has kept, and P-256's base point.
 MODULUS = (
     "s3AirataDuzY-r26mOvCnwloiCI3nRwW6DWrp3bDqcLV91R5Mem7pWrRf2SneW8VTg8mK_4OD8K483H0o8haMec9H6DM1xYGCEaU"
@@ -308,6 +334,7 @@ def main():
     array_values()
     webhooks()
     gateway()
+    bodies()
     idempotency()
     tokens()
     key_sets()
