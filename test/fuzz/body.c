@@ -135,7 +135,7 @@ static struct refusal read_once(struct connection *connection, const struct rout
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct connection connection;
-    static atomic_bool stopping;
+    static struct connection_room room;
     json_t *members, *again;
 
     if (size < 2 || size > BODY_HERE_MAX)
@@ -144,7 +144,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const struct view body = {(const char *)data + 2, size - 2};
     if (route->body_max == 0)
         return 0;
-    connection_init(&connection, -1, &stopping, (struct connection_limits){1, 1});
+    connection_init(&connection, -1, &room, (struct connection_limits){1, 1});
     const struct refusal refusal = read_once(&connection, route, data[1], body, &members);
     const struct refusal same = read_once(&connection, route, data[1], body, &again);
     demand(refusal.problem == same.problem && refusal.n_violations == same.n_violations,
