@@ -133,46 +133,21 @@ def healthy(fleet, story):
     story.run_all()
 
 
-@situation
-def postgres_away(fleet, story):
-    fleet.control("stop", "postgres")
-    story.run_all()
+def stopped(part):
+    """The situation in which this program does not run, and nothing else is wrong."""
+    def situation_of(fleet, story):
+        fleet.control("stop", part)
+        story.run_all()
+    return situation_of
 
 
-@situation
-def nats_away(fleet, story):
-    fleet.control("stop", "nats")
-    story.run_all()
-
-
-@situation
-def qdrant_away(fleet, story):
-    fleet.control("stop", "qdrant")
-    story.run_all()
-
-
-@situation
-def catalogue_stopped(fleet, story):
-    fleet.control("stop", "catalogue")
-    story.run_all()
-
-
-@situation
-def command_api_stopped(fleet, story):
-    fleet.control("stop", "command-api")
-    story.run_all()
-
-
-@situation
-def nobody_answers(fleet, story):
-    fleet.control("stop", "dead-letters")
-    story.run_all()
-
-
-@situation
-def redis_away(fleet, story):
-    fleet.control("stop", "redis")
-    story.run_all()
+SITUATIONS.update({"postgres-away": stopped("postgres"),
+                   "nats-away": stopped("nats"),
+                   "qdrant-away": stopped("qdrant"),
+                   "catalogue-stopped": stopped("catalogue"),
+                   "command-api-stopped": stopped("command-api"),
+                   "nobody-answers": stopped("dead-letters"),
+                   "redis-away": stopped("redis")})
 
 
 @situation

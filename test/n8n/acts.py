@@ -27,7 +27,7 @@ from harness.reviews import Reviews
 from harness.settings import BUILD, LONG
 from n8n.server import LOGIN, PATIENCE, REVIEWER, SECRETS, StandIn, alerts, event_of, running, send, wait
 from ops.fleet import system
-from ops.fleet.fleet import CLIENTS
+from ops.fleet.fleet import CLIENTS, client_table
 from ops.n8n import credentials
 
 PORTS = {"api": system.free_port(), "issuer": system.free_port()}
@@ -64,10 +64,9 @@ class Fleet(Reviews):
 
     def start(self):
         self.issue()
-        table = {"clients": [{"id": client, "scopes": scopes} for client, scopes in CLIENTS.items()]}
         self.api.port = PORTS["api"]
         self.api.env.update(ECHORA_ISSUER=ISSUER, ECHORA_JWKS=f"{ISSUER}/jwks", ECHORA_DEV="true", ECHORA_REPLY_TIMEOUT="25s",
-                            ECHORA_CLIENTS=self.api.file("table.json", json.dumps(table)))
+                            ECHORA_CLIENTS=self.api.file("table.json", client_table()))
         self.api.start()
         return self
 

@@ -131,9 +131,7 @@ static bool keep(struct call *c, bool *ret_kept, struct err *err)
                                        .type = good ? VIEW_LIT(GOOD_TYPE) : VIEW_LIT(PROBLEM_TYPE),
                                        .location = view_of(c->location),
                                        .body = good ? c->reply : buf_view(&problem)};
-    if (idem_finish(c->api->redis, &c->idem_key, &c->claim, &answer, ret_kept, err) == 0)
-        return true;
-    return false;
+    return idem_finish(c->api->redis, &c->idem_key, &c->claim, &answer, ret_kept, err) == 0;
 }
 
 void call_unclaim(struct call *c)
