@@ -74,15 +74,33 @@ class Bridge(CommandApi):
 
     def load(self, call, connections, seconds, rate=0, first=FIRST, distinct=0):
         """What the load saw; Failed when an answer was wrong or none came."""
+        told = self.try_load(call, connections, seconds, rate, first, distinct)
+        if told["wrong"] or told["answered"] < told["sent"]:
+            raise Failed(f"{told}\n{self.worker.tail()}")
+        return told
+
+    def try_load(self, call, connections, seconds, rate=0, first=FIRST, distinct=0):
+        """What the load saw, wrong answers included."""
         argv = [BUILD / "test/bench/command_load", self.port, call, connections, seconds, rate, first, distinct]
         done = subprocess.run(list(map(str, argv)), input=self.token(f"{READ} {EXECUTE}"), text=True, capture_output=True,
                               timeout=seconds + 60)
         if done.returncode:
             raise Failed(f"{done.stderr}\n{self.worker.tail()}")
-        told = json.loads(done.stdout)
-        if told["wrong"] or told["answered"] < told["sent"]:
-            raise Failed(f"{told}\n{self.worker.tail()}")
-        return told
+        return json.loads(done.stdout)
+
+
+def start_responder(stage):
+    """One that answers at once, and counts."""
+    stage.process("responder", [stage.reachable(BUILD / "test/bench/command_responder"), stage.nats.url]).start()
+    eventually(lambda: responded(stage), 20, "the responder")
+
+
+def responded(stage):
+    """What it counted; None while nobody listens."""
+    try:
+        return json.loads(stage.bus.request("bench.count", b"").data)
+    except Exception:
+        return None
 
 
 class CommandApiJob(Job):
@@ -123,8 +141,7 @@ class CommandApiJob(Job):
     def run(self, stage, case, contestant):
         p = case.parameters
         stage.fresh()
-        stage.process("responder", [stage.reachable(BUILD / "test/bench/command_responder"), stage.nats.url]).start()
-        eventually(lambda: self.counted(stage), 20, "the responder")
+        start_responder(stage)
         bridge = Bridge(stage, contestant.name).start()
         before = bridge.load("check-tag" if p["call"] == READS else "start", 16, 0.25, rate=KEYS / 0.25)
         watched = Meter(bridge=bridge.worker.pid, **({"nginx": bridge.nginx.pid} if bridge.nginx else {}), **stage.pids())
@@ -147,17 +164,10 @@ class CommandApiJob(Job):
                 "worker_mib": worker, "bridge_mib": round(worker + nginx, 1),
                 "bridge_pss_mib": round(sum(map(shared_mib, processes)), 1)}
 
-    @staticmethod
-    def counted(stage):
-        try:
-            return json.loads(stage.bus.request("bench.count", b"").data)
-        except Exception:  # nobody listens yet
-            return None
-
     def checked(self, stage, calls, effects):
         """Each call was carried out once, but for replays, and is in the audit."""
         eventually(lambda: stage.messages("AUDIT") >= calls, 10, f"{calls} audit records")
-        counted = self.counted(stage)
+        counted = responded(stage)
         done, audited = counted["checked"] + counted["started"], stage.messages("AUDIT")
         return {"lost": max(0, effects - done) + max(0, calls - audited),
                 "repeated": max(0, done - effects) + max(0, audited - calls)}
