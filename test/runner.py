@@ -286,10 +286,14 @@ def pytests(report, args, build_kind, suite, servers):
     """Runs of test/<suite>, one for each nats-server, each in two parts, or one alone in three: side by side, for most
     of their time is spent waiting."""
     clear_checked()
+    before = counts(report)
     parts = 0 if args.name else 3 if len(servers) == 1 else 2
     with ThreadPoolExecutor() as pool:
         for finish in pool.map(lambda nats: pytest(report, args, build_kind, suite, nats, parts), servers):
             finish()
+    if args.name and counts(report) == before:
+        report.fail(suite, args.name, "no test is called so" + ("" if args.chaos else ", or those of --chaos alone"),
+                    f"test/run {suite} {args.name}")
     take_checked(report, suite, f"test/run {suite}{flag(args, build_kind)}")
 
 
@@ -399,10 +403,8 @@ def suite_e2e(report, args, build_kind):
 
 
 def suite_chaos(report, args, build_kind):
-    """Short runs against one nats-server; with --chaos long ones (ECHORA_CHAOS=long) against both."""
+    """Short runs against one nats-server; with --chaos long ones against both."""
     which = servers(report, args, "chaos")
-    if args.chaos:
-        os.environ["ECHORA_CHAOS"] = "long"
     for nats in which if args.chaos else which[:1]:
         pytests(report, args, "faults", "chaos", [nats])
 
@@ -492,6 +494,8 @@ def main():
     if args.suite and args.suite not in known:
         parser.error(f"no suite {args.suite}; see --list")
 
+    if args.chaos:
+        os.environ["ECHORA_CHAOS"] = "long"
     report, started = Report(), time.monotonic()
     built = {}
 
