@@ -9,7 +9,7 @@ from bench.kit.meter import Meter
 
 class Idle(Job):
     name, about = "idle", __doc__
-    servers = ("postgres", "nats", "qdrant")
+    servers = ("postgres", "nats", "qdrant", "redis")
     figures = (Figure("percent", "% of a core", "all workers of ours", False),
                Figure("rss_mib", "MiB", "resident, all workers", False),
                Figure("server_percent", "% of a core", "nats-server and PostgreSQL"))
@@ -20,7 +20,7 @@ class Idle(Job):
         yield Case("the fleet", {"seconds": max(3, round(60 * scale))})
 
     def contestants(self, case):
-        return [Contestant("echora", "catalogue, relay, qdrant-sync, dead-letters, adapter; defaults", "ours")]
+        return [Contestant("echora", f"{', '.join(KINDS)}; defaults", "ours")]
 
     def run(self, stage, case, contestant):
         seconds = case.parameters["seconds"]

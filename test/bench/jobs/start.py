@@ -5,9 +5,10 @@ import time
 
 from bench.jobs.adapter import secret_file, worker
 from bench.kit.job import Case, Contestant, Failed, Figure, Job, Target
+from harness.gateway import CommandApi
 from harness.receiver import new_secret
 
-KINDS = ("catalogue", "relay", "qdrant", "dead-letters", "adapter")
+KINDS = ("catalogue", "relay", "qdrant", "dead-letters", "adapter", "command-api")
 
 
 def ready(port):
@@ -21,7 +22,7 @@ def ready(port):
 
 class Start(Job):
     name, about = "start", __doc__
-    servers = ("postgres", "nats", "qdrant")
+    servers = ("postgres", "nats", "qdrant", "redis")
     figures = (Figure("ready_ms", "ms", "ready after", False), Figure("rss_mib", "MiB", "resident then", False))
     targets = (Target("50 ms", "ready_ms", "<=", bound=50),)
 
@@ -53,8 +54,12 @@ class Start(Job):
 
     @staticmethod
     def process(stage, kind):
+        """A worker with its defaults, not started."""
         if kind == "adapter":
             return worker(stage, "http://127.0.0.1:9", secret_file(stage, new_secret()))
+        if kind == "command-api":  # the worker alone: nginx is no program of ours
+            api = CommandApi(lambda kind, env, wait: stage.worker(kind, **env), stage.redis, stage.folder)
+            return api.start(nginx=False, wait=False).worker
         return stage.worker(kind)
 
 
