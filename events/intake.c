@@ -170,8 +170,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     if (reply != NULL && delivery_parse(view_of(reply), &delivery)) {
         kept = whole && take_event(in, msg, &delivery, parsed);
         back = !whole || (!kept && in->closing);
-    } else if (natsMsg_GetDataLength(msg) == 0 &&
-               (status = native_header(msg, "Status")) != NULL) {
+    } else if (natsMsg_GetDataLength(msg) == 0 && (status = native_header(msg, "Status")) != NULL) {
         take_status(in, msg, status);
     }
     lane->woken = true;

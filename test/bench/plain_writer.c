@@ -20,11 +20,10 @@ static const struct pg_statement note = {
     "bench_note", "INSERT INTO public.bench_inbox (event_id) SELECT unnest($1::text[]) "
                   "ON CONFLICT DO NOTHING RETURNING event_id"};
 static const struct pg_statement save = {
-    "bench_save",
-    "INSERT INTO public.bench_item AS item (id, data, rev) "
-    "SELECT id, data, times FROM unnest($1::text[], $2::bytea[], $3::bigint[]) "
-    "AS came (id, data, times) ON CONFLICT (id) DO UPDATE "
-    "SET data = excluded.data, rev = item.rev + excluded.rev"};
+    "bench_save", "INSERT INTO public.bench_item AS item (id, data, rev) "
+                  "SELECT id, data, times FROM unnest($1::text[], $2::bytea[], $3::bigint[]) "
+                  "AS came (id, data, times) ON CONFLICT (id) DO UPDATE "
+                  "SET data = excluded.data, rev = item.rev + excluded.rev"};
 
 struct context {
     struct pg *pg;
@@ -76,49 +75,77 @@ static int compare(const void *a, const void *b)
     return x->i < y->i ? -1 : 1;
 }
 
-/* Inbox rows of all; items of those that were new. */
-static int note_events(struct context *c, const struct batch *batch, struct item items[],
-                       size_t *ret_n, struct err *err)
+static void add_item(struct context *c, const struct batch *batch, const struct item *item,
+                     int64_t times)
 {
-    CLEANUP(pg_clearp) PGresult *r = NULL;
-    int row = 0;
-
-    pg_array_reset(&c->events);
-    for (size_t i = 0; i < batch->n; i++)
-        pg_array_text(&c->events, view_of(event_header(&batch->events[i], "Nats-Msg-Id")));
-    const struct pg_param param = pg_array_param(&c->events);
-    if (pg_query(c->pg, &note, &param, 1, &r, err) < 0)
-        return -1;
-    *ret_n = 0;
-    for (size_t i = 0; i < batch->n && row < PQntuples(r); i++) {
-        const struct event *e = &batch->events[i];
-
-        if (!view_eq(pg_get_text(r, row, 0), view_of(event_header(e, "Nats-Msg-Id"))))
-            continue;
-        row++;
-        items[(*ret_n)++] = (struct item){view_of(event_header(e, "Bench-Entity")), i};
-    }
-    return 0;
+    pg_array_text(&c->entities, item->entity);
+    pg_array_bytea(&c->payloads, batch->events[item->i].payload);
+    pg_array_i64(&c->times, times);
 }
 
-static int save_items(struct context *c, const struct batch *batch, struct item items[], size_t n,
-                      struct err *err)
+/* Parameters of `save`: of each entity its newest payload. */
+static void add_items(struct context *c, const struct batch *batch, const struct item items[],
+                      size_t n)
 {
-    int64_t times = 0;
+    size_t first = 0;
 
-    qsort(items, n, sizeof(*items), compare);
     pg_array_reset(&c->entities);
     pg_array_reset(&c->payloads);
     pg_array_reset(&c->times);
     for (size_t i = 0; i < n; i++) {
-        times++;
         if (i + 1 < n && view_eq(items[i].entity, items[i + 1].entity))
             continue;
-        pg_array_text(&c->entities, items[i].entity);
-        pg_array_bytea(&c->payloads, batch->events[items[i].i].payload);
-        pg_array_i64(&c->times, times);
-        times = 0;
+        add_item(c, batch, &items[i], (int64_t)(i + 1 - first));
+        first = i + 1;
     }
+}
+
+/* Leaves out items whose ids the inbox had; `noted` holds those it had not, in the batch's order.
+ * Returns how many stay. */
+static size_t leave_out_known(const struct batch *batch, const PGresult *noted, struct item items[],
+                              size_t n, bool fresh[])
+{
+    size_t kept = 0;
+    int row = 0;
+
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct view id = view_of(event_header(&batch->events[i], "Nats-Msg-Id"));
+
+        fresh[i] = row < PQntuples(noted) && view_eq(pg_get_text(noted, row, 0), id);
+        row += fresh[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (fresh[items[i].i])
+            items[kept++] = items[i];
+    }
+    return kept;
+}
+
+static int note_and_save(struct context *c, const struct batch *batch, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *noted = NULL;
+    struct item *items = arena_array(batch->arena, batch->n, sizeof(*items));
+    bool *fresh = arena_array(batch->arena, batch->n, sizeof(*fresh));
+
+    if (items == NULL || fresh == NULL)
+        return err_set(err, ERR_RETRY, "no-memory", "write batch", "the arena is full");
+    pg_array_reset(&c->events);
+    for (size_t i = 0; i < batch->n; i++) {
+        const struct event *e = &batch->events[i];
+
+        pg_array_text(&c->events, view_of(event_header(e, "Nats-Msg-Id")));
+        items[i] = (struct item){view_of(event_header(e, "Bench-Entity")), i};
+    }
+    const struct pg_param ids = pg_array_param(&c->events);
+    if (pg_send(c->pg, &note, &ids, 1, err) < 0)
+        return -1;
+    /* While the server is at it: most often all are new. */
+    qsort(items, batch->n, sizeof(*items), compare);
+    add_items(c, batch, items, batch->n);
+    if (pg_receive(c->pg, &note, &noted, err) < 0)
+        return -1;
+    if ((size_t)PQntuples(noted) < batch->n)
+        add_items(c, batch, items, leave_out_known(batch, noted, items, batch->n, fresh));
     const struct pg_param params[] = {pg_array_param(&c->entities), pg_array_param(&c->payloads),
                                       pg_array_param(&c->times)};
     return pg_query(c->pg, &save, params, 3, NULL, err);
@@ -126,17 +153,11 @@ static int save_items(struct context *c, const struct batch *batch, struct item 
 
 static int write_batch(struct context *c, const struct batch *batch, struct err *err)
 {
-    struct item *items = arena_array(batch->arena, batch->n, sizeof(*items));
-    size_t n;
-
-    if (items == NULL)
-        return err_set(err, ERR_RETRY, "no-memory", "write batch", "the arena is full");
-    if (pg_begin(c->pg, err) < 0 || note_events(c, batch, items, &n, err) < 0 ||
-        save_items(c, batch, items, n, err) < 0 || pg_commit(c->pg, err) < 0) {
-        pg_rollback(c->pg);
-        return -1;
-    }
-    return 0;
+    if (pg_begin(c->pg, err) == 0 && note_and_save(c, batch, err) == 0 &&
+        pg_commit(c->pg, err) == 0)
+        return 0;
+    pg_rollback(c->pg);
+    return -1;
 }
 
 static void handle(void *context, struct batch *batch)
