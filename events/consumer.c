@@ -87,10 +87,13 @@ static void start_span(struct loop *l, size_t i, const struct binding *b)
     struct event *e = &l->events[i];
     struct span *span = &l->spans[i];
     struct trace_context parent;
-    char name[80], number[24];
+    char number[24];
 
-    snprintf(name, sizeof(name), "process %s", natsMsg_GetSubject(l->held[i]->msg));
-    span_start(span, event_parent(e, &parent) ? &parent : NULL, SPAN_CONSUMER, name);
+    span_start(span, event_parent(e, &parent) ? &parent : NULL, SPAN_CONSUMER, "process");
+    e->trace = span->context;
+    if (!span_is_recorded(span))
+        return;
+    snprintf(span->name, sizeof(span->name), "process %s", natsMsg_GetSubject(l->held[i]->msg));
     span_attribute(span, "messaging.system", "nats");
     span_attribute(span, "messaging.operation.type", "process");
     span_attribute(span, "messaging.consumer.group.name", b->spec->durable);
@@ -100,7 +103,6 @@ static void start_span(struct loop *l, size_t i, const struct binding *b)
         snprintf(number, sizeof(number), "%u", e->deliveries);
         span_attribute(span, "messaging.nats.delivery_count", number);
     }
-    e->trace = span->context;
 }
 
 /* Decodes one event; a verdict when the handler must not see it. */
@@ -142,9 +144,9 @@ static void prepare(struct loop *l, size_t i, const struct binding *b)
         return;
     /* The broker stored it at stored_us, so it is later than that whatever our clock says. */
     const int64_t clock = wall_us(), now = clock > e->stored_us ? clock : e->stored_us;
-    if (event_decode(e, (size_t)l->lane->rt->config->decode_max, now, l->arena, &err) < 0)
+    if (event_decode(e, (size_t)l->lane->rt->config->decode_max, now, l->arena, &err) < 0) {
         l->verdicts[i] = verdict_of_err(&err);
-    else {
+    } else if (span_is_recorded(&l->spans[i])) {
         char id[UUID_TEXT];
 
         uuid_format(e->event_id, id);

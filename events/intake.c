@@ -93,13 +93,24 @@ static void take_status(struct intake *in, natsMsg *msg, const char *status)
 
 static void append(struct source *s, struct held *h)
 {
-    struct held **end = &s->head;
-
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = h;
+    *s->end = h;
+    s->end = &h->next;
     s->n++;
     s->n_suspects += h->suspect;
+}
+
+/* Takes the event that *at links out of its queue. */
+static struct held *take_out(struct source *s, struct held **at)
+{
+    struct held *h = *at;
+
+    *at = h->next;
+    if (*at == NULL)
+        s->end = at;
+    h->next = NULL;
+    s->n--;
+    s->n_suspects -= h->suspect;
+    return h;
 }
 
 static struct held *held_new(natsMsg *msg, const struct delivery *d, int64_t now,
@@ -151,8 +162,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     struct lane *lane = in->lane;
     bool parsed;
     const bool whole = native_headers_parse(msg, &parsed);
-    const char *status = native_header(msg, "Status");
-    const char *reply = natsMsg_GetReply(msg);
+    const char *reply = natsMsg_GetReply(msg), *status;
     struct delivery delivery;
     bool kept = false, back = false;
 
@@ -160,7 +170,7 @@ static void on_message(natsConnection *nc, natsSubscription *sub, natsMsg *msg, 
     if (reply != NULL && delivery_parse(view_of(reply), &delivery)) {
         kept = whole && take_event(in, msg, &delivery, parsed);
         back = !whole || (!kept && in->closing);
-    } else if (status != NULL && natsMsg_GetDataLength(msg) == 0) {
+    } else if (natsMsg_GetDataLength(msg) == 0 && (status = native_header(msg, "Status")) != NULL) {
         take_status(in, msg, status);
     }
     lane->woken = true;
@@ -197,6 +207,7 @@ int intake_open(struct intake *in, struct lane *lane, struct err *err)
         if (!lane_serves(lane, &rt->bindings[i]))
             continue;
         in->sources[in->n].binding = &rt->bindings[i];
+        in->sources[in->n].end = &in->sources[in->n].head;
         ramp_init(&in->sources[in->n++].ramp, rt->bindings[i].batch_max);
     }
     random_bytes(&in->first, sizeof(in->first));
@@ -333,11 +344,7 @@ size_t intake_take(struct intake *in, struct source *s, bool alone, bool going_o
             at = &h->next;
             continue;
         }
-        *at = h->next;
-        h->next = NULL;
-        s->n--;
-        s->n_suspects -= h->suspect;
-        ret[n++] = h;
+        ret[n++] = take_out(s, at);
     }
     pthread_mutex_unlock(&in->lane->mutex);
     return n;
@@ -362,6 +369,8 @@ void intake_put_back(struct intake *in, struct source *s, struct held *const hel
 {
     pthread_mutex_lock(&in->lane->mutex);
     while (n-- > 0) {
+        if (s->head == NULL)
+            s->end = &held[n]->next;
         held[n]->next = s->head;
         s->head = held[n];
         s->n++;
@@ -380,10 +389,7 @@ static struct held *take_first(struct intake *in, struct source *s, held_test_fn
     pthread_mutex_lock(&in->lane->mutex);
     for (struct held **at = &s->head; *at != NULL && found == NULL; at = &(*at)->next) {
         if (test(*at, now_ms)) {
-            found = *at;
-            *at = found->next;
-            s->n--;
-            s->n_suspects -= found->suspect;
+            found = take_out(s, at);
             break;
         }
     }

@@ -43,7 +43,7 @@ struct held {
 
 struct source {
     struct binding *binding;
-    struct held *head;
+    struct held *head, **end; /* end: where the next one is linked */
     unsigned n, n_suspects;
     unsigned credit; /* asked for and not come */
     uint64_t pull_id;

@@ -280,9 +280,14 @@ void span_attribute(struct span *s, const char *key, const char *value)
     }
 }
 
+bool span_is_recorded(const struct span *s)
+{
+    return (s->context.flags & FLAG_SAMPLED) && trace_exports();
+}
+
 void span_end(struct span *s, const struct err *err)
 {
-    if (s->context.flags & FLAG_SAMPLED) {
+    if (span_is_recorded(s)) {
         trace_export(s, err);
     }
 }

@@ -46,6 +46,8 @@ struct span {
 void span_start(struct span *s, const struct trace_context *parent, enum span_kind kind,
                 const char *name);
 void span_attribute(struct span *s, const char *key, const char *value);
+/* Whether it will be exported; nobody sees the name and the attributes of one that is not. */
+bool span_is_recorded(const struct span *s);
 /* Ends and queues it for export. err NULL = ok. */
 void span_end(struct span *s, const struct err *err);
 

@@ -5,8 +5,9 @@
 #include "events/base/buf.h"
 #include "events/trace.h"
 
-/* Queues a copy; drops and counts it when the queue is full. Without an endpoint it does nothing.
- */
+/* Between trace_init with an endpoint and trace_stop. */
+bool trace_exports(void);
+/* Queues a copy, while trace_exports; drops and counts it when the queue is full. */
 void trace_export(const struct span *span, const struct err *err);
 
 /* One ended span, as it waits in the queue. */

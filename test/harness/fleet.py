@@ -18,6 +18,7 @@ WORKERS = {
     "dead-letters": ("workers/dead_letters/echora-dead-letters", "deadletters", "echora_deadletters"),
     "adapter": ("workers/adapter/echora-adapter", "adapter", "echora_adapter"),
     "command-api": ("workers/command_api/echora-command-api", "command", None),
+    "plain-writer": ("test/bench/plain-writer", "catalogue", "echora_catalogue"),
     "scripted": ("test/worker/echora-scripted", "catalogue", "echora_catalogue"),
 }
 
