@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes BENCHMARKS.md from the JSON files of test/bench/run. usage: page.py FILE.json... > BENCHMARKS.md
 
-Nothing is left out: losses, missed targets, peers that were skipped and runs that failed are in it. Where two files
+A picture beside a file (.svg) is shown at the head. Nothing is left out: losses, missed targets, peers that were skipped and runs that failed are in it. Where two files
 have the same case, the one that was measured later counts.
 """
 import json
@@ -53,10 +53,10 @@ def described(document, case):
             + ", ".join(f"{n} {v}" for n, v in versions.items()) + ".")
 
 
-def page(documents):
+def page(documents, pictures=()):
     found = newest(documents)
     everything = [(*entry, t) for entry in found for t in report.targets(entry[1], entry[2])]
-    out = [HEAD]
+    out = [HEAD, *(f"![{picture.stem}]({picture})" for picture in pictures), ""]
     if everything:
         out += ["## Targets", "", row(["job", "target", "had to be", "came to", ""]), row(["---"] * 5)]
         for _, job, case, (text, target, got, bound, met) in everything:
@@ -82,7 +82,8 @@ def main(files):
     if not files or files[0].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2
-    sys.stdout.write(page([json.loads(Path(f).read_text(encoding="utf-8")) for f in files]))
+    pictures = [p for p in (Path(f).with_suffix(".svg") for f in files) if p.exists()]
+    sys.stdout.write(page([json.loads(Path(f).read_text(encoding="utf-8")) for f in files], pictures))
     return 0
 
 
