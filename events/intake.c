@@ -268,7 +268,7 @@ static unsigned wanted(const struct intake *in, const struct source *s, int64_t 
             return 0;
         ready += h->not_before_ms <= now_ms;
     }
-    if (ready > 0 && (ramp_is_careful(&s->ramp) || ready >= s->ramp.size))
+    if (ready > 0 && (ramp_is_careful(&s->ramp) || ready > s->ramp.size))
         return 0;
     return s->only_one ? 1 : s->ramp.size;
 }
