@@ -85,6 +85,7 @@ static size_t plan_round(struct sync *s, struct target targets[], size_t n, bool
         to_write++;
         t->write = (struct point_write){.action = plan.action,
                                         .or_equal = plan.or_equal,
+                                        .absent = !t->have.present,
                                         .kind = item->kind,
                                         .id = item->id,
                                         .rev = t->want.rev,

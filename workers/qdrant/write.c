@@ -42,21 +42,24 @@ struct writer *writer_free(struct writer *w)
 /* Always with a point, also "0.0": readers take arrays of one kind of number faster. */
 static char *put_decimal(char *p, float v)
 {
+    enum { PLACES = 8, ONE = 100000000 };
+    if (v == 0) { /* of hashed texts most are */
+        memcpy(p, "0.0", 3);
+        return p + 3;
+    }
     if (v < 0)
         *p++ = '-';
-    long long scaled = llround(fabs((double)v) * 1e8);
-    if (scaled > 100000000)
-        scaled = 100000000;
-    *p++ = (char)('0' + scaled / 100000000);
+    double scaled = fabs((double)v) * ONE + 0.5;
+    uint32_t rest = scaled < ONE ? (uint32_t)scaled : ONE;
+    *p++ = rest < ONE ? '0' : '1';
     *p++ = '.';
-    int digits = 8;
-    long long rest = scaled % 100000000;
-    for (; digits > 1 && rest % 10 == 0; digits--)
-        rest /= 10;
-    for (int i = digits - 1; i >= 0; i--) {
+    for (int i = PLACES - 1; i >= 0; i--) {
         p[i] = (char)('0' + rest % 10);
         rest /= 10;
     }
+    int digits = PLACES;
+    while (digits > 1 && p[digits - 1] == '0')
+        digits--;
     return p + digits;
 }
 
@@ -149,6 +152,8 @@ void put_upsert_body(struct buf *out, struct point_write *const writes[], size_t
     buf_puts(out, "],\"update_filter\":{\"should\":[{\"is_empty\":{\"key\":\"rev\"}}");
     for (size_t i = 0; i < n; i++) {
         char id[UUID_TEXT];
+        if (writes[i]->absent)
+            continue;
         uuid_format(writes[i]->id, id);
         buf_printf(out, ",{\"must\":[{\"has_id\":[\"%s\"]},", id);
         put_range(out, writes[i]);

@@ -1,7 +1,9 @@
 /* Guarded writes: request bodies, their size, and who is to blame when one is refused.
  *
  * Upserts (tombstones too) carry one update_filter for all points of the request: a point without
- * rev may be written, else each id only when its rev is lower (or equal, for repair). Payload
+ * rev may be written, else each id only when its rev is lower (or equal, for repair). An id that
+ * was absent has no condition of its own, since the server has to read and try each of them: a
+ * point that came meanwhile stays, and the next round, which has read it, decides. Payload
  * writes carry id, emb and rev in their filter, so that one which meets other vectors does nothing.
  * A body stays far below the server's 32 MiB; a refused one is sent again by halves until the point
  * that is to blame stands alone. */
@@ -14,6 +16,7 @@
 struct point_write {
     enum plan_action action;
     bool or_equal;
+    bool absent; /* no point was there: one that came since is left alone, until it was read */
     enum doc_kind kind;
     struct uuid id;
     int64_t rev;

@@ -51,6 +51,21 @@ static void test_upsert(void)
     buf_deinit(&out);
 }
 
+/* A point that comes in the meantime has a revision, and none of the conditions is about it. */
+static void test_upsert_of_absent(void)
+{
+    struct point_write a = write_of(PLAN_UPSERT, 1, 7);
+    struct point_write *const writes[] = {&a};
+    struct buf out;
+    a.absent = true;
+    buf_init(&out, 1 << 20);
+    put_upsert_body(&out, writes, 1, 3);
+    const char *guard = strstr(buf_cstr(&out), ",\"update_filter\":");
+    CHECK_STR(guard ? guard : "no guard",
+              ",\"update_filter\":{\"should\":[{\"is_empty\":{\"key\":\"rev\"}}]}}");
+    buf_deinit(&out);
+}
+
 static void test_payload(void)
 {
     struct point_write a = write_of(PLAN_PAYLOAD, 1, 7);
@@ -118,6 +133,7 @@ static void test_drift(void)
 int main(void)
 {
     RUN(test_upsert);
+    RUN(test_upsert_of_absent);
     RUN(test_payload);
     RUN(test_decimals);
     RUN(test_versions);
