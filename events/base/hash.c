@@ -14,16 +14,30 @@ void sha256(struct bytes data, uint8_t out[static SHA256_SIZE])
     }
 }
 
-uint64_t hash64(struct bytes data, uint64_t seed)
+uint64_t hash64_begin(uint64_t seed)
 {
-    uint64_t h = 0xcbf29ce484222325 ^ seed;
+    return 0xcbf29ce484222325 ^ seed;
+}
+
+uint64_t hash64_add(uint64_t h, struct bytes data)
+{
     for (size_t i = 0; i < data.n; i++) {
         h = (h ^ data.p[i]) * 0x100000001b3;
     }
+    return h;
+}
+
+uint64_t hash64_end(uint64_t h)
+{
     /* FNV alone leaves the high bits of short keys weak. */
     h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd;
     h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53;
     return h ^ (h >> 33);
+}
+
+uint64_t hash64(struct bytes data, uint64_t seed)
+{
+    return hash64_end(hash64_add(hash64_begin(seed), data));
 }
 
 void random_bytes(void *p, size_t n)

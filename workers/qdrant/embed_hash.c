@@ -16,7 +16,8 @@ enum {
     TABLE_SIZE = 1 << 15, /* a power of two */
     FEATURES_MAX = TABLE_SIZE / 2,
     COUNT_MAX = 63,
-    WORD_MAX = 256, /* bytes; what is longer is split */
+    WORD_MAX = 256,  /* bytes; what is longer is split */
+    WHOLE_MAX = 518, /* bytes of a tag that count; what is behind them does not */
     SHORTEST_PIECE = 3,
     LONGEST_PIECE = 5,
     SLOT_SEED = 0x51,
@@ -61,16 +62,34 @@ struct feature_table *feature_table_free(struct feature_table *t)
     return NULL;
 }
 
-static void count_feature(struct feature_table *t, struct bytes key, unsigned weight)
+/* A feature's key: what it is, the field, the text. Both hashes of it, as far as it is read. */
+struct key {
+    uint64_t slot, sign;
+};
+
+static struct key key_add(struct key k, const void *p, size_t n)
 {
-    uint64_t hash = hash64(key, SLOT_SEED);
+    const struct bytes data = {p, n};
+    return (struct key){hash64_add(k.slot, data), hash64_add(k.sign, data)};
+}
+
+static struct key key_start(char what, enum text_field field)
+{
+    const char head[] = {what, (char)('0' + field)};
+    return key_add((struct key){hash64_begin(SLOT_SEED), hash64_begin(SIGN_SEED)}, head,
+                   sizeof(head));
+}
+
+static void count_key(struct feature_table *t, struct key key, unsigned weight)
+{
+    uint64_t hash = hash64_end(key.slot);
     for (size_t i = hash >> 40 & (TABLE_SIZE - 1);; i = (i + 1) & (TABLE_SIZE - 1)) {
         struct feature *f = &t->slots[i];
         if (f->generation != t->generation) {
             if (t->n_used == FEATURES_MAX)
                 return; /* a very long text: what came first counts */
             *f = (struct feature){hash, t->generation, 1, (uint8_t)weight,
-                                  hash64(key, SIGN_SEED) >> 63};
+                                  hash64_end(key.sign) >> 63};
             t->used[t->n_used++] = (uint16_t)i;
             return;
         }
@@ -81,36 +100,12 @@ static void count_feature(struct feature_table *t, struct bytes key, unsigned we
     }
 }
 
-/* A feature's key: what it is, the field, the text. Built in place in front of the text. */
-struct key {
-    uint8_t bytes[2 * WORD_MAX + 8];
-    size_t n;
-};
-
-static void key_start(struct key *k, char what, enum text_field field)
-{
-    k->bytes[0] = (uint8_t)what;
-    k->bytes[1] = (uint8_t)('0' + field);
-    k->n = 2;
-}
-
-static void key_add(struct key *k, const void *p, size_t n)
-{
-    if (n > sizeof(k->bytes) - k->n)
-        n = sizeof(k->bytes) - k->n;
-    memcpy(k->bytes + k->n, p, n);
-    k->n += n;
-}
-
-static void count_key(struct feature_table *t, const struct key *k, unsigned weight)
-{
-    count_feature(t, (struct bytes){k->bytes, k->n}, weight);
-}
-
+/* Shorter pieces first; a longer one goes on where the shorter one from the same letter ended. */
 static void count_pieces(struct feature_table *t, enum text_field field, struct view word)
 {
     char marked[WORD_MAX + 2];
     uint16_t starts[WORD_MAX + 3];
+    struct key keys[WORD_MAX + 2];
     unsigned letters = 0;
     size_t n = word.n + 2;
     marked[0] = '^';
@@ -121,12 +116,14 @@ static void count_pieces(struct feature_table *t, enum text_field field, struct 
             starts[letters++] = (uint16_t)i;
     }
     starts[letters] = (uint16_t)n;
-    struct key k;
+    const struct key start = key_start('p', field);
     for (unsigned length = SHORTEST_PIECE; length <= LONGEST_PIECE; length++) {
         for (unsigned i = 0; i + length <= letters; i++) {
-            key_start(&k, 'p', field);
-            key_add(&k, marked + starts[i], starts[i + length] - (size_t)starts[i]);
-            count_key(t, &k, PIECE_WEIGHT * (unsigned)field_weight[field]);
+            const bool first = length == SHORTEST_PIECE;
+            const unsigned from = starts[first ? i : i + length - 1];
+            keys[i] =
+                key_add(first ? start : keys[i], marked + from, starts[i + length] - (size_t)from);
+            count_key(t, keys[i], PIECE_WEIGHT * (unsigned)field_weight[field]);
         }
     }
 }
@@ -134,16 +131,12 @@ static void count_pieces(struct feature_table *t, enum text_field field, struct 
 static void count_word(struct feature_table *t, enum text_field field, struct view word,
                        struct view before)
 {
-    struct key k;
-    key_start(&k, 'w', field);
-    key_add(&k, word.p, word.n);
-    count_key(t, &k, WORD_WEIGHT * (unsigned)field_weight[field]);
+    count_key(t, key_add(key_start('w', field), word.p, word.n),
+              WORD_WEIGHT * (unsigned)field_weight[field]);
     if (before.n) {
-        key_start(&k, 'b', field);
-        key_add(&k, before.p, before.n);
-        key_add(&k, " ", 1);
-        key_add(&k, word.p, word.n);
-        count_key(t, &k, PAIR_WEIGHT * (unsigned)field_weight[field]);
+        struct key k = key_add(key_start('b', field), before.p, before.n);
+        k = key_add(k, " ", 1);
+        count_key(t, key_add(k, word.p, word.n), PAIR_WEIGHT * (unsigned)field_weight[field]);
     }
     count_pieces(t, field, word);
 }
@@ -200,18 +193,41 @@ static void count_words(struct feature_table *t, enum text_field field, struct v
 
 static void count_whole(struct feature_table *t, enum text_field field, struct view text)
 {
-    struct key k;
-    key_start(&k, 't', field);
-    key_add(&k, text.p, text.n);
-    count_key(t, &k, WHOLE_WEIGHT * (unsigned)field_weight[field]);
+    const size_t n = text.n < WHOLE_MAX ? text.n : WHOLE_MAX;
+    count_key(t, key_add(key_start('t', field), text.p, n),
+              WHOLE_WEIGHT * (unsigned)field_weight[field]);
+}
+
+/* What utf8proc_map would say, which takes a fifth of an event's whole time for it. */
+static bool fold_ascii(struct view text, utf8proc_uint8_t **ret)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if ((unsigned char)text.p[i] >= 0x80)
+            return false;
+    }
+    utf8proc_uint8_t *out = malloc(text.n + 1);
+    for (size_t i = 0; out != NULL && i < text.n; i++) {
+        const unsigned char c = (unsigned char)text.p[i];
+        out[i] = c >= 'A' && c <= 'Z' ? c | 0x20 : c;
+    }
+    *ret = out;
+    return true;
+}
+
+/* The length of *ret, which is to be freed; UTF8PROC_ERROR_NOMEM, or another error: no text. */
+static utf8proc_ssize_t fold(struct view text, utf8proc_uint8_t **ret)
+{
+    if (fold_ascii(text, ret))
+        return *ret != NULL ? (utf8proc_ssize_t)text.n : UTF8PROC_ERROR_NOMEM;
+    return utf8proc_map((const utf8proc_uint8_t *)text.p, (utf8proc_ssize_t)text.n, ret,
+                        UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD |
+                            UTF8PROC_IGNORE);
 }
 
 static int count_part(struct feature_table *t, const struct text_part *part, struct err *err)
 {
     utf8proc_uint8_t *folded = NULL;
-    utf8proc_ssize_t n = utf8proc_map(
-        (const utf8proc_uint8_t *)part->text.p, (utf8proc_ssize_t)part->text.n, &folded,
-        UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE);
+    utf8proc_ssize_t n = fold(part->text, &folded);
     if (n == UTF8PROC_ERROR_NOMEM)
         return err_set(err, ERR_RETRY, "no-memory", "embed text", "no memory to fold a text");
     if (n < 0)

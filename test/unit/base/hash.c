@@ -45,6 +45,9 @@ static void test_hash64(void)
     struct bytes abc = bytes_of(view_of("abc"));
     CHECK(hash64(abc, 1) != hash64(abc, 2));
     CHECK(hash64(abc, 1) == hash64(abc, 1));
+    const uint64_t ab = hash64_add(hash64_begin(1), bytes_of(view_of("ab")));
+    CHECK(hash64_end(hash64_add(ab, bytes_of(view_of("c")))) == hash64(abc, 1));
+    CHECK(hash64_end(ab) == hash64(bytes_of(view_of("ab")), 1));
 }
 
 static void test_random(void)

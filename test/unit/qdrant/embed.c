@@ -62,6 +62,22 @@ static void test_bits_are_fixed(void)
     CHECK_EQ_INT(sum, 2048661419);
 }
 
+/* A soft hyphen is ignored, but sends the text the long way. */
+static void test_ascii_folds_as_any_text(void)
+{
+    char plain[1 << 7] = "", hyphened[sizeof(plain) + 2];
+    float a[HASH_DIMENSION], b[HASH_DIMENSION];
+    for (char c = 1; c < 127; c++)
+        plain[c - 1] = c;
+    snprintf(hyphened, sizeof(hyphened), "%s\u00ad", plain);
+    embed(plain, plain, a);
+    embed(hyphened, hyphened, b);
+    CHECK(memcmp(a, b, sizeof(a)) == 0);
+    embed("A Tale of TWO Cities", "Sci-Fi", a);
+    embed("A Tale of TWO Ci\u00adties", "Sci-\u00adFi", b);
+    CHECK(memcmp(a, b, sizeof(a)) == 0);
+}
+
 static void test_long_texts_end(void)
 {
     static char text[400000];
@@ -120,6 +136,7 @@ int main(void)
     RUN(test_near_and_far);
     RUN(test_empty_is_the_first_axis);
     RUN(test_bits_are_fixed);
+    RUN(test_ascii_folds_as_any_text);
     RUN(test_long_texts_end);
     RUN(test_replies);
     table = feature_table_free(table);
