@@ -39,6 +39,19 @@ struct writer *writer_free(struct writer *w)
     return NULL;
 }
 
+static const char pairs[] = "0001020304050607080910111213141516171819"
+                            "2021222324252627282930313233343536373839"
+                            "4041424344454647484950515253545556575859"
+                            "6061626364656667686970717273747576777879"
+                            "8081828384858687888990919293949596979899";
+
+/* Four digits of a number below 10,000. */
+static void put_four(char *p, uint32_t n)
+{
+    memcpy(p, pairs + 2 * (size_t)(n / 100), 2);
+    memcpy(p + 2, pairs + 2 * (size_t)(n % 100), 2);
+}
+
 /* Always with a point, also "0.0": readers take arrays of one kind of number faster. */
 static char *put_decimal(char *p, float v)
 {
@@ -50,13 +63,11 @@ static char *put_decimal(char *p, float v)
     if (v < 0)
         *p++ = '-';
     double scaled = fabs((double)v) * ONE + 0.5;
-    uint32_t rest = scaled < ONE ? (uint32_t)scaled : ONE;
-    *p++ = rest < ONE ? '0' : '1';
+    uint32_t n = scaled < ONE ? (uint32_t)scaled : ONE;
+    *p++ = n < ONE ? '0' : '1';
     *p++ = '.';
-    for (int i = PLACES - 1; i >= 0; i--) {
-        p[i] = (char)('0' + rest % 10);
-        rest /= 10;
-    }
+    put_four(p, n % ONE / 10000);
+    put_four(p + 4, n % 10000);
     int digits = PLACES;
     while (digits > 1 && p[digits - 1] == '0')
         digits--;
