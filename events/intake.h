@@ -4,7 +4,7 @@
  * nats.c's delivery thread puts each event into its queue and starts its progress reports at once,
  * so that events fetched ahead are kept alive while a handler works. One pull per consumer is open
  * at a time; the next is sent when all of it has come, before the batch is handled, so the broker
- * fills the queue meanwhile: a lane holds less than two batches. An event delivered before is a
+ * fills the queue meanwhile: a lane holds at most two batches. An event delivered before is a
  * suspect: it stops fetching in the whole process until it has been handled once, and sets its
  * consumer's next fetch to 1 (poison isolation).
  *

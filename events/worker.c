@@ -498,6 +498,8 @@ int worker_main(const struct worker_spec *spec, int argc, char **argv)
     } else if (wish == OPTIONS_PRINT) {
         options_print(sets, ARRAY_LEN(sets), stdout);
     } else {
+        if (config.lanes == 0)
+            config.lanes = spec->lanes > 0 ? spec->lanes : 1;
         code = run_worker(spec, &config, options);
     }
     free(options);

@@ -98,6 +98,15 @@ def test_backlog_is_handled_in_batches_that_grow_from_one(script, worker):
     assert sorted(line.seq for line in script.lines()) == list(range(1, 301))
 
 
+def test_slow_backlog_is_handled_in_whole_batches(script, worker):
+    """The next events come while a batch is handled: none that follows a whole batch starts with the first one there."""
+    script.publish(*["slow:20"] * (1 + 2 + 4 + 20 * 8))
+    worker("--fetch-size=8")
+    script.wait_settled(timeout=30)
+    whole = [line.seq for line in script.lines() if line.batch == 8]
+    assert len(whole) >= 17 * 8, f"{len(whole)} of 160 in whole batches"
+
+
 def test_bad_event_does_not_spoil_its_neighbours(script, worker):
     good = script.publish(*["done"] * 20)
     bad = script.bus.publish("anime.updated", b"\x0a\x24not an event").seq

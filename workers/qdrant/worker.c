@@ -247,6 +247,7 @@ const struct worker_spec qdrant_worker = {
     .n_consumers = ARRAY_LEN(consumers),
     .requests = requests,
     .n_requests = ARRAY_LEN(requests),
+    .lanes = 2, /* one reads and embeds while the other one's write is under way */
     .needs = 1u << DEP_QDRANT | 1u << DEP_CATALOGUE,
     .open = open_context,
     .close = close_context,
