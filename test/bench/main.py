@@ -18,7 +18,8 @@ from bench.kit.stage import Stage  # noqa: E402
 
 # In this order they run.
 JOBS = ("relay-drain", "relay-latency", "writer", "writer-commit", "sync", "chain", "chain-latency", "adapter",
-        "adapter-routes", "command-api", "command-api-open", "start", "idle")
+        "adapter-routes", "command-api", "command-api-open", "start", "idle", "growth", "old-transaction", "replicas",
+        "batches", "payloads")
 
 
 def load(name):

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from bench.kit import checker, meter, page, peers, picture, report, rounds, stats
+from bench.kit import checker, fill, meter, page, peers, picture, report, rounds, scaling, stats
 from bench.kit.job import Case, Contestant, Failed, Figure, Job, Target
 from harness.process import eventually
 from harness.settings import BUILD
@@ -187,6 +187,25 @@ def test_picture_escapes_and_draws_each_contestant():
     text = picture.draw(d)
     assert text.count("<rect") == 3 and "a &lt; b" in text
     ElementTree.fromstring(text)
+
+
+def test_tables_of_scaling_are_written_in_place():
+    before = "text\n<!-- figures: drain: small -->\nold\n<!-- end -->\nmore\n<!-- figures: drain: none -->\nstays\n<!-- end -->\n"
+    d = document(PLAYED)
+    text = scaling.rewritten(before, [d])
+    assert "old" not in text and "stays" in text and text.startswith("text\n<!--") and "\nmore\n" in text
+    assert "| echora | 330 (300 to 360) | 3.15 (3.00 to 3.30) |" in text.splitlines()
+    assert "`test/bench/run drain`, 3 rounds" in text and "Provisional" not in text
+    assert scaling.rewritten(text, [d]) == text
+    assert "**Provisional** (noisy:" in scaling.rewritten(before, [document(PLAYED, equal=((100, 200),))])
+
+
+@pytest.mark.parametrize("entities", [100, 10_000, 10_000_000])
+def test_keys_of_a_filled_catalogue_rise_and_leave_room(entities):
+    some = [0, 1, 2, entities // 2, entities - 2, entities - 1]
+    ids, numbers = [fill.entity(i, entities) for i in some], [fill.number(i, entities) for i in some]
+    assert ids == sorted(set(ids)) and min(b - a for a, b in zip(numbers, numbers[1:])) >= 80
+    assert all(i[14] == "7" and i[19] == "8" for i in ids)
 
 
 def test_closing_counts_targets_and_names_noise():

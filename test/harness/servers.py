@@ -117,11 +117,11 @@ class Postgres(Process):
             migrate(self, name)
         return name
 
-    def database(self, migrated=True):
-        """A fresh database and its Database handle."""
+    def database(self, migrated=True, of=None):
+        """A fresh database and its Database handle; `of`: a copy of that one."""
         name = f"echora_{next(self.numbers)}"
-        postgres.create_database(self.port, self.PASSWORD, name,
-                                 template=self.migrated_template() if migrated else None)
+        template = of.name if of else self.migrated_template() if migrated else None
+        postgres.create_database(self.port, self.PASSWORD, name, template=template)
         return Database(self, name)
 
 

@@ -25,6 +25,7 @@ struct catalogue {
     const struct catalogue_config *config;
     /* Chores of lane 0, monotonic. */
     int64_t next_sweep_ms, next_busy_sweep_ms, next_maintenance_ms, next_expiry_ms, next_review_ms;
-    uint64_t swept_at;   /* writer.committed at the last sweep */
-    uint64_t expired_at; /* writer.refused when waiting updates were last looked through */
+    struct uuid swept_to; /* the sweep goes on behind this anime; nil = from the first */
+    uint64_t swept_at;    /* writer.committed when the sweep began */
+    uint64_t expired_at;  /* writer.refused when waiting updates were last looked through */
 };

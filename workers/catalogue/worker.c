@@ -118,6 +118,27 @@ static int tend_reviews(struct catalogue *c, int64_t now, struct err *err)
     return 0;
 }
 
+/* A page at each tick, so that no event waits for a large table to be read, and a sweep that is
+ * never done costs little. */
+static int sweep_relations(struct catalogue *c, int64_t now, struct err *err)
+{
+    bool busy = c->swept_at != c->writer.committed;
+    if (now < c->next_sweep_ms && !(busy && now >= c->next_busy_sweep_ms))
+        return 0;
+    c->next_sweep_ms = c->next_busy_sweep_ms = now + FAILED_PAUSE_MS;
+    if (uuid_is_nil(c->swept_to))
+        c->swept_at = c->writer.committed;
+    struct pg_param behind = pg_uuid(c->swept_to);
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(c->pg, &sql_sweep_relations, &behind, 1, &r, err) < 0)
+        return -1;
+    bool more = PQntuples(r) > 0;
+    c->swept_to = more ? pg_get_uuid(r, 0, 0) : (struct uuid){{0}};
+    c->next_busy_sweep_ms = now + (more ? 0 : SWEEP_BUSY_MS);
+    c->next_sweep_ms = now + (more ? 0 : SWEEP_EVERY_MS);
+    return 0;
+}
+
 /* Chores of lane 0, each at its own pace: partitions of the inbox; updates and reviews
  * that waited too long; relations that two transactions brought past each other, often while events
  * come, seldom else. */
@@ -147,16 +168,7 @@ static int tick(void *context, struct err *err)
     }
     if (tend_reviews(c, now, err) < 0)
         return -1;
-    bool busy = c->swept_at != c->writer.committed;
-    if (now < c->next_sweep_ms && !(busy && now >= c->next_busy_sweep_ms))
-        return 0;
-    c->next_sweep_ms = c->next_busy_sweep_ms = now + FAILED_PAUSE_MS;
-    if (pg_query(c->pg, &sql_sweep_relations, NULL, 0, NULL, err) < 0)
-        return -1;
-    c->swept_at = c->writer.committed;
-    c->next_busy_sweep_ms = now + SWEEP_BUSY_MS;
-    c->next_sweep_ms = now + SWEEP_EVERY_MS;
-    return 0;
+    return sweep_relations(c, now, err);
 }
 
 const struct worker_spec catalogue_worker = {

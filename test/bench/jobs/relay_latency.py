@@ -61,15 +61,15 @@ class RelayLatency(Job):
             env = {} if contestant.kind == "ours" else {"HINT_SUBJECT": hint}
             process = relays.process(stage, contestant.name, **env)
             process.start()
-            # It works once a row that is none of those measured has come through.
-            stage.db.do(ADD[contestant.name].replace("$1", "%s"), b"probe")
-            eventually(lambda: stage.messages() >= 1 or not process.alive(), 120, "the relay works")
             return self.measured(stage, process, contestant.name, rate, seconds, hint)
         finally:
             relays.finish(stage, contestant.name, process)
 
     @staticmethod
     def measured(stage, process, name, rate, seconds, hint):
+        # It works once a row that is none of those measured has come through.
+        stage.db.do(ADD[name].replace("$1", "%s"), b"probe")
+        eventually(lambda: stage.messages() >= 1 or not process.alive(), 120, "the relay works")
         meter = Meter(relay=process.pid, **stage.pids())
         argv = [BUILD / "test/bench/relay_latency", stage.postgres_url(), stage.nats.url, rate, seconds, SUBJECT,
                 ADD[name], hint]

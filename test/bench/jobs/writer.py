@@ -34,13 +34,18 @@ def entity(i):
 
 def message(subject, at, i, **fields):
     """(subject, payload, headers) of one event about entity i."""
+    return about(subject, at, entity(i), **fields)
+
+
+def about(subject, at, anime_id, **fields):
+    """The same about the entity of that id."""
     more = {"changed_fields": list(fields)} if subject == UPDATED else {}
-    made = catalogue.event(NAMES[subject], at, anime_id=entity(i), **more)
+    made = catalogue.event(NAMES[subject], at, anime_id=anime_id, **more)
     made.anime.MergeFrom(catalogue.anime(**fields))
     if subject == UPDATED:
         made.anime.ClearField("type")
         made.anime.ClearField("status")
-    return subject, made.SerializeToString(), {"Nats-Msg-Id": made.event_id, "Bench-Entity": entity(i)}
+    return subject, made.SerializeToString(), {"Nats-Msg-Id": made.event_id, "Bench-Entity": anime_id}
 
 
 def new_entities(n, size=1000):

@@ -30,6 +30,7 @@ class Stage:
         self.folder.chmod(0o755)
         self.db = self.bus = self.pg = self.nats = self.qdrant = self.redis = None
         self.processes, self.n = [], 0
+        self.kept = []  # databases that a job filled and uses again, which `fresh` does not drop
         try:
             if "postgres" in needs:
                 self.pg = servers.Postgres(self.folder)
@@ -48,17 +49,17 @@ class Stage:
             self.close()
             raise
 
-    def fresh(self):
-        """A new database, a nats-server that never held anything, an index without collections, a Redis without keys."""
+    def fresh(self, database=None):
+        """A nats-server that never held anything, an index without collections, a Redis without keys, and a new database
+        or the one that is given."""
         self.end_processes()
         if self.bus:
             self.bus.close()
             self.bus = None
-        if self.db:
+        if self.db and self.db not in self.kept:
             self.db.drop()
-            self.db = None
         if self.pg:
-            self.db = self.pg.database()
+            self.db = database or self.pg.database()
         if self.nats:
             self.nats.wipe() if self.nats.alive() else self.nats.start()
             self.echora("streams", "apply", user="admin")

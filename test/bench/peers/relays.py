@@ -35,11 +35,12 @@ def fill(db, name, rows, size, per_transaction):
     """Rows 0 to rows-1 into the contestant's table, in transactions of that many. Filling isn't measured, so it
     doesn't wait for the disk."""
     filler = size - checker.HEAD_BYTES
-    pool = "".join(random.Random(1).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=POOL_BYTES))
+    most = max(POOL_BYTES, 2 * size)
+    pool = "".join(random.Random(1).choices("0123456789abcdefghijklmnopqrstuvwxyz", k=most))
     text = RELAYS[name][0].format(
         entity=checker.SQL_ENTITY.format(entities=ENTITIES), headers=HEADERS.replace("'", "''"),
         first="low", last=f"least(low + {per_transaction}, {rows}) - 1",
-        payload=PAYLOAD.format(pool="pool", most=POOL_BYTES, filler=filler))
+        payload=PAYLOAD.format(pool="pool", most=most, filler=filler))
     with db.connect() as connection:
         connection.execute("SET synchronous_commit = off")
         connection.execute(f"DO $fill$ DECLARE low bigint := 0; pool CONSTANT text := '{pool}'; BEGIN "
