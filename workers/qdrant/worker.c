@@ -223,8 +223,8 @@ static int reconcile(void *ctx, const struct request *request, ProtobufCMessage 
 /* One durable per subject; all alike. */
 #define CONSUMER(durable_, subject_)                                                               \
     {                                                                                              \
-        .durable = (durable_), .subject = (subject_), .handle = handle, .ack_wait_ms = 30000,      \
-        .max_ack_pending = 1024                                                                    \
+        .durable = (durable_), .subject = (subject_), .handle = handle, .batch_max = 64,           \
+        .ack_wait_ms = 30000, .max_ack_pending = 1024                                              \
     }
 static const struct consumer_spec consumers[] = {
     CONSUMER("qdrant-anime-created", "anime.created"),
