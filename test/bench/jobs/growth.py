@@ -46,7 +46,8 @@ def arrivals(n, entities):
 class Growth(Job):
     name, about = "growth", __doc__
     figures = (Figure("cost", "s", "CPU of writer and PostgreSQL, a million small updates", False),
-               Figure("new_cost", "s", "the same, a million new entities", False),
+               Figure("own_cost", "s", "of that the writer", False),
+               Figure("new_cost", "s", "CPU of writer and PostgreSQL, a million new entities", False),
                Figure("relay_cost", "s", "CPU of relay and PostgreSQL, a million rows", False),
                Figure("rate", "events/s", "small updates", True), Figure("new_rate", "events/s", "new entities", True),
                Figure("relay_rate", "rows/s", "relayed", True), Figure("gib", "GiB", "the database"))
