@@ -6,7 +6,7 @@ from bench.kit import checker
 from bench.kit.job import Case, Job, Target
 from bench.peers import relays
 
-WRITER, RELAY = (64, 1, 8, 256, 1000), (500, 50, 5000)
+WRITER, RELAY = (256, 1, 8, 64, 1000), (500, 50, 5000)
 
 
 class Batches(Job):

@@ -22,7 +22,7 @@ class WriterCommit(Job):
     postgres_settings = {"shared_buffers": "512MB", "max_wal_size": "4GB"}
 
     def cases(self, scale):
-        for batch in (1, 64):
+        for batch in (1, 64, 256):
             full = 5_000 if batch == 1 else 50_000
             yield Case(f"{batch} events a transaction", {"events": max(200, round(full * scale)), "batch": batch})
 
