@@ -14,13 +14,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
 from bench.jobs.sync import relayed  # noqa: E402
 from bench.jobs.writer import consumed, hot_updates, new_entities, publish  # noqa: E402
+from bench.kit import machine  # noqa: E402
 from bench.kit.stage import Stage  # noqa: E402
 from bench.peers import relays  # noqa: E402
 from harness.process import eventually  # noqa: E402
 from ops.nats.users import QDRANT_DURABLES  # noqa: E402
 
+HEAD = """# Profiles
+
+Where the instructions of our workers go, per event: written by `{command}`, {versions}. Kernel, servers and waiting are
+not in it; BENCHMARKS.md has CPU seconds and rates. Functions without a name are of libraries without symbols.
+"""
 OURS = ("contracts", "events", "outbox", "workers")
 LINE = re.compile(r"^\s*([\d,]+) \([^)]*\)\s+(.*?):(.*?)(?: \[(.*)\])?$")
+VERSIONS = ("echora", "compiler", "libpq", "libnats")
 PATIENCE = 600  # seconds; callgrind makes a program some fifty times slower
 
 
@@ -62,7 +69,7 @@ def area(file, program):
                                                                        len(rest) > 2 else 1])
     name = Path(program or file).name.partition(".so")[0]
     # What stands in our program and isn't of our files was inlined from the C library's headers.
-    return "libc" if name.startswith(("ld-", "echora-")) else name
+    return "libc" if name.startswith(("ld-", "echora-")) or name.endswith((".h", ".c")) else name
 
 
 def relay(stage, n):
@@ -157,7 +164,9 @@ def main():
     if args.json:
         args.json.write_text(json.dumps(told, indent=1) + "\n")
     if args.page:
-        args.page.write_text("\n\n".join(texts) + "\n")
+        head = HEAD.format(command=" ".join(("test/bench/profile", *args.names, "--events", str(args.events))),
+                           versions=", ".join(f"{n} {v}" for n, v in machine.versions("current").items() if n in VERSIONS))
+        args.page.write_text("\n\n".join((head.rstrip("\n"), *texts)) + "\n")
 
 
 if __name__ == "__main__":
