@@ -113,8 +113,8 @@ struct worker_spec {
     const struct request_spec *requests;
     size_t n_requests;
     unsigned needs; /* bit set of 1u << enum dependency, besides NATS */
-    int64_t lanes; /* unless --lanes says otherwise; 0 = 1 */
-    bool bulk;     /* lane_bus gathers writes (bus_options.buffered): for workers that only publish */
+    int64_t lanes;  /* unless --lanes says otherwise; 0 = 1 */
+    bool bulk; /* lane_bus gathers writes (bus_options.buffered): for workers that only publish */
     /* Per lane, in the lane's thread. open fails with ERR_FATAL for good, ERR_UNAVAILABLE to be
      * tried again. A worker with a probe gets one more context, for the watch thread alone. */
     int (*open)(struct lane *lane, void **ret_context, struct err *err);
