@@ -59,8 +59,9 @@ const struct option worker_option_rows[] = {
      .min = 0,
      .max = 64,
      .placeholder = "N",
-     .help = "Threads that consume, each with connections of its own. 0 = as the worker needs: 2 in "
-             "echora-qdrant-sync, else 1."},
+     .help =
+         "Threads that consume, each with connections of its own. 0 = as the worker needs: 2 in "
+         "echora-qdrant-sync, else 1."},
     {.name = "fetch-size",
      .kind = OPT_INT,
      .offset = AT(fetch_size),
