@@ -19,20 +19,20 @@ uint64_t hash64_begin(uint64_t seed)
     return 0xcbf29ce484222325 ^ seed;
 }
 
-uint64_t hash64_add(uint64_t h, struct bytes data)
+uint64_t hash64_add(uint64_t state, struct bytes data)
 {
     for (size_t i = 0; i < data.n; i++) {
-        h = (h ^ data.p[i]) * 0x100000001b3;
+        state = (state ^ data.p[i]) * 0x100000001b3;
     }
-    return h;
+    return state;
 }
 
-uint64_t hash64_end(uint64_t h)
+uint64_t hash64_end(uint64_t state)
 {
     /* FNV alone leaves the high bits of short keys weak. */
-    h = (h ^ (h >> 33)) * 0xff51afd7ed558ccd;
-    h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53;
-    return h ^ (h >> 33);
+    state = (state ^ (state >> 33)) * 0xff51afd7ed558ccd;
+    state = (state ^ (state >> 33)) * 0xc4ceb9fe1a85ec53;
+    return state ^ (state >> 33);
 }
 
 uint64_t hash64(struct bytes data, uint64_t seed)
