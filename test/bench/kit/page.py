@@ -19,7 +19,8 @@ Made by `test/bench/kit/page.py` from the JSON that `test/bench/run` writes; run
 ours in turns on your machine. Figures are medians of the rounds, least and most in brackets. "Ours / it" compares
 within each round; better or worse is said only when every round agrees by more than two equal runs of ours differed,
 else unclear. Lost, repeated and reordered messages are counted by programs that share no code with ours, summed over
-all rounds. How each peer is configured stands at the head of its file in `test/bench/peers/`.
+all rounds. A command with a `--scale` below 1 is a shortened job: its targets are meant for the whole one, and short runs
+weigh the beginning more. How each peer is configured stands at the head of its file in `test/bench/peers/`.
 """
 
 
