@@ -387,7 +387,7 @@ static struct held *take_first(struct intake *in, struct source *s, held_test_fn
     struct held *found = NULL;
 
     pthread_mutex_lock(&in->lane->mutex);
-    for (struct held **at = &s->head; *at != NULL && found == NULL; at = &(*at)->next) {
+    for (struct held **at = &s->head; *at != NULL; at = &(*at)->next) {
         if (test(*at, now_ms)) {
             found = take_out(s, at);
             break;

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "test")]
 
 from bench.jobs.sync import relayed  # noqa: E402
-from bench.jobs.writer import consumed, hot_updates, new_entities, publish  # noqa: E402
-from bench.kit import machine  # noqa: E402
+from bench.jobs.writer import consumed, hot_updates, make_hot, new_entities, publish  # noqa: E402
+from bench.kit import machine, page  # noqa: E402
 from bench.kit.stage import Stage  # noqa: E402
 from bench.peers import relays  # noqa: E402
 from harness.process import eventually  # noqa: E402
@@ -36,7 +36,6 @@ class Profiled:
 
     def __init__(self, stage, kind):
         self.out = stage.folder / f"callgrind.{kind}.{stage.n}"
-        self.worker = None
         os.environ["ECHORA_TEST_WRAPPER"] = (
             f"valgrind --tool=callgrind --fair-sched=yes --callgrind-out-file={self.out}")
         try:
@@ -87,10 +86,7 @@ def writer(stage, n):
 
 
 def updates(stage, n):
-    catalogue = stage.worker("catalogue").start()
-    publish(stage.bus, new_entities(1000), "ANIME_EVENTS")
-    consumed(stage.bus, "ANIME_EVENTS", ["catalog-enriched"], catalogue)
-    catalogue.stop()
+    make_hot(stage)
     publish(stage.bus, hot_updates(n), "ANIME_EVENTS")
     one = Profiled(stage, "catalogue")
     consumed(stage.bus, "ANIME_EVENTS", ["catalog-updated"], one.worker, begin=PATIENCE)
@@ -124,8 +120,7 @@ def profile(name, events):
 
 
 def table(heads, rows):
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(page.row, [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]))
 
 
 def as_text(name, costs, functions):

@@ -100,7 +100,7 @@ static void count_key(struct feature_table *t, struct key key, unsigned weight)
     }
 }
 
-/* Shorter pieces first; a longer one goes on where the shorter one from the same letter ended. */
+/* Shorter pieces first; a longer one adds a letter to the shorter one from the same letter. */
 static void count_pieces(struct feature_table *t, enum text_field field, struct view word)
 {
     char marked[WORD_MAX + 2];
@@ -117,12 +117,14 @@ static void count_pieces(struct feature_table *t, enum text_field field, struct 
     }
     starts[letters] = (uint16_t)n;
     const struct key start = key_start('p', field);
+    for (unsigned i = 0; i + SHORTEST_PIECE <= letters; i++) {
+        const unsigned last = starts[i + SHORTEST_PIECE - 1];
+        keys[i] = key_add(start, marked + starts[i], last - (size_t)starts[i]);
+    }
     for (unsigned length = SHORTEST_PIECE; length <= LONGEST_PIECE; length++) {
         for (unsigned i = 0; i + length <= letters; i++) {
-            const bool first = length == SHORTEST_PIECE;
-            const unsigned from = starts[first ? i : i + length - 1];
-            keys[i] =
-                key_add(first ? start : keys[i], marked + from, starts[i + length] - (size_t)from);
+            const unsigned last = starts[i + length - 1];
+            keys[i] = key_add(keys[i], marked + last, starts[i + length] - (size_t)last);
             count_key(t, keys[i], PIECE_WEIGHT * (unsigned)field_weight[field]);
         }
     }

@@ -1,7 +1,6 @@
 """How many events the catalogue writer takes at once (--fetch-size), and how many rows the relay reads at once
 (--page-rows). The contestants are ours with these settings, in turns; the first has its default."""
 from bench.jobs import ours
-from bench.jobs.writer import new_entities, publish
 from bench.kit import checker
 from bench.kit.job import Case, Job, Target
 from bench.peers import relays
@@ -28,9 +27,7 @@ class Batches(Job):
         stage.fresh()
         n, setting = case.parameters["events"], contestant.name.partition(" ")[0]
         if case.parameters["of"] == "events":
-            publish(stage.bus, new_entities(n), "ANIME_EVENTS")
-            found = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], n, ECHORA_FETCH_SIZE=setting)
-            return {**found, "lost": n - stage.db.one("SELECT count(*) FROM catalog.anime")}
+            return ours.write_new(stage, n, ECHORA_FETCH_SIZE=setting)
         relays.fill(stage.db, "echora", n, 300, 100)
         found = ours.relay(stage, n, ECHORA_PAGE_ROWS=setting)
         return {**found, **checker.check(stage.nats.url, relays.STREAM, n, 300)}

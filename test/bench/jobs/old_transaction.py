@@ -7,7 +7,7 @@ than they are. The latency is that of relay-latency with hint: the return of the
 """
 from bench.jobs import ours
 from bench.jobs.relay_latency import HINT, RelayLatency
-from bench.jobs.writer import HOT, hot_updates, new_entities, publish
+from bench.jobs.writer import HOT, make_hot
 from bench.kit import checker, fill
 from bench.kit.job import Case, Figure, Job, Target
 from bench.peers import relays
@@ -17,7 +17,7 @@ ALONE, OLD, KEPT, BOTH = "echora", "old transaction", "kept rows", "kept rows an
 
 class OldTransaction(Job):
     name, about = "old-transaction", __doc__
-    figures = (ours.COST, ours.OWN_COST, Figure("rate", "events/s", "handled", True), Figure("p50", "ms", "p50", False),
+    figures = (ours.COST, ours.OWN_COST, ours.RATE, Figure("p50", "ms", "p50", False),
                Figure("p99", "ms", "p99", False), Figure("gib", "GiB", "the database"))
     targets = tuple(Target(f"{name}: nothing {what}", what, "<=", bound=0, who=name)
                     for name in (OLD, KEPT, BOTH) for what in ("lost", "reordered"))
@@ -49,8 +49,7 @@ class OldTransaction(Job):
         stage.fresh(kept)
         fill.accept_stream(stage.db)
         if case.parameters["kind"] == "hot":
-            publish(stage.bus, new_entities(HOT), "ANIME_EVENTS")
-            ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], HOT)
+            make_hot(stage)
         old = stage.db.connect(autocommit=False)
         try:
             if contestant.name in (OLD, BOTH):
@@ -61,16 +60,10 @@ class OldTransaction(Job):
         return {**found, "gib": fill.gib(stage.db)}
 
     def hot(self, stage, parameters):
-        n = parameters["events"]
-        publish(stage.bus, hot_updates(n), "ANIME_EVENTS")
-        found = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-updated"], n)
-        return {**found, "lost": n + HOT - stage.db.one("SELECT count(*) FROM catalog.inbox")}
+        return ours.write_hot(stage, parameters["events"])
 
     def new(self, stage, parameters):
-        n = parameters["events"]
-        publish(stage.bus, new_entities(n), "ANIME_EVENTS")
-        found = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], n)
-        return {**found, "lost": n - stage.db.one("SELECT count(*) FROM catalog.anime")}
+        return ours.write_new(stage, parameters["events"])
 
     def drain(self, stage, parameters):
         n = parameters["events"]

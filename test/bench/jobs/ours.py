@@ -2,7 +2,7 @@
 import time
 
 from bench.jobs.relay_drain import RelayDrain
-from bench.jobs.writer import consumed
+from bench.jobs.writer import HOT, consumed, hot_updates, new_entities, publish
 from bench.kit.job import Contestant, Figure
 from bench.kit.meter import Meter
 from harness import catalogue
@@ -49,6 +49,20 @@ def consume(stage, kind, stream, durables, n, replicas=1, **env):
     figures = meter.read()
     workers.stop()
     return costs(figures, [w.name for w in workers.processes], n) | {"rate": n / max(seconds, 1e-3)}
+
+
+def write_new(stage, n, replicas=1, **env):
+    """The figures of n new entities, written by so many catalogue writers."""
+    publish(stage.bus, new_entities(n), "ANIME_EVENTS")
+    found = consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], n, replicas, **env)
+    return {**found, "lost": n - stage.db.one("SELECT count(*) FROM catalog.anime")}
+
+
+def write_hot(stage, n, replicas=1):
+    """The figures of n updates of the hot entities, which are there (make_hot)."""
+    publish(stage.bus, hot_updates(n), "ANIME_EVENTS")
+    found = consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-updated"], n, replicas)
+    return {**found, "lost": n + HOT - stage.db.one("SELECT count(*) FROM catalog.inbox")}
 
 
 def costs(figures, own, n):

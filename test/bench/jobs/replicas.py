@@ -6,7 +6,7 @@ so that more processes show what they cost each other here, and not what as many
 """
 from bench.jobs import ours
 from bench.jobs.sync import ALIAS, count, relayed
-from bench.jobs.writer import HOT, hot_updates, new_entities, publish
+from bench.jobs.writer import HOT, make_hot, new_entities
 from bench.kit.job import Case, Figure, Job, Target
 from ops.nats.users import QDRANT_DURABLES
 
@@ -39,16 +39,11 @@ class Replicas(Job):
         return {**found, "seconds": n / found["rate"]}
 
     def new(self, stage, n, replicas):
-        publish(stage.bus, new_entities(n), "ANIME_EVENTS")
-        found = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], n, replicas)
-        return {**found, "lost": n - stage.db.one("SELECT count(*) FROM catalog.anime"), "repeated": held_by(stage) - n}
+        return {**ours.write_new(stage, n, replicas), "repeated": held_by(stage) - n}
 
     def hot(self, stage, n, replicas):
-        publish(stage.bus, new_entities(HOT), "ANIME_EVENTS")
-        ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], HOT)
-        publish(stage.bus, hot_updates(n), "ANIME_EVENTS")
-        found = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-updated"], n, replicas)
-        return {**found, "lost": n + HOT - stage.db.one("SELECT count(*) FROM catalog.inbox")}
+        make_hot(stage)
+        return ours.write_hot(stage, n, replicas)
 
     def points(self, stage, n, replicas):
         catalogue = stage.worker("catalogue").start()

@@ -64,6 +64,14 @@ def hot_updates(n):
         yield message(UPDATED, 1 + k, k % HOT, year=year_of(k))
 
 
+def make_hot(stage):
+    """The catalogue has the HOT entities."""
+    publish(stage.bus, new_entities(HOT), "ANIME_EVENTS")
+    catalogue_worker = stage.worker("catalogue").start()
+    consumed(stage.bus, "ANIME_EVENTS", ["catalog-enriched"], catalogue_worker)
+    catalogue_worker.stop()
+
+
 def year_of(k):
     return 1900 + k // HOT % 200
 
@@ -163,10 +171,7 @@ class Writer(Job):
             n = bus.stream(stream).state.messages
         else:
             if kind == "hot":
-                publish(bus, new_entities(HOT), stream)
-                warm = stage.worker("catalogue").start()
-                consumed(bus, stream, ["catalog-enriched"], warm)
-                warm.stop()
+                make_hot(stage)
             publish(bus, new_entities(n) if kind == "new" else hot_updates(n), stream)
         stage.settle()
         announced = stage.db.one("SELECT count(*) FROM catalog.outbox")

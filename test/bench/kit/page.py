@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes BENCHMARKS.md from the JSON files of test/bench/run. usage: page.py FILE.json... > BENCHMARKS.md
 
-A picture beside a file (.svg) is shown at the head. Nothing is left out: losses, missed targets, peers that were skipped and runs that failed are in it. Where two files
-have the same case, the one that was measured later counts.
+A picture beside a file (.svg) is shown at the head. Nothing is left out: losses, missed targets, peers that were skipped
+and runs that failed are in it. Where two files have the same case, the one that was measured later counts.
 """
 import json
 import sys
