@@ -313,6 +313,8 @@ int pipeline_publish(struct pipeline *p, const struct pipeline_message *message,
     put_lines(b, message->headers);
     put_line(b, "Echora-Event-Id", view_of(message->event_id));
     put_line(b, "Echora-Position", view_of(message->position));
+    if (message->batch != NULL)
+        put_line(b, "Echora-Batch", view_of(message->batch));
     /* Only an answer could tell that it is another stream; the sequence guards the others. */
     if (ask)
         put_line(b, "Nats-Expected-Stream", view_of(p->stream));

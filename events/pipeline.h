@@ -32,6 +32,7 @@ struct pipeline_message {
     struct view headers; /* lines "Name: value", without a newline at the end */
     const char *event_id;
     const char *position; /* header Echora-Position */
+    const char *batch;    /* header Echora-Batch, or NULL */
     struct bytes payload;
 };
 

@@ -12,7 +12,7 @@ enum { OID_XID8_ARRAY = 271 };
 /* No transaction has an xid below 3. */
 #define SNAPSHOT_OF_NOTHING "3:3:"
 
-static void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax)
+void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax)
 {
     buf_reset(&s->text);
     buf_append_view(&s->text, text);
@@ -47,7 +47,7 @@ static void set_stragglers(struct outbox_batch *b, struct view text)
     buf_append_view(&b->stragglers, text);
 }
 
-static bool has_stragglers(const struct outbox_batch *b)
+bool batch_has_stragglers(const struct outbox_batch *b)
 {
     return b->stragglers.n > 2;
 }
@@ -70,6 +70,7 @@ int batch_newest(struct pg *pg, const char *stream, struct outbox_batch *ret, st
     PGresult *r CLEANUP(pg_clearp) = NULL;
     if (pg_query(pg, &sql_newest_batch, params, ARRAY_LEN(params), &r, err) < 0)
         return -1;
+    ret->noted = true;
     if (PQntuples(r) == 0) {
         ret->number = ret->n_rows = ret->first_id = ret->last_id = 0;
         ret->start_sequence = 0;
@@ -109,21 +110,27 @@ static bool has_no_transactions(const struct snapshot *s)
 
 /* The everyday statement first, when it may serve; it says so itself when it does not. */
 static int ask_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
-                    const struct outbox_batch *b, PGresult **ret, struct err *err)
+                    const struct outbox_batch *b, PGresult **ret, bool *ret_noted, struct err *err)
 {
-    const struct pg_param small[] = {
-        pg_text(view_of(stream)), snapshot_param(&b->cur),         pg_xid8(b->cur.xmax),
-        pg_i64(b->number + 1),    pg_i64((int64_t)start_sequence), pg_i64(PAGE_BYTES)};
+    const struct pg_param look[] = {pg_text(view_of(stream)), pg_xid8(b->cur.xmax),
+                                    pg_i64(PAGE_BYTES)};
     if (has_no_transactions(&b->cur) || FAULT("stragglers-ignored")) {
-        if (pg_query(pg, &sql_open_small, small, ARRAY_LEN(small), ret, err) < 0)
+        if (pg_query(pg, &sql_look, look, ARRAY_LEN(look), ret, err) < 0)
             return -1;
+        *ret_noted = false;
         if (!pg_is_null(*ret, 0, OPENED_ROWS))
             return 0;
         PQclear(*ret);
         *ret = NULL;
     }
-    const struct pg_param params[] = {small[0], small[1],         small[2],          small[3],
-                                      small[4], pg_i32(max_rows), pg_i64(PAGE_BYTES)};
+    const struct pg_param params[] = {look[0],
+                                      snapshot_param(&b->cur),
+                                      look[1],
+                                      pg_i64(b->number + 1),
+                                      pg_i64((int64_t)start_sequence),
+                                      pg_i32(max_rows),
+                                      look[2]};
+    *ret_noted = true;
     return pg_query(pg, &sql_open_batch, params, ARRAY_LEN(params), ret, err);
 }
 
@@ -131,8 +138,9 @@ int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int m
                struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others, struct err *err)
 {
     PGresult *r CLEANUP(pg_clearp) = NULL;
+    bool noted;
     *ret_page = NULL;
-    if (ask_open(pg, stream, start_sequence, max_rows, b, &r, err) < 0)
+    if (ask_open(pg, stream, start_sequence, max_rows, b, &r, &noted, err) < 0)
         return -1;
     b->n_rows = pg_get_i64(r, 0, OPENED_ROWS);
     *ret_others = pg_get_i64(r, 0, OPENED_OTHERS);
@@ -146,6 +154,7 @@ int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int m
         b->last_id = pg_get_i64(r, 0, OPENED_LAST);
         b->start_sequence = start_sequence;
         b->closed = false;
+        b->noted = noted;
     }
     snapshot_set(&b->cur, pg_get_text(r, 0, OPENED_CUR),
                  (uint64_t)pg_get_i64(r, 0, OPENED_CUR_XMAX));
@@ -156,6 +165,23 @@ int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int m
     return 0;
 }
 
+int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(b->number),
+                                      snapshot_param(&b->prev), snapshot_param(&b->cur),
+                                      pg_i64(b->first_id),      pg_i64(b->last_id),
+                                      pg_i64(b->n_rows),        pg_i64((int64_t)b->start_sequence)};
+    b->noted = pg_query(pg, &sql_note_batch, params, ARRAY_LEN(params), NULL, err) == 0;
+    return b->noted ? 0 : -1;
+}
+
+int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(b->number),
+                                      pg_i64((int64_t)b->start_sequence)};
+    return pg_query(pg, &sql_drop_batch, params, ARRAY_LEN(params), NULL, err);
+}
+
 int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t after,
                    int max_rows, struct err *err)
 {
@@ -163,14 +189,14 @@ int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch 
         pg_text(view_of(stream)), pg_i64(after),        pg_i64(b->last_id),
         pg_xid8(b->prev.xmax),    pg_xid8(b->cur.xmax), snapshot_param(&b->cur),
         pg_i32(max_rows),         pg_i64(PAGE_BYTES),   stragglers_param(b)};
-    if (has_stragglers(b))
+    if (batch_has_stragglers(b))
         return pg_send(pg, &sql_page_late, params, ARRAY_LEN(params), err);
     return pg_send(pg, &sql_page, params, ARRAY_LEN(params) - 1, err);
 }
 
 int batch_page_take(struct pg *pg, const struct outbox_batch *b, PGresult **ret, struct err *err)
 {
-    return pg_receive(pg, has_stragglers(b) ? &sql_page_late : &sql_page, ret, err);
+    return pg_receive(pg, batch_has_stragglers(b) ? &sql_page_late : &sql_page, ret, err);
 }
 
 int batch_nth(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t n,

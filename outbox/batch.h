@@ -3,7 +3,7 @@
  * A batch is what snapshot cur sees and snapshot prev does not, ordered by id (PgQ's algorithm): no
  * committed row is skipped however late it commits, and rows of one entity keep their order,
  * because the second change of an entity can only begin when the first has committed. Its bounds
- * are stored when it is opened. */
+ * are stored when it is opened, or noted later when it is small (relay_lane.h). */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
@@ -17,6 +17,8 @@ struct snapshot {
     uint64_t xmax;
 };
 
+void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax);
+
 struct outbox_batch {
     int64_t number; /* 0 = none yet */
     struct snapshot prev, cur;
@@ -24,10 +26,12 @@ struct outbox_batch {
     int64_t first_id, last_id, n_rows;
     uint64_t start_sequence;
     bool closed; /* shared streams only */
+    bool noted;  /* its bounds are in the database */
 };
 
 void batch_init(struct outbox_batch *b);
 void batch_deinit(struct outbox_batch *b);
+bool batch_has_stragglers(const struct outbox_batch *b);
 
 /* The newest stored batch of the stream; number 0 when there is none, then cur is the snapshot that
  * sees nothing. */
@@ -38,12 +42,20 @@ MUST_CHECK int batch_newest(struct pg *pg, const char *stream, struct outbox_bat
 enum { PAGE_BYTES = 512 << 10 };
 enum page_column { PAGE_ID, PAGE_EVENT, PAGE_SUBJECT, PAGE_HEADERS, PAGE_PAYLOAD, PAGE_CREATED };
 
-/* Opens batch number b->number + 1: its prev is b->cur. With rows, b becomes it (stored and
- * committed), and the first page comes along in *ret_page, at most max_rows; NULL when it must be
- * asked for. With none, b->n_rows is 0 and only b->cur moves on, in memory. *ret_others counts new
- * rows of other streams. Code pg-23505 means that another relay opened it first. */
+/* Opens batch number b->number + 1: its prev is b->cur. With rows, b becomes it, and the first page
+ * comes along in *ret_page, at most max_rows; NULL when it must be asked for. Few rows (they all
+ * come along) are only looked at: b->noted is false, and batch_note stores the bounds; else they
+ * are stored and committed. With no rows, b->n_rows is 0 and only b->cur moves on, in memory.
+ * *ret_others counts new rows of other streams. Code pg-23505 means that another relay opened it
+ * first. */
 MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
                           struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others,
+                          struct err *err);
+/* Stores the bounds of a batch that was only looked at. Code pg-23505: there are some already. */
+MUST_CHECK int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b,
+                          struct err *err);
+/* Takes stored bounds out that begin where b begins: nothing was ever published by them. */
+MUST_CHECK int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b,
                           struct err *err);
 
 /* Asks for the next rows behind id after; batch_page_take waits for them. */

@@ -1,7 +1,10 @@
 /* Mechanism: recover (epoch, newest batch, tail) once, then batches; the next page is asked for
  * before the current one is published, so PostgreSQL works while we do.
  *
- * Invariant of guarded lanes: sequence of the k-th row of a batch = start_sequence + k. */
+ * Invariants of guarded lanes: sequence of the k-th row of a batch = start_sequence + k. A batch's
+ * second message is sent when the first is acknowledged, so one relay's batch is never continued
+ * by another's of the same number. A batch whose bounds are not noted yet carries them on its first
+ * message, and is noted before the next one is opened: the stream is one batch ahead at most. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "outbox/relay_lane.h"
@@ -13,12 +16,13 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/stream.h"
+#include "outbox/bounds.h"
+#include "outbox/recover.h"
 #include "outbox/resume.h"
 #include "outbox/shared.h"
 #include "outbox_sql.h"
 
 #define RUNBOOK "; see ops/runbooks/relay-refused.md"
-enum { TAIL_HEADERS_MAX = 128 << 10 };
 
 static void make_metrics(struct relay_lane_metrics *m, const char *schema, const char *stream)
 {
@@ -87,184 +91,6 @@ void relay_lane_forget(struct relay_lane *lane)
     lane->recovered = false;
 }
 
-/* Database and stream are those that the batches are of, or the lane is new and notes them. */
-static int check_epoch(struct relay_lane *lane, struct pg *pg, const struct stream_state *state,
-                       struct err *err)
-{
-    const struct pg_param params[] = {pg_text(view_of(lane->stream))};
-    PGresult *r CLEANUP(pg_clearp) = NULL;
-    if (pg_query(pg, &sql_epoch, params, ARRAY_LEN(params), &r, err) < 0)
-        return -1;
-    bool noted = !pg_is_null(r, 0, 0);
-    int64_t system = pg_get_i64(r, 0, 2);
-    if (FAULT("epoch-unchecked"))
-        return 0;
-    if (noted && lane->batch.number > 0) {
-        if (pg_get_i64(r, 0, 0) != system)
-            return err_set(err, ERR_FATAL, "epoch-database", "resume relay",
-                           "the batches of %s are of another PostgreSQL cluster" RUNBOOK,
-                           lane->stream);
-        if (!view_is(pg_get_text(r, 0, 1), state->created))
-            return err_set(err, ERR_FATAL, "epoch-stream", "resume relay",
-                           "stream %s was created anew since its batches were published" RUNBOOK,
-                           lane->stream);
-        return 0;
-    }
-    if (noted && pg_get_i64(r, 0, 0) == system && view_is(pg_get_text(r, 0, 1), state->created))
-        return 0;
-    /* A batch of no rows is a person's word that they belong together (ops.outbox_accept). */
-    if (lane->batch.number > 0 && lane->batch.n_rows > 0)
-        return err_set(err, ERR_FATAL, "epoch-database", "resume relay",
-                       "%s has batches, but its epoch was never noted" RUNBOOK, lane->stream);
-    const struct pg_param note[] = {pg_text(view_of(lane->stream)), pg_i64(system),
-                                    pg_text(view_of(state->created))};
-    return pg_query(pg, &sql_note_epoch, note, ARRAY_LEN(note), NULL, err);
-}
-
-struct tail {
-    struct resume_facts facts;
-    struct uuid event;
-    bool has_event;
-};
-
-static int read_tail(struct relay_lane *lane, struct bus *bus, const struct stream_state *state,
-                     struct tail *tail, struct err *err)
-{
-    const struct outbox_batch *b = &lane->batch;
-    *tail = (struct tail){.facts = {.has_batch = b->number > 0,
-                                    .batch = b->number,
-                                    .n_rows = b->n_rows,
-                                    .start_sequence = b->start_sequence,
-                                    .last_sequence = state->last_sequence}};
-    if (state->messages == 0)
-        return 0;
-    struct buf headers CLEANUP(buf_deinit);
-    buf_init(&headers, TAIL_HEADERS_MAX);
-    struct resume_facts *f = &tail->facts;
-    if (stream_headers(bus, lane->stream, state->last_sequence, &headers, &f->has_tail, err) < 0)
-        return -1;
-    struct view all = buf_view(&headers);
-    f->has_position =
-        position_parse(stream_header(all, "Echora-Position"), &f->tail_batch, &f->tail_id);
-    tail->has_event = uuid_parse(stream_header(all, "Echora-Event-Id"), &tail->event);
-    return 0;
-}
-
-/* The stream's message at the start of the batch is the batch's first: not one that somebody else
- * slipped in before it, which would count as a row that is not there. */
-static int check_first(struct relay_lane *lane, struct pg *pg, struct bus *bus, struct err *err)
-{
-    const struct outbox_batch *b = &lane->batch;
-    struct buf headers CLEANUP(buf_deinit);
-    buf_init(&headers, TAIL_HEADERS_MAX);
-    struct uuid event;
-    bool kept = false, found = false;
-    int64_t batch = 0, id = 0, wanted = 0;
-    if (stream_headers(bus, lane->stream, b->start_sequence + 1, &headers, &kept, err) < 0)
-        return -1;
-    if (!kept)
-        return 0;
-    if (batch_nth(pg, lane->stream, b, 0, &found, &wanted, &event, err) < 0)
-        return -1;
-    if (!position_parse(stream_header(buf_view(&headers), "Echora-Position"), &batch, &id) ||
-        batch != b->number || !found || id != wanted)
-        return err_set(err, ERR_FATAL, "epoch-foreign", "resume relay",
-                       "%s: the message at the start of batch %" PRId64
-                       " is not the relay's" RUNBOOK,
-                       lane->stream, b->number);
-    return 0;
-}
-
-static int refuse_row(const struct relay_lane *lane, const char *what, struct err *err)
-{
-    return err_set(err, ERR_FATAL, "epoch-row", "resume relay",
-                   "%s: the row at the stream's last position %s" RUNBOOK, lane->stream, what);
-}
-
-/* Holds the tail against the rows, and finds the id that the stream has last. */
-static int check_rows(struct relay_lane *lane, struct pg *pg, const struct tail *tail,
-                      const struct resume *resume, struct err *err)
-{
-    const struct resume_facts *f = &tail->facts;
-    struct uuid event = {{0}};
-    bool found = false;
-    int64_t id = 0;
-    if (resume->check == RESUME_CHECK_NONE)
-        return 0;
-    if (resume->check == RESUME_CHECK_TAIL) {
-        const struct pg_param params[] = {pg_text(view_of(lane->stream)),
-                                          pg_i64((int64_t)f->last_sequence), pg_i64(f->tail_batch)};
-        PGresult *r CLEANUP(pg_clearp) = NULL;
-        if (pg_query(pg, &sql_marked, params, ARRAY_LEN(params), &r, err) < 0)
-            return -1;
-        if (pg_get_bool(r, 0, 0))
-            return 0;
-        id = f->tail_id;
-        if (batch_row_event(pg, lane->stream, id, &found, &event, err) < 0)
-            return -1;
-    } else {
-        if (batch_nth(pg, lane->stream, &lane->batch, resume->stored - 1, &found, &id, &event,
-                      err) < 0)
-            return -1;
-        lane->after = id;
-    }
-    if (!found)
-        return refuse_row(lane, "is missing", err);
-    if (resume->check == RESUME_CHECK_NTH)
-        return 0;
-    if (id != f->tail_id)
-        return refuse_row(lane, "is not the one that the number of messages tells", err);
-    if (!tail->has_event || uuid_cmp(event, tail->event) != 0)
-        return refuse_row(lane, "is of another event", err);
-    return 0;
-}
-
-static int recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, struct err *err)
-{
-    struct stream_state state;
-    if (batch_newest(pg, lane->stream, &lane->batch, err) < 0 ||
-        stream_state(bus, lane->stream, &state, err) < 0)
-        return -1;
-    /* A leader that has taken over may go on between the two looks; judged together they would say
-     * that the stream holds more than the outbox. */
-    const int64_t seen = lane->batch.number;
-    if (batch_newest(pg, lane->stream, &lane->batch, err) < 0)
-        return -1;
-    if (lane->batch.number != seen)
-        return err_set(err, ERR_RETRY, "race", "resume relay", "another relay opened a batch");
-    if (check_epoch(lane, pg, &state, err) < 0)
-        return -1;
-    lane->stored = 0;
-    lane->after = lane->batch.first_id - 1;
-    lane->sequence = state.last_sequence;
-    if (lane->guarded) {
-        struct tail tail;
-        struct resume resume;
-        if (read_tail(lane, bus, &state, &tail, err) < 0 ||
-            resume_decide(&tail.facts, &resume, err) < 0 ||
-            check_rows(lane, pg, &tail, &resume, err) < 0 ||
-            (resume.stored > 0 && check_first(lane, pg, bus, err) < 0))
-            return -1;
-        lane->stored = resume.stored;
-        if (FAULT("tail-ignored"))
-            lane->stored = 0, lane->after = lane->batch.first_id - 1;
-        if (lane->pipe == NULL) {
-            const struct pipeline_options options = {.stream = lane->stream};
-            if (pipeline_new(&lane->pipe, bus, &options, err) < 0)
-                return -1;
-        }
-        pipeline_start(lane->pipe, state.last_sequence);
-    } else if (lane->batch.closed) {
-        lane->stored = lane->batch.n_rows;
-    }
-    memcpy(lane->created, state.created, sizeof(lane->created));
-    lane->gone = false;
-    lane->heard_ms = mono_ms();
-    lane->recovered = true;
-    metric_add(lane->metrics.recoveries, 1);
-    return 0;
-}
-
 void relay_lane_look(struct relay_lane *lane, struct bus *bus)
 {
     struct stream_state state;
@@ -280,7 +106,9 @@ void relay_lane_look(struct relay_lane *lane, struct bus *bus)
     }
 }
 
-static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct err *err)
+/* bounds: those of a batch that is not noted, else NULL. */
+static int publish_guarded(struct relay_lane *lane, const PGresult *page, const char *bounds,
+                           struct err *err)
 {
     int n = PQntuples(page);
     uint64_t acked = pipeline_acked(lane->pipe);
@@ -290,22 +118,26 @@ static int publish_guarded(struct relay_lane *lane, const PGresult *page, struct
         int64_t id = pg_get_i64(page, i, PAGE_ID);
         uuid_format(pg_get_uuid(page, i, PAGE_EVENT), event);
         position_format(lane->batch.number, id, position);
+        const bool first = lane->stored == 0;
         const struct pipeline_message message = {
             .subject = PQgetvalue(page, i, PAGE_SUBJECT),
             .headers = pg_get_text(page, i, PAGE_HEADERS),
             .event_id = event,
             .position = position,
+            .batch = first && !FAULT("bounds-not-told") ? bounds : NULL,
             .payload = pg_get_bytea(page, i, PAGE_PAYLOAD),
         };
         /* The first of a batch is answered too: a message that somebody else slipped in while we
          * were idle would take its place, and let the second one in. And the first after a failure:
          * behind a message that a full stream refused all others only have the wrong sequence. */
-        bool ask = lane->stored == 0 || (i == 0 && lane->failures > 0) || i == n - 1;
+        bool ask = first || (i == 0 && lane->failures > 0) || i == n - 1;
         r = pipeline_publish(lane->pipe, &message, ask, err);
         if (r == 0) {
             lane->after = id;
             lane->stored++;
         }
+        if (r == 0 && first && lane->batch.n_rows > 1 && !FAULT("first-not-awaited"))
+            r = pipeline_finish(lane->pipe, err);
     }
     KILL_POINT("page-published");
     /* The end of the batch is waited for; within it the window is enough. */
@@ -338,8 +170,8 @@ static void drop_page(struct relay_lane *lane, struct pg *pg)
 /* Publishes one page and asks for the next before. *ret_more: there is a next one, and it was asked
  * for. */
 static int publish_page(struct relay_lane *lane, struct pg *pg, struct bus *bus,
-                        const PGresult *page, relay_lane_stop_fn *stop, void *ctx, bool *ret_more,
-                        struct err *err)
+                        const PGresult *page, const char *bounds, relay_lane_stop_fn *stop,
+                        void *ctx, bool *ret_more, struct err *err)
 {
     int n = PQntuples(page);
     if (n == 0 || lane->stored + n > lane->batch.n_rows)
@@ -352,7 +184,8 @@ static int publish_page(struct relay_lane *lane, struct pg *pg, struct bus *bus,
     *ret_more = lane->stored + n < lane->batch.n_rows && !stop(ctx);
     if (*ret_more && batch_page_ask(pg, lane->stream, &lane->batch, last, lane->page_rows, err) < 0)
         return -1;
-    int r = lane->guarded ? publish_guarded(lane, page, err) : publish_shared(lane, bus, page, err);
+    int r = lane->guarded ? publish_guarded(lane, page, bounds, err)
+                          : publish_shared(lane, bus, page, err);
     if (r < 0 && *ret_more)
         drop_page(lane, pg);
     return r;
@@ -364,13 +197,21 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
 {
     PGresult *page CLEANUP(pg_clearp) = first;
     bool more = true;
+    char bounds[BOUNDS_MAX];
+    /* What begins behind no batch has no place where a recovery would look. */
+    const bool tell = !lane->batch.noted && lane->guarded && lane->batch.number > 1 &&
+                      page != NULL && PQntuples(page) == lane->batch.n_rows &&
+                      bounds_format(&lane->batch, bounds);
+    if (!tell && !lane->batch.noted && batch_note(pg, lane->stream, &lane->batch, err) < 0)
+        return -1;
+    KILL_POINT("batch-opened");
     if (page == NULL &&
         batch_page_ask(pg, lane->stream, &lane->batch, lane->after, lane->page_rows, err) < 0)
         return -1;
     while (more) {
         if (page == NULL && batch_page_take(pg, &lane->batch, &page, err) < 0)
             return -1;
-        if (publish_page(lane, pg, bus, page, stop, ctx, &more, err) < 0)
+        if (publish_page(lane, pg, bus, page, tell ? bounds : NULL, stop, ctx, &more, err) < 0)
             return -1;
         *ret_rows += PQntuples(page);
         PQclear(page);
@@ -381,6 +222,10 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
         relay_lane_forget(lane);
         return lane->guarded ? pipeline_finish(lane->pipe, err) : 0;
     }
+    if (tell)
+        KILL_POINT("batch-told");
+    if (tell && batch_note(pg, lane->stream, &lane->batch, err) < 0)
+        return -1;
     if (lane->guarded)
         lane->sequence = pipeline_acked(lane->pipe);
     else if (batch_close(pg, lane->stream, lane->batch.number, err) < 0)
@@ -396,7 +241,7 @@ int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
                     struct err *err)
 {
     *ret_rows = *ret_others = 0;
-    if (!lane->recovered && recover(lane, pg, bus, err) < 0)
+    if (!lane->recovered && relay_lane_recover(lane, pg, bus, err) < 0)
         return -1;
     PGresult *page = NULL;
     if (lane->stored >= lane->batch.n_rows) {
@@ -409,7 +254,6 @@ int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
         lane->after = lane->batch.first_id - 1;
         if (FAULT("bounds-not-stored") && pg_run(pg, "DELETE FROM outbox_batch", err) < 0)
             return -1;
-        KILL_POINT("batch-opened");
         metric_add(lane->metrics.batches, 1);
         metric_set(lane->metrics.batch_rows, (double)lane->batch.n_rows);
     }

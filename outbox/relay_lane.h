@@ -1,7 +1,9 @@
 /* A lane: one target stream of one outbox, with its own cursor and batches.
  *
  * Guarded lanes publish to a stream that only the relay writes: expected sequences, the stream's
- * tail is the checkpoint. Shared lanes publish to streams with other writers: Nats-Msg-Id is the
+ * tail is the checkpoint. A small batch there is published first and noted in the database behind
+ * its acknowledgement, which saves every event a wait for the disk; till then its first message
+ * tells its bounds. Shared lanes publish to streams with other writers: Nats-Msg-Id is the
  * event id, each message is acknowledged, the batch is closed in the database when all are; an open
  * batch is published again whole after a restart, inside the stream's duplicate window. */
 #pragma once

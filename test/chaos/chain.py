@@ -18,7 +18,7 @@ SYNC_DURABLES = ("qdrant-anime-created", "qdrant-anime-synced", "qdrant-anime-de
                  "qdrant-episode-synced")
 # Where each may die; behind each point it has something in hand.
 POINTS = {"catalogue": ("before-commit", "after-commit", "before-settle", "before-reply"),
-          "relay": ("batch-opened", "page-published", "batch-published"),
+          "relay": ("batch-opened", "page-published", "batch-told", "batch-published"),
           "qdrant": ("after-embed", "after-upsert", "before-settle")}
 AHEAD = 300  # events that are published and not settled
 EPOCH = 1_700_000_000

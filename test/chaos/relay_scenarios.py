@@ -101,6 +101,44 @@ def killed_at(rig, point, rows=3000):
     return rig.finish()
 
 
+def killed_when_told(rig, rows=3):
+    """The relay dies when a small batch is published and not noted; more is committed before it starts again."""
+    with rig.writer() as writer:
+        relay = rig.relay(kill="batch-told")
+        outbox.fill(writer, 5)
+        eventually(lambda: outbox.stored(rig.bus) == 5)
+        newest = eventually(lambda: rig.db.one("SELECT max(batch) FROM catalog.outbox_batch WHERE stream = 'ANIME_SYNC'"))
+        outbox.fill(writer, rows)
+        killed(relay, "batch-told")
+        assert outbox.stored(rig.bus) == 5 + rows
+        assert rig.db.one("SELECT max(batch) FROM catalog.outbox_batch WHERE stream = 'ANIME_SYNC'") == newest
+        outbox.fill(writer, rows)
+        rig.restart(relay)
+    return rig.finish()
+
+
+def both_lead(rig, turns=200):
+    """Two relays that both believe to lead. A hint wakes them at once while more rows are committed, so that each cuts
+    its own small batch under the same number."""
+    relays = [rig.relay(), rig.relay()]
+    for relay in relays:
+        eventually(lambda r=relay: "relay is active" in r.text(), 10)
+    rng, hints = random.Random(5), rig.streams.bus("catalogue")
+    with rig.writer() as writer, rig.writer(autocommit=False) as slow:
+        for turn in range(turns):
+            outbox.add(slow, uuid.UUID(int=turn % 3))
+            outbox.fill(writer, rng.choice((1, 2, 5)))
+            hints.send("hint.outbox")
+            outbox.fill(writer, rng.choice((1, 2, 5)))
+            slow.commit()
+            time.sleep(0.015)  # for whoever came second and waits before it looks again
+    found = rig.finish()
+    assert all(r.alive() for r in relays), "a relay has given up"
+    met = sum(r.metric("echora_relay_rejected_total", stream="ANIME_SYNC") for r in relays)
+    assert met > turns / 10, f"they met {met} times only"
+    return found
+
+
 def two_drain(rig, rows=40000):
     """Two relays and a backlog: only one of them may publish."""
     with rig.writer() as writer:

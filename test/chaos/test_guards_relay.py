@@ -16,6 +16,10 @@ def rig_with(db, streams, spawn):
     # What "id above the last one" would skip: transactions that were open when the batch was cut.
     ("stragglers-ignored", scenarios.late_committers, {"seed": 1}),
     ("bounds-not-stored", scenarios.killed_at, {"point": "page-published"}),
+    ("bounds-not-told", scenarios.killed_when_told, {}),
+    ("told-bounds-ignored", scenarios.killed_when_told, {}),
+    ("lock-ignored,first-not-awaited", scenarios.both_lead, {}),
+    ("lock-ignored,told-bounds-ignored", scenarios.both_lead, {}),
     ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
     ("expected-sequence-omitted", scenarios.zombie, {}),
     ("lock-ignored,expected-sequence-omitted", scenarios.two_drain, {}),
@@ -67,3 +71,9 @@ def test_lock_alone_is_not_what_fences(rig_with):
     for _ in range(2):
         rig.relay()
     rig.finish()
+
+
+@pytest.mark.chaos(fault="two at once: relays that cut small batches their own way", place="relay",
+                   checks="each row one message, in order")
+def test_lock_alone_is_not_what_fences_small_batches(rig_with):
+    scenarios.both_lead(rig_with("lock-ignored"))

@@ -34,6 +34,13 @@ def test_killed_at_a_named_point(rig, point):
     assert scenarios.killed_at(rig, point) == 4001
 
 
+@pytest.mark.chaos(fault="kill -9: between publishing a small batch and noting it", place="relay",
+                   checks="each row one message, in order")
+@pytest.mark.parametrize("rows", [1, 3])
+def test_killed_when_told(rig, rows):
+    assert scenarios.killed_when_told(rig, rows) == 5 + 2 * rows + 1
+
+
 @pytest.mark.chaos(fault="two at once: relays with a backlog", place="relay", checks="each row one message, in order")
 def test_two_relays_with_a_backlog(rig):
     scenarios.two_drain(rig)

@@ -9,7 +9,22 @@
 #include "events/base/clock.h"
 #include "events/base/uuid.h"
 #include "events/trace.h"
+#include "outbox/bounds.h"
 #include "outbox/resume.h"
+
+static void check_bounds(struct view text)
+{
+    struct outbox_batch b, again;
+    char out[BOUNDS_MAX], out_again[BOUNDS_MAX];
+    batch_init(&b);
+    batch_init(&again);
+    if (bounds_parse(text, &b) && bounds_format(&b, out))
+        demand(bounds_parse(view_of(out), &again) && bounds_format(&again, out_again) &&
+                   strcmp(out, out_again) == 0,
+               "written bounds are read as the same");
+    batch_deinit(&b);
+    batch_deinit(&again);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -101,6 +116,20 @@ static void check_position(struct view text)
     }
 }
 
+static void check_bounds(struct view text)
+{
+    struct outbox_batch b, again;
+    char out[BOUNDS_MAX], out_again[BOUNDS_MAX];
+    batch_init(&b);
+    batch_init(&again);
+    if (bounds_parse(text, &b) && bounds_format(&b, out))
+        demand(bounds_parse(view_of(out), &again) && bounds_format(&again, out_again) &&
+                   strcmp(out, out_again) == 0,
+               "written bounds are read as the same");
+    batch_deinit(&b);
+    batch_deinit(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct view text = {(const char *)data, n};
@@ -110,5 +139,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     check_utf8(text);
     check_numbers(text);
     check_position(text);
+    check_bounds(text);
     return 0;
 }

@@ -479,6 +479,80 @@ def test_restored_database_is_refused_then_accepted(db, bus, spawn):
     eventually(lambda: outbox.stored(bus) == 10 + 10 + 5)
 
 
+NEWEST = ("SELECT batch, prev::text, cur::text, first_id, last_id, n_rows, start_sequence FROM catalog.outbox_batch "
+          "WHERE stream = 'ANIME_SYNC' ORDER BY batch DESC LIMIT 1")
+
+
+def told(db, bus, writer, rows=3):
+    """A small batch behind another: its first message carries the bounds that the database has of it."""
+    outbox.fill(writer, 5)
+    drained(db, bus)
+    first = outbox.stored(bus) + 1
+    outbox.fill(writer, rows)
+    drained(db, bus)
+    headers = [m[2] for m in bus.read("ANIME_SYNC")][first - 1:]
+    [newest] = eventually(lambda: [b for b in db.all(NEWEST) if b[6] == first - 1], 5, "bounds noted")
+    assert [h.get("Echora-Batch") for h in headers] == \
+        [f"{newest[5]} {newest[3]} {newest[4]} {newest[1]} {newest[2]}"] + [None] * (rows - 1)
+    assert newest[5] == rows
+    return newest
+
+
+def test_bounds_that_only_the_stream_tells_are_noted(db, bus, spawn):
+    """As if the relay had died between a publish and its note."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        newest = told(db, bus, writer)
+        relay.kill()
+        db.do("DELETE FROM catalog.outbox_batch WHERE batch = %s", newest[0])
+        relay.start()
+        eventually(lambda: db.all(NEWEST) == [newest], 5, "noted again")
+        outbox.fill(writer, 5)
+        drained(db, bus)
+    assert outbox.check(db, bus) == 13
+
+
+def test_bounds_are_those_of_whoever_was_first_in_the_stream(db, bus, spawn):
+    """A relay that has stored bounds and comes too late with its first message, beside one that has published."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        newest = told(db, bus, writer)
+        relay.kill()
+        outbox.fill(writer, 5)
+        db.do("UPDATE catalog.outbox_batch SET cur = pg_current_snapshot(), n_rows = n_rows + 5, last_id = last_id + 5 "
+              "WHERE batch = %s", newest[0])
+        relay.start()
+        drained(db, bus)
+    assert outbox.check(db, bus) == 13
+    assert [outbox.position(m[2])[0] - newest[0] for m in bus.read("ANIME_SYNC")][-8:] == [0] * 3 + [1] * 5
+
+
+def test_stream_two_batches_ahead_is_refused(db, bus, spawn):
+    """One is published before it is noted, never two."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        told(db, bus, writer)
+        newest = told(db, bus, writer)
+    relay.stop()
+    db.do("DELETE FROM catalog.outbox_batch WHERE batch > %s", newest[0] - 2)
+    relay.start(wait=False)
+    refused(relay, "epoch-database")
+
+
+@pytest.mark.parametrize("bounds", ["1 99 99 3:3: 3:3:", "nonsense", "1 4 4 3:3: 3:3:"])
+def test_bounds_of_a_foreigner_are_refused(db, bus, spawn, nats, bounds):
+    """Of a row that is not there, none at all, of another row than the message's."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        newest = told(db, bus, writer)
+    relay.stop()
+    nats.bus("relay").publish("anime.synced", b"foreign", headers={
+        "Echora-Position": f"{newest[0] + 1}:99", "Echora-Batch": bounds, "Echora-Event-Id": str(uuid.uuid4())})
+    relay.start(wait=False)
+    refused(relay, "epoch-database" if bounds.startswith("1 99") else "epoch-foreign")
+    assert db.all(NEWEST) == [newest]
+
+
 def test_row_of_another_event_is_refused(db, bus, spawn):
     relay = spawn("relay")
     with db.connect("echora_catalogue") as writer:
