@@ -16,8 +16,9 @@ from ops.fleet import system
 ENTITIES, STREAM, SUBJECT = 1000, "ANIME_SYNC", "anime.synced"
 POOL_BYTES = 64_000
 # Random text, so that PostgreSQL's compression finds nothing in one relay's table that it finds in no other's.
-PAYLOAD = ("convert_to(" + checker.SQL_HEAD.format(entities=ENTITIES) +
-           " || substr({pool}, (1 + (i * 7919) % ({most} - {filler}))::int, {filler}), 'UTF8')")
+# As bytes: of a text, PostgreSQL counts the characters up to where a piece begins.
+PAYLOAD = ("(convert_to(" + checker.SQL_HEAD.format(entities=ENTITIES) +
+           ", 'UTF8') || substr({pool}, (1 + (i * 7919) % ({most} - {filler}))::int, {filler}))")
 OURS = ("INSERT INTO catalog.outbox (stream, subject, entity_type, entity_id, event_id, headers, payload) "
         "SELECT '" + STREAM + "', '" + SUBJECT + "', 'anime', md5({entity}::text)::uuid, gen_random_uuid(), "
         "'{headers}', {payload} FROM generate_series({first}, {last}) AS i")
@@ -43,7 +44,7 @@ def fill(db, name, rows, size, per_transaction):
         payload=PAYLOAD.format(pool="pool", most=most, filler=filler))
     with db.connect() as connection:
         connection.execute("SET synchronous_commit = off")
-        connection.execute(f"DO $fill$ DECLARE low bigint := 0; pool CONSTANT text := '{pool}'; BEGIN "
+        connection.execute(f"DO $fill$ DECLARE low bigint := 0; pool CONSTANT bytea := '{pool}'; BEGIN "
                            f"WHILE low < {rows} LOOP {text}; COMMIT; low := low + {per_transaction}; END LOOP; "
                            "END $fill$")
 
