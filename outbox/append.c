@@ -1,6 +1,8 @@
 /* Mechanism: the rows' columns are gathered in arrays and inserted by one statement with unnest(),
- * which keeps their order, so ids rise in the order of rows[]. Arrays that grow past CHUNK_BYTES
- * are flushed and the rest follows in a further statement of the same transaction.
+ * which keeps their order, so ids rise in the order of rows[]. (In the SELECT list they go row by
+ * row; in FROM each would be stored first, which took a third of the insert's time.) Arrays that
+ * grow past CHUNK_BYTES are flushed and the rest follows in a further statement of the same
+ * transaction.
  *
  * headers is one text of lines "Name: value" that the relay can hand on without parsing values.
  * Echora-Event-Id is not among them: the relay makes it from the column. */
@@ -48,7 +50,8 @@ struct outbox *outbox_new(const char *schema)
     snprintf(o->sql, sizeof(o->sql),
              "INSERT INTO \"%s\".outbox"
              " (stream, subject, entity_type, entity_id, event_id, headers, payload) "
-             "SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)",
+             "SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
+             "unnest($7)",
              schema);
     o->insert = (struct pg_statement){o->name, o->sql};
     return o;

@@ -165,14 +165,24 @@ int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int m
     return 0;
 }
 
-int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b, struct err *err)
+int batch_note_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, struct err *err)
 {
     const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(b->number),
                                       snapshot_param(&b->prev), snapshot_param(&b->cur),
                                       pg_i64(b->first_id),      pg_i64(b->last_id),
                                       pg_i64(b->n_rows),        pg_i64((int64_t)b->start_sequence)};
-    b->noted = pg_query(pg, &sql_note_batch, params, ARRAY_LEN(params), NULL, err) == 0;
+    return pg_send(pg, &sql_note_batch, params, ARRAY_LEN(params), err);
+}
+
+int batch_note_take(struct pg *pg, struct outbox_batch *b, struct err *err)
+{
+    b->noted = pg_receive(pg, &sql_note_batch, NULL, err) == 0;
     return b->noted ? 0 : -1;
+}
+
+int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b, struct err *err)
+{
+    return batch_note_ask(pg, stream, b, err) < 0 ? -1 : batch_note_take(pg, b, err);
 }
 
 int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b, struct err *err)

@@ -54,6 +54,10 @@ MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequ
 /* Stores the bounds of a batch that was only looked at. Code pg-23505: there are some already. */
 MUST_CHECK int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b,
                           struct err *err);
+/* Its two halves, to publish while the database works. */
+MUST_CHECK int batch_note_ask(struct pg *pg, const char *stream, const struct outbox_batch *b,
+                              struct err *err);
+MUST_CHECK int batch_note_take(struct pg *pg, struct outbox_batch *b, struct err *err);
 /* Takes stored bounds out that begin where b begins: nothing was ever published by them. */
 MUST_CHECK int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b,
                           struct err *err);

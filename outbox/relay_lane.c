@@ -106,48 +106,65 @@ void relay_lane_look(struct relay_lane *lane, struct bus *bus)
     }
 }
 
-/* bounds: those of a batch that is not noted, else NULL. */
-static int publish_guarded(struct relay_lane *lane, const PGresult *page, const char *bounds,
-                           struct err *err)
+/* bounds: told by the batch's first message, or NULL. */
+static int send_row(struct relay_lane *lane, const PGresult *page, int i, const char *bounds,
+                    struct err *err)
 {
-    int n = PQntuples(page);
-    uint64_t acked = pipeline_acked(lane->pipe);
+    char event[UUID_TEXT], position[POSITION_MAX];
+    const int64_t id = pg_get_i64(page, i, PAGE_ID);
+    const bool first = lane->stored == 0;
+    uuid_format(pg_get_uuid(page, i, PAGE_EVENT), event);
+    position_format(lane->batch.number, id, position);
+    const struct pipeline_message message = {
+        .subject = PQgetvalue(page, i, PAGE_SUBJECT),
+        .headers = pg_get_text(page, i, PAGE_HEADERS),
+        .event_id = event,
+        .position = position,
+        .batch = first && !FAULT("bounds-not-told") ? bounds : NULL,
+        .payload = pg_get_bytea(page, i, PAGE_PAYLOAD),
+    };
+    /* The first of a batch is answered too: a message that somebody else slipped in while we were
+     * idle would take its place, and let the second one in. And the first after a failure: behind a
+     * message that a full stream refused all others only have the wrong sequence. */
+    const bool ask = first || (i == 0 && lane->failures > 0) || i == PQntuples(page) - 1;
+    if (pipeline_publish(lane->pipe, &message, ask, err) < 0)
+        return -1;
+    lane->after = id;
+    lane->stored++;
+    return first && !FAULT("first-not-awaited") ? pipeline_finish(lane->pipe, err) : 0;
+}
+
+/* Rows `from` to `to` - 1 of the page. */
+static int publish_rows(struct relay_lane *lane, const PGresult *page, int from, int to,
+                        const char *bounds, struct err *err)
+{
+    const uint64_t acked = pipeline_acked(lane->pipe);
     int r = 0;
-    for (int i = 0; i < n && r == 0; i++) {
-        char event[UUID_TEXT], position[POSITION_MAX];
-        int64_t id = pg_get_i64(page, i, PAGE_ID);
-        uuid_format(pg_get_uuid(page, i, PAGE_EVENT), event);
-        position_format(lane->batch.number, id, position);
-        const bool first = lane->stored == 0;
-        const struct pipeline_message message = {
-            .subject = PQgetvalue(page, i, PAGE_SUBJECT),
-            .headers = pg_get_text(page, i, PAGE_HEADERS),
-            .event_id = event,
-            .position = position,
-            .batch = first && !FAULT("bounds-not-told") ? bounds : NULL,
-            .payload = pg_get_bytea(page, i, PAGE_PAYLOAD),
-        };
-        /* The first of a batch is answered too: a message that somebody else slipped in while we
-         * were idle would take its place, and let the second one in. And the first after a failure:
-         * behind a message that a full stream refused all others only have the wrong sequence. */
-        bool ask = first || (i == 0 && lane->failures > 0) || i == n - 1;
-        r = pipeline_publish(lane->pipe, &message, ask, err);
-        if (r == 0) {
-            lane->after = id;
-            lane->stored++;
-        }
-        if (r == 0 && first && lane->batch.n_rows > 1 && !FAULT("first-not-awaited"))
-            r = pipeline_finish(lane->pipe, err);
-    }
+    for (int i = from; i < to && r == 0; i++)
+        r = send_row(lane, page, i, bounds, err);
     KILL_POINT("page-published");
     /* The end of the batch is waited for; within it the window is enough. */
     if (r == 0 && lane->stored >= lane->batch.n_rows)
         r = pipeline_finish(lane->pipe, err);
-    metric_add(lane->metrics.published, n);
+    metric_add(lane->metrics.published, to - from);
     metric_add(lane->metrics.acknowledged, (double)(pipeline_acked(lane->pipe) - acked));
     if (r < 0)
         metric_add(lane->metrics.rejected, 1);
     return r;
+}
+
+/* A whole batch that is not noted: once its first message is stored, the number is ours, and the
+ * database takes the note while the rest is published. */
+static int publish_told(struct relay_lane *lane, struct pg *pg, const PGresult *page,
+                        const char *bounds, struct err *err)
+{
+    if (publish_rows(lane, page, 0, 1, bounds, err) < 0)
+        return -1;
+    KILL_POINT("batch-told");
+    if (batch_note_ask(pg, lane->stream, &lane->batch, err) < 0)
+        return -1;
+    const int r = publish_rows(lane, page, 1, PQntuples(page), NULL, err);
+    return batch_note_take(pg, &lane->batch, r < 0 ? NULL : err) < 0 ? -1 : r;
 }
 
 static void show_lag(const struct relay_lane *lane, const PGresult *page)
@@ -170,8 +187,8 @@ static void drop_page(struct relay_lane *lane, struct pg *pg)
 /* Publishes one page and asks for the next before. *ret_more: there is a next one, and it was asked
  * for. */
 static int publish_page(struct relay_lane *lane, struct pg *pg, struct bus *bus,
-                        const PGresult *page, const char *bounds, relay_lane_stop_fn *stop,
-                        void *ctx, bool *ret_more, struct err *err)
+                        const PGresult *page, relay_lane_stop_fn *stop, void *ctx, bool *ret_more,
+                        struct err *err)
 {
     int n = PQntuples(page);
     if (n == 0 || lane->stored + n > lane->batch.n_rows)
@@ -184,26 +201,20 @@ static int publish_page(struct relay_lane *lane, struct pg *pg, struct bus *bus,
     *ret_more = lane->stored + n < lane->batch.n_rows && !stop(ctx);
     if (*ret_more && batch_page_ask(pg, lane->stream, &lane->batch, last, lane->page_rows, err) < 0)
         return -1;
-    int r = lane->guarded ? publish_guarded(lane, page, bounds, err)
+    int r = lane->guarded ? publish_rows(lane, page, 0, n, NULL, err)
                           : publish_shared(lane, bus, page, err);
     if (r < 0 && *ret_more)
         drop_page(lane, pg);
     return r;
 }
 
-/* first: the batch's next page when it is there already, else NULL; consumed. */
-static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
+/* What is left of a batch whose bounds are stored. first: its next page when it is there already,
+ * else NULL; consumed. */
+static int publish_pages(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
                          relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows, struct err *err)
 {
     PGresult *page CLEANUP(pg_clearp) = first;
     bool more = true;
-    char bounds[BOUNDS_MAX];
-    /* What begins behind no batch has no place where a recovery would look. */
-    const bool tell = !lane->batch.noted && lane->guarded && lane->batch.number > 1 &&
-                      page != NULL && PQntuples(page) == lane->batch.n_rows &&
-                      bounds_format(&lane->batch, bounds);
-    if (!tell && !lane->batch.noted && batch_note(pg, lane->stream, &lane->batch, err) < 0)
-        return -1;
     KILL_POINT("batch-opened");
     if (page == NULL &&
         batch_page_ask(pg, lane->stream, &lane->batch, lane->after, lane->page_rows, err) < 0)
@@ -211,21 +222,47 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
     while (more) {
         if (page == NULL && batch_page_take(pg, &lane->batch, &page, err) < 0)
             return -1;
-        if (publish_page(lane, pg, bus, page, tell ? bounds : NULL, stop, ctx, &more, err) < 0)
+        if (publish_page(lane, pg, bus, page, stop, ctx, &more, err) < 0)
             return -1;
         *ret_rows += PQntuples(page);
         PQclear(page);
         page = NULL;
     }
+    return 0;
+}
+
+/* Tells the bounds when they are few rows', all on the page and behind another batch, where a
+ * recovery looks; notes them first otherwise. */
+static int publish_new(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
+                       relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows, struct err *err)
+{
+    char bounds[BOUNDS_MAX];
+    if (!lane->guarded || lane->batch.number == 1 || first == NULL ||
+        PQntuples(first) != lane->batch.n_rows || !bounds_format(&lane->batch, bounds)) {
+        if (batch_note(pg, lane->stream, &lane->batch, err) == 0)
+            return publish_pages(lane, pg, bus, first, stop, ctx, ret_rows, err);
+        PQclear(first);
+        return -1;
+    }
+    PGresult *page CLEANUP(pg_clearp) = first;
+    show_lag(lane, page);
+    *ret_rows += PQntuples(page);
+    return publish_told(lane, pg, page, bounds, err);
+}
+
+/* first: as publish_pages. */
+static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
+                         relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows, struct err *err)
+{
+    const int r = lane->batch.noted ? publish_pages(lane, pg, bus, first, stop, ctx, ret_rows, err)
+                                    : publish_new(lane, pg, bus, first, stop, ctx, ret_rows, err);
+    if (r < 0)
+        return -1;
     if (lane->stored < lane->batch.n_rows) {
         /* Stopped in the middle: whoever goes on reads the tail. */
         relay_lane_forget(lane);
         return lane->guarded ? pipeline_finish(lane->pipe, err) : 0;
     }
-    if (tell)
-        KILL_POINT("batch-told");
-    if (tell && batch_note(pg, lane->stream, &lane->batch, err) < 0)
-        return -1;
     if (lane->guarded)
         lane->sequence = pipeline_acked(lane->pipe);
     else if (batch_close(pg, lane->stream, lane->batch.number, err) < 0)

@@ -6,8 +6,8 @@
  * arrays, an INSERT of all inbox rows that tells which were new, and an upsert of those. A message
  * whose id the inbox has, or that came before in its batch, changes nothing. One statement can't
  * touch a row twice, so of an entity the newest message of the batch is written, and its rev counts
- * them all. One lane: several would take batches out of turn, and the table has nothing to tell an
- * older payload by. */
+ * them all. One lane unless ECHORA_LANES says otherwise: several take batches out of turn, and the
+ * table has nothing to tell an older payload by. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <stdlib.h>

@@ -19,7 +19,6 @@ def rig_with(db, streams, spawn):
     ("bounds-not-told", scenarios.killed_when_told, {}),
     ("told-bounds-ignored", scenarios.killed_when_told, {}),
     ("lock-ignored,first-not-awaited", scenarios.both_lead, {}),
-    ("lock-ignored,told-bounds-ignored", scenarios.both_lead, {}),
     ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
     ("expected-sequence-omitted", scenarios.zombie, {}),
     ("lock-ignored,expected-sequence-omitted", scenarios.two_drain, {}),
