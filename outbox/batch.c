@@ -12,13 +12,6 @@ enum { OID_XID8_ARRAY = 271 };
 /* No transaction has an xid below 3. */
 #define SNAPSHOT_OF_NOTHING "3:3:"
 
-void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax)
-{
-    buf_reset(&s->text);
-    buf_append_view(&s->text, text);
-    s->xmax = xmax;
-}
-
 void batch_init(struct outbox_batch *b)
 {
     *b = (struct outbox_batch){0};
@@ -99,7 +92,8 @@ enum opened_column {
     OPENED_FIRST,
     OPENED_LAST,
     OPENED_ROWS,
-    OPENED_OTHERS
+    OPENED_OTHERS,
+    LOOKED_XID /* of the row, in answers of look.sql */
 };
 
 /* "xmin:xmax:" */
@@ -163,6 +157,18 @@ int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int m
     if (!pg_is_null(r, 0, PAGE_ID))
         *ret_page = STEAL(r);
     return 0;
+}
+
+int batch_cut(struct outbox_batch *b, const PGresult *page, struct err *err)
+{
+    uint64_t newest = 0;
+    for (int i = 0; i < PQntuples(page); i++) {
+        const uint64_t xid = (uint64_t)pg_get_i64(page, i, LOOKED_XID);
+        newest = xid > newest ? xid : newest;
+    }
+    if (!FAULT("cur-not-cut") && !snapshot_cut(&b->cur, newest + 1))
+        return err_set(err, ERR_FATAL, "internal", "batch", "a snapshot is not one");
+    return check_memory(b, err);
 }
 
 int batch_note_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, struct err *err)

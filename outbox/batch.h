@@ -18,6 +18,10 @@ struct snapshot {
 };
 
 void snapshot_set(struct snapshot *s, struct view text, uint64_t xmax);
+/* "xmin:xmax:xip,xip" with numbers that rise. False, *ret untouched, when it is not that. */
+MUST_CHECK bool snapshot_parse(struct view text, struct snapshot *ret);
+/* Sees no xid from xmax on any more. False when it is no snapshot. */
+MUST_CHECK bool snapshot_cut(struct snapshot *s, uint64_t xmax);
 
 struct outbox_batch {
     int64_t number; /* 0 = none yet */
@@ -51,6 +55,11 @@ enum page_column { PAGE_ID, PAGE_EVENT, PAGE_SUBJECT, PAGE_HEADERS, PAGE_PAYLOAD
 MUST_CHECK int batch_open(struct pg *pg, const char *stream, uint64_t start_sequence, int max_rows,
                           struct outbox_batch *b, PGresult **ret_page, int64_t *ret_others,
                           struct err *err);
+/* Before the bounds of a batch that was only looked at leave the database: cur ends behind the
+ * newest xid of its rows. Those are committed, so no server that has them gives a lower xid again;
+ * what else the look saw may be lost in a crash or a failover, and its xids be given anew. The
+ * batch's rows stay the same. */
+MUST_CHECK int batch_cut(struct outbox_batch *b, const PGresult *page, struct err *err);
 /* Stores the bounds of a batch that was only looked at. Code pg-23505: there are some already. */
 MUST_CHECK int batch_note(struct pg *pg, const char *stream, struct outbox_batch *b,
                           struct err *err);

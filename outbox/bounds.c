@@ -15,23 +15,6 @@ bool bounds_format(const struct outbox_batch *b, char out[static BOUNDS_MAX])
     return n > 0 && n < BOUNDS_MAX;
 }
 
-/* "xmin:xmax:xip,xip" with numbers that rise. */
-static bool parse_snapshot(struct view text, struct snapshot *ret)
-{
-    struct view rest = text, part;
-    int64_t xmin, xmax, xip;
-    if (!view_split(&rest, ':', &part) || !view_to_i64(part, 3, INT64_MAX, &xmin) ||
-        !view_split(&rest, ':', &part) || !view_to_i64(part, xmin, INT64_MAX, &xmax) ||
-        rest.p == NULL)
-        return false;
-    if (rest.n > 0)
-        for (int64_t least = xmin; view_split(&rest, ',', &part); least = xip + 1)
-            if (!view_to_i64(part, least, xmax - 1, &xip))
-                return false;
-    snapshot_set(ret, text, (uint64_t)xmax);
-    return !buf_failed(&ret->text);
-}
-
 bool bounds_parse(struct view text, struct outbox_batch *ret)
 {
     struct view rows, first, last, prev;
@@ -43,5 +26,5 @@ bool bounds_parse(struct view text, struct outbox_batch *ret)
         return false;
     buf_reset(&ret->stragglers);
     buf_puts(&ret->stragglers, "{}");
-    return parse_snapshot(prev, &ret->prev) && parse_snapshot(text, &ret->cur);
+    return snapshot_parse(prev, &ret->prev) && snapshot_parse(text, &ret->cur);
 }

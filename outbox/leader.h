@@ -4,7 +4,7 @@
  * The server ends the session when it hears nothing for two seconds, so a leader that is stopped,
  * hangs or is cut off loses the lock, and a standby takes over within three. A leader that wakes
  * up late may still believe for a moment: what it publishes is fenced by expected sequences and
- * message ids, what it stores by the batches' primary key. */
+ * message ids, what it stores by the batches' primary key and by what the stream holds. */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 

@@ -190,7 +190,10 @@ static int adopt(struct relay_lane *lane, struct pg *pg, struct bus *bus, int64_
     const bool have = b->number == number;
     if (have && bounds_format(b, stored) && view_is(text, stored))
         return 0;
-    if (!bounds_parse(text, b) || b->first_id != id)
+    const bool read = bounds_parse(text, b);
+    if (buf_failed(&b->prev.text) || buf_failed(&b->cur.text))
+        return err_set(err, ERR_RETRY, "no-memory", "resume relay", "the bounds do not fit");
+    if (!read || b->first_id != id)
         return err_set(err, ERR_FATAL, "epoch-foreign", "resume relay",
                        "%s: message %" PRIu64 " carries bounds that no relay writes" RUNBOOK,
                        lane->stream, start + 1);

@@ -6,6 +6,6 @@
 
 /* Makes the lane know its newest batch, how much of it is stored, and the stream's last sequence.
  * Bounds that only the stream tells are stored. Errors: the final ones of resume_decide, epoch-row,
- * epoch-foreign; code race and pg-23505 (ERR_RETRY) when another relay was quicker. */
+ * epoch-foreign; codes race and pg-23505 when another relay was quicker. */
 MUST_CHECK int relay_lane_recover(struct relay_lane *lane, struct pg *pg, struct bus *bus,
                                   struct err *err);

@@ -236,18 +236,22 @@ static int publish_pages(struct relay_lane *lane, struct pg *pg, struct bus *bus
 static int publish_new(struct relay_lane *lane, struct pg *pg, struct bus *bus, PGresult *first,
                        relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows, struct err *err)
 {
-    char bounds[BOUNDS_MAX];
-    if (!lane->guarded || lane->batch.number == 1 || first == NULL ||
-        PQntuples(first) != lane->batch.n_rows || !bounds_format(&lane->batch, bounds)) {
-        if (batch_note(pg, lane->stream, &lane->batch, err) == 0)
-            return publish_pages(lane, pg, bus, first, stop, ctx, ret_rows, err);
-        PQclear(first);
-        return -1;
-    }
     PGresult *page CLEANUP(pg_clearp) = first;
+    char bounds[BOUNDS_MAX];
+    const bool few = lane->guarded && lane->batch.number > 1 && page != NULL &&
+                     PQntuples(page) == lane->batch.n_rows;
+    if (few && batch_cut(&lane->batch, page, err) < 0)
+        return -1;
+    if (!few || !bounds_format(&lane->batch, bounds)) {
+        if (batch_note(pg, lane->stream, &lane->batch, err) < 0)
+            return -1;
+        return publish_pages(lane, pg, bus, STEAL(page), stop, ctx, ret_rows, err);
+    }
     show_lag(lane, page);
+    if (publish_told(lane, pg, page, bounds, err) < 0)
+        return -1;
     *ret_rows += PQntuples(page);
-    return publish_told(lane, pg, page, bounds, err);
+    return 0;
 }
 
 /* first: as publish_pages. */

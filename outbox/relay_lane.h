@@ -56,7 +56,7 @@ void relay_lane_look(struct relay_lane *lane, struct bus *bus);
 
 /* Publishes what there is: the rest of the open batch, or a new one. *ret_rows counts rows
  * published, *ret_others new rows seen of other streams. After an error call relay_lane_forget. The
- * errors of resume_decide are final. */
+ * errors of class ERR_FATAL (relay_lane_recover) are final. */
 MUST_CHECK int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,
                                relay_lane_stop_fn *stop, void *ctx, int64_t *ret_rows,
                                int64_t *ret_others, struct err *err);

@@ -4,6 +4,7 @@
 #include "contracts/registry.h"
 #include "events/stream.h"
 #include "ops/sql.h"
+#include "outbox/bounds.h"
 #include "outbox/resume.h"
 
 #define MOST_STREAMS 16
@@ -26,26 +27,53 @@ static int read_state(struct bus *bus, const char *stream, struct stream_state *
     return stream_state(bus, stream, ret, err) < 0 && strcmp(err->code, "nats-10059") != 0 ? -1 : 0;
 }
 
-/* The stream's message at `last` is of the batch behind the newest one, which the relay has not
- * noted yet, and of a row that is here: the relay goes on from it. */
+struct told {
+    bool kept;     /* the message is still there */
+    int64_t batch; /* 0 = not the relay's */
+    int64_t id;
+};
+
+static int look_at(struct bus *bus, const char *stream, uint64_t sequence, struct buf *headers,
+                   struct told *ret, struct err *err)
+{
+    buf_reset(headers);
+    *ret = (struct told){0};
+    if (stream_headers(bus, stream, sequence, headers, &ret->kept, err) < 0)
+        return -1;
+    if (!position_parse(stream_header(buf_view(headers), "Echora-Position"), &ret->batch, &ret->id))
+        ret->batch = 0;
+    return 0;
+}
+
+/* The messages from `first` to `last` are of the batch behind the newest one, which the relay has
+ * not noted yet: its first message tells the bounds (outbox/bounds.h), and its rows are here. The
+ * relay goes on from it. *ret_kept: nothing was purged that would tell. */
 static int look_ahead(struct bus *bus, struct pg *pg, const char *stream, int64_t newest,
-                      uint64_t last, bool *ret_fine, struct err *err)
+                      uint64_t first, uint64_t last, bool *ret_fine, bool *ret_kept,
+                      struct err *err)
 {
     struct buf headers CLEANUP(buf_deinit);
+    struct outbox_batch b;
     PGresult *r CLEANUP(pg_clearp) = NULL;
-    bool kept = false;
-    int64_t batch = 0, id = 0;
+    struct told head, tail;
 
     buf_init(&headers, HEADERS_MAX);
     *ret_fine = false;
-    if (stream_headers(bus, stream, last, &headers, &kept, err) < 0)
+    *ret_kept = true;
+    if (look_at(bus, stream, last, &headers, &tail, err) < 0 ||
+        look_at(bus, stream, first, &headers, &head, err) < 0)
         return -1;
-    const struct view all = buf_view(&headers);
-    if (!kept || !position_parse(stream_header(all, "Echora-Position"), &batch, &id) ||
-        batch > newest + 1)
+    *ret_kept = head.kept && tail.kept;
+    if (head.batch != newest + 1 || tail.batch != newest + 1)
         return 0;
-    const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(id),
-                                      pg_text(stream_header(all, "Echora-Event-Id"))};
+    batch_init(&b);
+    const bool read = bounds_parse(stream_header(buf_view(&headers), "Echora-Batch"), &b);
+    const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(head.id),
+                                      pg_text(stream_header(buf_view(&headers), "Echora-Event-Id")),
+                                      pg_i64(b.last_id)};
+    batch_deinit(&b);
+    if (!read)
+        return 0;
     if (pg_query(pg, &sql_outbox_has, params, ARRAY_LEN(params), &r, err) < 0)
         return -1;
     *ret_fine = pg_get_bool(r, 0, 0);
@@ -60,7 +88,7 @@ static int compare(struct bus *bus, struct pg *pg, struct epochs *e, const PGres
     const struct stream_def *def = registry_stream(view_of(stream));
     const int64_t newest = pg_get_i64(rows, row, 3), start = pg_get_i64(rows, row, 4),
                   n = pg_get_i64(rows, row, 5);
-    bool fine;
+    bool fine, kept;
 
     if (!*after->created)
         wrong(e, stream, "epoch-stream", "the stream is gone");
@@ -73,10 +101,11 @@ static int compare(struct bus *bus, struct pg *pg, struct epochs *e, const PGres
     else if ((int64_t)after->last_sequence < start)
         wrong(e, stream, "epoch-stream", "the stream has fewer messages than were published");
     else if ((int64_t)before->last_sequence > start + n) {
-        if (look_ahead(bus, pg, stream, newest, before->last_sequence, &fine, err) < 0)
+        if (look_ahead(bus, pg, stream, newest, (uint64_t)(start + n) + 1, before->last_sequence,
+                       &fine, &kept, err) < 0)
             return -1;
         if (!fine)
-            wrong(e, stream, "epoch-database",
+            wrong(e, stream, kept ? "epoch-database" : "epoch-stream",
                   "the stream has more messages than the database knows of");
     }
     return 0;

@@ -18,6 +18,7 @@ def rig_with(db, streams, spawn):
     ("bounds-not-stored", scenarios.killed_at, {"point": "page-published"}),
     ("bounds-not-told", scenarios.killed_when_told, {}),
     ("told-bounds-ignored", scenarios.killed_when_told, {}),
+    ("cur-not-cut", scenarios.told_ends_behind_its_rows, {}),
     ("lock-ignored,first-not-awaited", scenarios.both_lead, {}),
     ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
     ("expected-sequence-omitted", scenarios.zombie, {}),

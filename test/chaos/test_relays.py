@@ -41,6 +41,12 @@ def test_killed_when_told(rig, rows):
     assert scenarios.killed_when_told(rig, rows) == 5 + 2 * rows + 1
 
 
+@pytest.mark.chaos(fault="restored or made anew: xids that a crash or a failover gives again", place="relay",
+                   checks="each row one message, in order")
+def test_told_bounds_end_behind_their_rows(rig):
+    assert scenarios.told_ends_behind_its_rows(rig) == 10
+
+
 @pytest.mark.chaos(fault="two at once: relays with a backlog", place="relay", checks="each row one message, in order")
 def test_two_relays_with_a_backlog(rig):
     scenarios.two_drain(rig)

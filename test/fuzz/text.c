@@ -12,20 +12,6 @@
 #include "outbox/bounds.h"
 #include "outbox/resume.h"
 
-static void check_bounds(struct view text)
-{
-    struct outbox_batch b, again;
-    char out[BOUNDS_MAX], out_again[BOUNDS_MAX];
-    batch_init(&b);
-    batch_init(&again);
-    if (bounds_parse(text, &b) && bounds_format(&b, out))
-        demand(bounds_parse(view_of(out), &again) && bounds_format(&again, out_again) &&
-                   strcmp(out, out_again) == 0,
-               "written bounds are read as the same");
-    batch_deinit(&b);
-    batch_deinit(&again);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 static void demand(bool ok, const char *what)

@@ -527,6 +527,25 @@ def test_bounds_are_those_of_whoever_was_first_in_the_stream(db, bus, spawn):
     assert [outbox.position(m[2])[0] - newest[0] for m in bus.read("ANIME_SYNC")][-8:] == [0] * 3 + [1] * 5
 
 
+def test_nothing_is_published_where_nothing_can_be_noted(db, bus, spawn):
+    """On a standby, where snapshots lack what is in progress, or a server that was made read-only."""
+    relay = spawn("relay")
+    with db.connect("echora_catalogue") as writer:
+        told(db, bus, writer)
+        stored = outbox.stored(bus)
+        db.do(f"ALTER ROLE echora_relay IN DATABASE {db.name} SET default_transaction_read_only = on")
+        db.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'echora-relay'")
+        try:
+            eventually(lambda: "pg-25006" in relay.text() or "pg-25006" in relay.http("/readyz")[1], 10, "refused by PostgreSQL")
+            outbox.fill(writer, 3)
+            steady(lambda: outbox.stored(bus) == stored, 1, "nothing is published")
+        finally:
+            db.do(f"ALTER ROLE echora_relay IN DATABASE {db.name} RESET default_transaction_read_only")
+        db.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'echora-relay'")
+        drained(db, bus)
+    outbox.check(db, bus)
+
+
 def test_stream_two_batches_ahead_is_refused(db, bus, spawn):
     """One is published before it is noted, never two."""
     relay = spawn("relay")

@@ -1,4 +1,5 @@
-/* Bounds as text: what is written is read as the same, anything else is not read. */
+/* Bounds as text: what is written is read as the same, anything else is not read; snapshots that
+ * are cut. */
 // SPDX-License-Identifier: Apache-2.0
 
 #include "outbox/bounds.h"
@@ -90,8 +91,41 @@ static void test_other_texts(void)
     }
 }
 
+static void test_cut(void)
+{
+    static const struct {
+        const char *text;
+        uint64_t xmax;
+        const char *cut;
+    } rows[] = {
+        {"790:790:", 790, "790:790:"},
+        {"790:790:", 795, "790:790:"},
+        {"795:801:795,798,800", 801, "795:801:795,798,800"},
+        {"795:801:795,798,800", 800, "795:800:795,798"},
+        {"795:801:795,798,800", 798, "795:798:795"},
+        {"795:801:795,798,800", 795, "795:795:"},
+        {"795:801:795,798,800", 700, "700:700:"},
+        {"801:801:", 796, "796:796:"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct outbox_batch b;
+        batch_init(&b);
+        CHECK(snapshot_parse(view_of(rows[i].text), &b.cur));
+        CHECK(snapshot_cut(&b.cur, rows[i].xmax));
+        CHECK(view_is(buf_view(&b.cur.text), rows[i].cut));
+        CHECK(b.cur.xmax <= rows[i].xmax);
+        batch_deinit(&b);
+    }
+    struct snapshot bad = {0};
+    buf_init(&bad.text, 64);
+    buf_puts(&bad.text, "nonsense");
+    CHECK(!snapshot_cut(&bad, 5));
+    buf_deinit(&bad.text);
+}
+
 int main(void)
 {
+    RUN(test_cut);
     RUN(test_there_and_back);
     RUN(test_what_does_not_travel);
     RUN(test_other_texts);
