@@ -56,15 +56,15 @@ RELAYS = {
            "a careful relay in Go (peers/go/relay): pgx, nats.go, SKIP LOCKED, asynchronous publish, deletes"),
     "python": (PLAIN, PLAIN_TABLE, "peer", "the same in Python (peers/python/relay.py): asyncpg, nats-py, uvloop"),
     "watermill": (WATERMILL, "", "peer",
-                  "Watermill (peers/go/watermill): SQL subscriber, router, JetStream publisher; on a tenth of the rows"),
+                  "Watermill (peers/go/watermill): SQL subscriber, router, JetStream publisher"),
     "bento": (PLAIN, PLAIN_TABLE + "; ALTER TABLE public.bench_outbox ADD claimed_at timestamptz", "peer",
               "Bento (peers/bento/relay.yaml): claims, publishes up to 1,024 at once, deletes; does not keep order"),
     "debezium": (PLAIN, PLAIN_TABLE + "; CREATE PUBLICATION bench FOR TABLE public.bench_outbox "
                  "WITH (publish = 'insert')", "peer",
                  "Debezium Server (peers/debezium): logical decoding, outbox event router, JetStream sink"),
 }
-# It takes minutes for what others do in seconds, and is quicker with few rows.
-SHARE = {"watermill": 0.1}
+# They take minutes for what others do in seconds, and are quicker with few rows.
+SHARE = {"python": 0.1, "bento": 0.1, "watermill": 0.1}
 MADE = {"go": (peers.go, "relay"), "watermill": (peers.go, "watermill"), "python": (peers.python,),
         "bento": (peers.go, "bento", "bento"), "debezium": (peers.debezium,)}
 
@@ -80,6 +80,8 @@ def versions(name):
 
 def contestant(name):
     _, _, kind, about = RELAYS[name]
+    if name in SHARE:
+        about += "; relay-drain on a tenth of the rows"
     return Contestant(name, about, kind, MADE.get(name, ()), versions(name))
 
 
