@@ -14,30 +14,12 @@ void sha256(struct bytes data, uint8_t out[static SHA256_SIZE])
     }
 }
 
-uint64_t hash64_begin(uint64_t seed)
-{
-    return 0xcbf29ce484222325 ^ seed;
-}
-
-uint64_t hash64_add(uint64_t state, struct bytes data)
-{
-    for (size_t i = 0; i < data.n; i++) {
-        state = (state ^ data.p[i]) * 0x100000001b3;
-    }
-    return state;
-}
-
-uint64_t hash64_end(uint64_t state)
-{
-    /* FNV alone leaves the high bits of short keys weak. */
-    state = (state ^ (state >> 33)) * 0xff51afd7ed558ccd;
-    state = (state ^ (state >> 33)) * 0xc4ceb9fe1a85ec53;
-    return state ^ (state >> 33);
-}
-
 uint64_t hash64(struct bytes data, uint64_t seed)
 {
-    return hash64_end(hash64_add(hash64_begin(seed), data));
+    uint64_t state = hash64_begin(seed);
+    for (size_t i = 0; i < data.n; i++)
+        state = hash64_byte(state, data.p[i]);
+    return hash64_end(state);
 }
 
 void random_bytes(void *p, size_t n)

@@ -67,10 +67,13 @@ struct key {
     uint64_t slot, sign;
 };
 
-static struct key key_add(struct key k, const void *p, size_t n)
+static struct key key_add(struct key k, const char *p, size_t n)
 {
-    const struct bytes data = {p, n};
-    return (struct key){hash64_add(k.slot, data), hash64_add(k.sign, data)};
+    for (size_t i = 0; i < n; i++) {
+        k.slot = hash64_byte(k.slot, (uint8_t)p[i]);
+        k.sign = hash64_byte(k.sign, (uint8_t)p[i]);
+    }
+    return k;
 }
 
 static struct key key_start(char what, enum text_field field)
@@ -145,6 +148,8 @@ static void count_word(struct feature_table *t, enum text_field field, struct vi
 
 static bool is_word_character(utf8proc_int32_t c)
 {
+    if (c < 0x80) /* what the tables say, too */
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
@@ -169,7 +174,9 @@ static void count_words(struct feature_table *t, enum text_field field, struct v
     for (size_t i = 0; i <= text.n;) {
         utf8proc_int32_t c = ' ';
         utf8proc_ssize_t size = 1;
-        if (i < text.n) {
+        if (i < text.n && (unsigned char)text.p[i] < 0x80) {
+            c = text.p[i];
+        } else if (i < text.n) {
             size = utf8proc_iterate((const utf8proc_uint8_t *)text.p + i,
                                     (utf8proc_ssize_t)(text.n - i), &c);
             if (size <= 0) {

@@ -45,8 +45,8 @@ static void test_hash64(void)
     struct bytes abc = bytes_of(view_of("abc"));
     CHECK(hash64(abc, 1) != hash64(abc, 2));
     CHECK(hash64(abc, 1) == hash64(abc, 1));
-    const uint64_t ab = hash64_add(hash64_begin(1), bytes_of(view_of("ab")));
-    CHECK(hash64_end(hash64_add(ab, bytes_of(view_of("c")))) == hash64(abc, 1));
+    const uint64_t ab = hash64_byte(hash64_byte(hash64_begin(1), 'a'), 'b');
+    CHECK(hash64_end(hash64_byte(ab, 'c')) == hash64(abc, 1));
     CHECK(hash64_end(ab) == hash64(bytes_of(view_of("ab")), 1));
 }
 
