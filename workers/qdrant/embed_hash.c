@@ -175,7 +175,7 @@ static void count_words(struct feature_table *t, enum text_field field, struct v
         utf8proc_int32_t c = ' ';
         utf8proc_ssize_t size = 1;
         if (i < text.n && (unsigned char)text.p[i] < 0x80) {
-            c = text.p[i];
+            c = (unsigned char)text.p[i];
         } else if (i < text.n) {
             size = utf8proc_iterate((const utf8proc_uint8_t *)text.p + i,
                                     (utf8proc_ssize_t)(text.n - i), &c);
