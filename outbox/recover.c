@@ -12,11 +12,11 @@
 #include "events/base/fault.h"
 #include "events/stream.h"
 #include "outbox/bounds.h"
+#include "outbox/relayed.h"
 #include "outbox/resume.h"
 #include "outbox_sql.h"
 
 #define RUNBOOK "; see ops/runbooks/relay-refused.md"
-enum { HEADERS_TEXT_MAX = 128 << 10 };
 
 /* Database and stream are those that the batches are of, or the lane is new and notes them. */
 static int check_epoch(struct relay_lane *lane, struct pg *pg, const struct stream_state *state,
@@ -69,15 +69,15 @@ static int read_tail(struct relay_lane *lane, struct bus *bus, const struct stre
                                     .last_sequence = state->last_sequence}};
     if (state->messages == 0)
         return 0;
-    struct buf headers CLEANUP(buf_deinit);
-    buf_init(&headers, HEADERS_TEXT_MAX);
+    struct relayed m CLEANUP(relayed_deinit);
     struct resume_facts *f = &tail->facts;
-    if (stream_headers(bus, lane->stream, state->last_sequence, &headers, &f->has_tail, err) < 0)
+    if (relayed_look(bus, lane->stream, state->last_sequence, &m, err) < 0)
         return -1;
-    struct view all = buf_view(&headers);
-    f->has_position =
-        position_parse(stream_header(all, "Echora-Position"), &f->tail_batch, &f->tail_id);
-    tail->has_event = uuid_parse(stream_header(all, "Echora-Event-Id"), &tail->event);
+    f->has_tail = m.kept;
+    f->has_position = m.has_position;
+    f->tail_batch = m.batch;
+    f->tail_id = m.id;
+    tail->has_event = uuid_parse(m.event_id, &tail->event);
     return 0;
 }
 
@@ -86,19 +86,17 @@ static int read_tail(struct relay_lane *lane, struct bus *bus, const struct stre
 static int check_first(struct relay_lane *lane, struct pg *pg, struct bus *bus, struct err *err)
 {
     const struct outbox_batch *b = &lane->batch;
-    struct buf headers CLEANUP(buf_deinit);
-    buf_init(&headers, HEADERS_TEXT_MAX);
+    struct relayed m CLEANUP(relayed_deinit);
     struct uuid event;
-    bool kept = false, found = false;
-    int64_t batch = 0, id = 0, wanted = 0;
-    if (stream_headers(bus, lane->stream, b->start_sequence + 1, &headers, &kept, err) < 0)
+    bool found = false;
+    int64_t wanted = 0;
+    if (relayed_look(bus, lane->stream, b->start_sequence + 1, &m, err) < 0)
         return -1;
-    if (!kept)
+    if (!m.kept)
         return 0;
     if (batch_nth(pg, lane->stream, b, 0, &found, &wanted, &event, err) < 0)
         return -1;
-    if (!position_parse(stream_header(buf_view(&headers), "Echora-Position"), &batch, &id) ||
-        batch != b->number || !found || id != wanted)
+    if (!m.has_position || m.batch != b->number || !found || m.id != wanted)
         return err_set(err, ERR_FATAL, "epoch-foreign", "resume relay",
                        "%s: the message at the start of batch %" PRId64
                        " is not the relay's" RUNBOOK,
@@ -175,32 +173,26 @@ static int adopt(struct relay_lane *lane, struct pg *pg, struct bus *bus, int64_
                  uint64_t start, struct err *err)
 {
     struct outbox_batch *b = &lane->batch;
-    struct buf headers CLEANUP(buf_deinit);
-    bool kept = false;
-    int64_t told = 0, id = 0;
-    buf_init(&headers, HEADERS_TEXT_MAX);
-    if (stream_headers(bus, lane->stream, start + 1, &headers, &kept, err) < 0)
+    struct relayed m CLEANUP(relayed_deinit);
+    if (relayed_look(bus, lane->stream, start + 1, &m, err) < 0)
         return -1;
-    const struct view text = stream_header(buf_view(&headers), "Echora-Batch");
-    if (!kept || text.n == 0 || FAULT("told-bounds-ignored") ||
-        !position_parse(stream_header(buf_view(&headers), "Echora-Position"), &told, &id) ||
-        told != number)
+    if (m.bounds.n == 0 || !m.has_position || m.batch != number || FAULT("told-bounds-ignored"))
         return 0;
     char stored[BOUNDS_MAX];
     const bool have = b->number == number;
-    if (have && bounds_format(b, stored) && view_is(text, stored))
+    if (have && bounds_format(b, stored) && view_is(m.bounds, stored))
         return 0;
-    const bool read = bounds_parse(text, b);
+    const bool read = bounds_parse(m.bounds, b);
     if (buf_failed(&b->prev.text) || buf_failed(&b->cur.text))
         return err_set(err, ERR_RETRY, "no-memory", "resume relay", "the bounds do not fit");
-    if (!read || b->first_id != id)
+    if (!read || b->first_id != m.id)
         return err_set(err, ERR_FATAL, "epoch-foreign", "resume relay",
                        "%s: message %" PRIu64 " carries bounds that no relay writes" RUNBOOK,
                        lane->stream, start + 1);
     b->number = number;
     b->start_sequence = start;
     b->closed = false;
-    if (check_bounds(lane, pg, b, stream_header(buf_view(&headers), "Echora-Event-Id"), err) < 0 ||
+    if (check_bounds(lane, pg, b, m.event_id, err) < 0 ||
         (have && batch_drop(pg, lane->stream, b, err) < 0))
         return -1;
     KILL_POINT("bounds-dropped");
@@ -212,11 +204,13 @@ static int adopt_told(struct relay_lane *lane, struct pg *pg, struct bus *bus,
                       const struct stream_state *state, struct err *err)
 {
     const struct outbox_batch *b = &lane->batch;
-    if (b->number > 0 && b->n_rows > 0 && state->last_sequence > b->start_sequence &&
+    if (b->number == 0)
+        return 0;
+    if (b->n_rows > 0 && state->last_sequence > b->start_sequence &&
         adopt(lane, pg, bus, b->number, b->start_sequence, err) < 0)
         return -1;
     const uint64_t end = b->start_sequence + (uint64_t)b->n_rows;
-    if (b->number > 0 && state->last_sequence > end)
+    if (state->last_sequence > end)
         return adopt(lane, pg, bus, b->number + 1, end, err);
     return 0;
 }

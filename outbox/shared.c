@@ -11,10 +11,10 @@
 
 #include "events/base/fault.h"
 #include "events/log.h"
-#include "events/stream.h"
+#include "outbox/relayed.h"
 #include "outbox/resume.h"
 
-enum { HEADERS_MAX = 48, CHUNK = 64, TEXT_MAX = 64 << 10, STORED_HEADERS_MAX = 128 << 10 };
+enum { HEADERS_MAX = 48, CHUNK = 64, TEXT_MAX = 64 << 10 };
 
 /* One message with the memory that its headers point to. */
 struct shared_message {
@@ -70,15 +70,11 @@ static int fill(struct relay_lane *lane, const PGresult *page, int row, struct s
 static int look_at_stored(struct relay_lane *lane, struct bus *bus, uint64_t sequence, int64_t id,
                           bool *ret_ours, struct err *err)
 {
-    struct buf headers CLEANUP(buf_deinit);
-    int64_t batch = 0, stored_id = 0;
-    bool found = false;
+    struct relayed m CLEANUP(relayed_deinit);
 
-    buf_init(&headers, STORED_HEADERS_MAX);
-    if (stream_headers(bus, lane->stream, sequence, &headers, &found, err) < 0)
+    if (relayed_look(bus, lane->stream, sequence, &m, err) < 0)
         return -1;
-    const struct view position = stream_header(buf_view(&headers), "Echora-Position");
-    *ret_ours = !found || (position_parse(position, &batch, &stored_id) && stored_id == id);
+    *ret_ours = !m.kept || (m.has_position && m.id == id);
     return 0;
 }
 

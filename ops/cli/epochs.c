@@ -5,10 +5,9 @@
 #include "events/stream.h"
 #include "ops/sql.h"
 #include "outbox/bounds.h"
-#include "outbox/resume.h"
+#include "outbox/relayed.h"
 
 #define MOST_STREAMS 16
-#define HEADERS_MAX (128 << 10)
 
 static void wrong(struct epochs *e, const char *stream, const char *code, const char *what)
 {
@@ -27,24 +26,6 @@ static int read_state(struct bus *bus, const char *stream, struct stream_state *
     return stream_state(bus, stream, ret, err) < 0 && strcmp(err->code, "nats-10059") != 0 ? -1 : 0;
 }
 
-struct told {
-    bool kept;     /* the message is still there */
-    int64_t batch; /* 0 = not the relay's */
-    int64_t id;
-};
-
-static int look_at(struct bus *bus, const char *stream, uint64_t sequence, struct buf *headers,
-                   struct told *ret, struct err *err)
-{
-    buf_reset(headers);
-    *ret = (struct told){0};
-    if (stream_headers(bus, stream, sequence, headers, &ret->kept, err) < 0)
-        return -1;
-    if (!position_parse(stream_header(buf_view(headers), "Echora-Position"), &ret->batch, &ret->id))
-        ret->batch = 0;
-    return 0;
-}
-
 /* The messages from `first` to `last` are of the batch behind the newest one, which the relay has
  * not noted yet: its first message tells the bounds (outbox/bounds.h), and its rows are here. The
  * relay goes on from it. *ret_kept: nothing was purged that would tell. */
@@ -52,25 +33,23 @@ static int look_ahead(struct bus *bus, struct pg *pg, const char *stream, int64_
                       uint64_t first, uint64_t last, bool *ret_fine, bool *ret_kept,
                       struct err *err)
 {
-    struct buf headers CLEANUP(buf_deinit);
+    struct relayed head CLEANUP(relayed_deinit) = {0}, tail CLEANUP(relayed_deinit) = {0};
     struct outbox_batch b;
     PGresult *r CLEANUP(pg_clearp) = NULL;
-    struct told head, tail;
 
-    buf_init(&headers, HEADERS_MAX);
     *ret_fine = false;
     *ret_kept = true;
-    if (look_at(bus, stream, last, &headers, &tail, err) < 0 ||
-        look_at(bus, stream, first, &headers, &head, err) < 0)
+    if (relayed_look(bus, stream, last, &tail, err) < 0 ||
+        relayed_look(bus, stream, first, &head, err) < 0)
         return -1;
     *ret_kept = head.kept && tail.kept;
-    if (head.batch != newest + 1 || tail.batch != newest + 1)
+    if (!head.has_position || head.batch != newest + 1 || !tail.has_position ||
+        tail.batch != newest + 1)
         return 0;
     batch_init(&b);
-    const bool read = bounds_parse(stream_header(buf_view(&headers), "Echora-Batch"), &b);
+    const bool read = bounds_parse(head.bounds, &b);
     const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(head.id),
-                                      pg_text(stream_header(buf_view(&headers), "Echora-Event-Id")),
-                                      pg_i64(b.last_id)};
+                                      pg_text(head.event_id), pg_i64(b.last_id)};
     batch_deinit(&b);
     if (!read)
         return 0;
