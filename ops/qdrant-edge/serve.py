@@ -75,14 +75,15 @@ class Request:
 
 
 def write(build, many=False):
-    """A handler that reads the body into one or more operations and applies them under the lock."""
+    """A handler that reads the body into one or more operations and applies them, all under the lock: the engine keeps
+    the interpreter to itself while it works, so two writers that read their bodies meanwhile only cost each other time."""
     def handle(r, name):
         c = r.front.store.find(name)
-        built = build(c, r.json())
-        built = built if many else [built]
         rule = r.rule.action if r.rule else ""
         results = []
         with c.lock:
+            built = build(c, r.json())
+            built = built if many else [built]
             for operation in built:
                 if rule != "acknowledged-lost":
                     c.update(operation)
