@@ -6,6 +6,7 @@ but for the largest, to which a run adds less than a five hundredth. The inbox h
 as there are entities, all of today, the day that the events are of. Costs are CPU seconds of the worker and PostgreSQL,
 with what its checkpointer and its log of changes need.
 """
+import itertools
 import random
 import uuid
 
@@ -30,12 +31,16 @@ def updates(n, entities):
                     duration=int(now) % 10_000 * 100_000 + k)
 
 
-def arrivals(n, entities):
-    """n new entities anywhere among the others, each with a reference and with a sequel that is there."""
-    r, now, free = random.Random(), ours.seconds_now() - 600, fill.NUMBERS // entities
+def arrivals(n, entities, turn):
+    """n new entities anywhere among the others, each with a reference and with a sequel that is there. References of
+    another turn, which may have gone to the same tables, are others."""
+    r, now, free, width = random.Random(), ours.seconds_now() - 600, fill.NUMBERS // entities, n // entities + 1
     related = wire.classes()["RelatedAnimeList"]
-    for k in r.sample(range(entities * (free - 1)), n):
-        near, extra = divmod(k, free - 1)
+    if (turn + 1) * width >= free:
+        raise Failed(f"no free references for turn {turn}")
+    for k in r.sample(range(entities * width), n):
+        near, extra = divmod(k, width)
+        extra += turn * width
         new = uuid.UUID(f"{r.getrandbits(47):012x}7{r.getrandbits(12):03x}8{r.getrandbits(60):015x}")
         yield about(ENRICHED, now, str(new), title=f"Title {k}", synopsis=fill.POOL[:300], year=2020,
                       sources=[f"https://myanimelist.net/anime/{fill.number(near, entities) + 1 + extra}"],
@@ -58,6 +63,7 @@ class Growth(Job):
 
     def __init__(self):
         self.filled = {}  # database of (stage, size)
+        self.turns = itertools.count()
 
     def cases(self, scale):
         yield Case("writer and relay", {"sizes": [round(size * scale) for size in SIZES],
@@ -77,7 +83,7 @@ class Growth(Job):
         held = stage.db.one("SELECT count(*) FROM catalog.outbox")
         publish(stage.bus, updates(n, size), "ANIME_EVENTS")
         updated = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-updated"], n)
-        publish(stage.bus, arrivals(n, size), "ANIME_EVENTS")
+        publish(stage.bus, arrivals(n, size, next(self.turns)), "ANIME_EVENTS")
         new = ours.consume(stage, "catalogue", "ANIME_EVENTS", ["catalog-enriched"], n)
         announced = stage.db.one("SELECT count(*) FROM catalog.outbox") - held
         if announced != 2 * n:
