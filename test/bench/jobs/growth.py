@@ -40,10 +40,9 @@ def arrivals(n, entities, turn):
         raise Failed(f"no free references for turn {turn}")
     for k in r.sample(range(entities * width), n):
         near, extra = divmod(k, width)
-        extra += turn * width
         new = uuid.UUID(f"{r.getrandbits(47):012x}7{r.getrandbits(12):03x}8{r.getrandbits(60):015x}")
         yield about(ENRICHED, now, str(new), title=f"Title {k}", synopsis=fill.POOL[:300], year=2020,
-                      sources=[f"https://myanimelist.net/anime/{fill.number(near, entities) + 1 + extra}"],
+                      sources=[f"https://myanimelist.net/anime/{fill.number(near, entities) + 1 + turn * width + extra}"],
                       related_anime={"SEQUEL": related(items=[{
                           "title": "Sequel", "sources": [f"https://myanimelist.net/anime/{fill.number(near, entities)}"]}])})
 
