@@ -2,6 +2,9 @@
 
 #include "outbox/batch.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "events/base/fault.h"
 #include "outbox_sql.h"
 
@@ -196,6 +199,33 @@ int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b, 
     const struct pg_param params[] = {pg_text(view_of(stream)), pg_i64(b->number),
                                       pg_i64((int64_t)b->start_sequence)};
     return pg_query(pg, &sql_drop_batch, params, ARRAY_LEN(params), NULL, err);
+}
+
+int batch_looked_note(struct pg *pg, const char *stream, const struct outbox_batch *b,
+                      struct err *err)
+{
+    char ahead[48];
+    struct pg_param seen = snapshot_param(&b->cur);
+    if (FAULT("looked-ahead")) {
+        snprintf(ahead, sizeof(ahead), "%" PRIu64 ":%" PRIu64 ":", b->cur.xmax, b->cur.xmax);
+        seen = pg_snapshot(view_of(ahead));
+    }
+    const struct pg_param params[] = {pg_text(view_of(stream)), seen, pg_i64(b->number)};
+    return pg_query(pg, &sql_note_looked, params, ARRAY_LEN(params), NULL, err);
+}
+
+int batch_looked(struct pg *pg, const char *stream, struct outbox_batch *b, struct err *err)
+{
+    const struct pg_param params[] = {pg_text(view_of(stream))};
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_query(pg, &sql_looked, params, ARRAY_LEN(params), &r, err) < 0)
+        return -1;
+    if (PQntuples(r) == 0 || FAULT("looked-forgotten"))
+        return 0;
+    if (pg_get_i64(r, 0, 2) != b->number && !FAULT("looked-behind-any-batch"))
+        return 0;
+    snapshot_set(&b->cur, pg_get_text(r, 0, 0), (uint64_t)pg_get_i64(r, 0, 1));
+    return check_memory(b, err);
 }
 
 int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b, int64_t after,

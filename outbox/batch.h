@@ -71,6 +71,14 @@ MUST_CHECK int batch_note_take(struct pg *pg, struct outbox_batch *b, struct err
 MUST_CHECK int batch_drop(struct pg *pg, const char *stream, const struct outbox_batch *b,
                           struct err *err);
 
+/* After looks that found nothing: notes b->cur, so that whoever goes on behind this batch begins
+ * there. The stream must hold all of the batch. */
+MUST_CHECK int batch_looked_note(struct pg *pg, const char *stream, const struct outbox_batch *b,
+                                 struct err *err);
+/* Moves b->cur on to where somebody has looked behind this batch, if that is noted. */
+MUST_CHECK int batch_looked(struct pg *pg, const char *stream, struct outbox_batch *b,
+                            struct err *err);
+
 /* Asks for the next rows behind id after; batch_page_take waits for them. */
 MUST_CHECK int batch_page_ask(struct pg *pg, const char *stream, const struct outbox_batch *b,
                               int64_t after, int max_rows, struct err *err);

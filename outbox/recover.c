@@ -254,6 +254,9 @@ int relay_lane_recover(struct relay_lane *lane, struct pg *pg, struct bus *bus, 
     } else if (lane->batch.closed) {
         lane->stored = lane->batch.n_rows;
     }
+    lane->passed = 0;
+    if (lane->stored >= lane->batch.n_rows && batch_looked(pg, lane->stream, &lane->batch, err) < 0)
+        return -1;
     memcpy(lane->created, state.created, sizeof(lane->created));
     lane->gone = false;
     lane->heard_ms = mono_ms();

@@ -30,6 +30,7 @@ struct relay_lane {
     int64_t stored; /* rows of the batch that the stream has */
     int64_t after;  /* id of the last of them */
     uint64_t sequence;
+    int64_t passed; /* rows of other streams looked at since the batch, or since that was noted */
     bool recovered;
     char created[STREAM_CREATED_MAX]; /* of the stream at the recovery */
     bool gone;                        /* there was no such stream at the last look */

@@ -215,6 +215,92 @@ def recreated_stream(rig, echora):
     refused(rig, relay, "epoch-stream", 0)
 
 
+SUBJECTS = {"ANIME_SYNC": "anime.synced", "ANIME_EVENTS": "anime.updated"}
+LOOKED = "SELECT count(*) FROM catalog.outbox_lane WHERE looked IS NOT NULL AND stream <> %s"
+
+
+def rare_stream(rig, busy="ANIME_SYNC", rare="ANIME_EVENTS", kill="", before=0):
+    """The relay looks past many rows of a busy stream and notes so, while a transaction of a rare one is open. It dies;
+    what that transaction then commits is published by the next relay."""
+    relay = rig.relay(kill=kill)
+    with rig.writer() as writer, rig.writer(autocommit=False) as late:
+        if before:
+            outbox.fill(writer, before, stream=rare, subject=SUBJECTS[rare])
+            eventually(lambda: outbox.stored(rig.bus, rare) == before, 10, "rows of the rare stream")
+        outbox.fill(late, 2, stream=rare, subject=SUBJECTS[rare])
+        outbox.fill(writer, 12000, stream=busy, subject=SUBJECTS[busy])
+        if kill:
+            killed(relay, kill.partition(":")[0])
+        else:
+            eventually(lambda: rig.db.one(LOOKED, busy) == 2, 10, "notes of the other lanes")
+            relay.kill()
+        late.commit()
+        rig.restart(relay)
+        outbox.fill(writer, 1, stream=rare, subject=SUBJECTS[rare])
+    found = rig.finish()
+    eventually(lambda: outbox.stored(rig.bus, "ANIME_EVENTS") >= rig.db.one(
+        "SELECT count(*) FROM catalog.outbox WHERE stream = 'ANIME_EVENTS'"), rig.patience, "the other stream")
+    return found + outbox.check(rig.db, rig.bus, "ANIME_EVENTS")
+
+
+def rows_read(rig):
+    """By all that ever read the outbox and has gone since."""
+    eventually(lambda: rig.db.one("SELECT count(*) FROM pg_stat_activity WHERE usename = 'echora_relay' "
+                                  "AND datname = current_database()") == 0, 10, "end of the relay's sessions")
+    return rig.db.one("SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint "
+                      "FROM pg_stat_user_tables WHERE relname LIKE 'outbox_slot%%' AND schemaname = %s", "catalog")
+
+
+def start_beside_kept_rows(rig, rows=50000, batch=1000):
+    """A relay that starts does not look at all kept rows again for each stream that has none of them."""
+    relay = rig.relay()
+    with rig.writer() as writer:
+        for total in range(batch, rows + 1, batch):
+            outbox.fill(writer, batch)
+            eventually(lambda n=total: outbox.stored(rig.bus) == n, 10, "rows of the busy stream")
+        eventually(lambda: rig.db.one(LOOKED, "ANIME_SYNC") == 2, 10, "notes of the other lanes")
+        relay.stop()
+        first = rows_read(rig)
+        relay.start()
+        outbox.fill(writer, 1, stream="ANIME_EVENTS", subject="anime.updated")
+        eventually(lambda: outbox.stored(rig.bus, "ANIME_EVENTS") == 1, 10, "row of the rare stream")
+        relay.stop()
+    again = rows_read(rig) - first
+    print(f"{first} rows read from the first start to the last row, {again} after the next")
+    assert first > 2 * rows, "statistics of PostgreSQL"
+    assert again < rows, f"{again} rows read at a start"
+
+
+def note_of_another_batch(rig):
+    """A relay that was stopped before it could note how far it had looked comes late: another one has opened batches."""
+    relay = rig.relay()
+    with rig.writer() as writer:
+        for total in (5, 10, 15):
+            outbox.fill(writer, 5)
+            eventually(lambda n=total: outbox.stored(rig.bus) == n, 10)
+        relay.stop()
+        rig.db.do("UPDATE catalog.outbox_lane AS lane SET looked = b.prev, looked_batch = b.batch - 1 "
+                  "FROM catalog.outbox_batch AS b WHERE b.stream = lane.stream AND lane.stream = 'ANIME_SYNC' "
+                  "AND b.batch = (SELECT max(batch) FROM catalog.outbox_batch WHERE stream = 'ANIME_SYNC')")
+        outbox.fill(writer, 5)
+    relay.start()
+    return rig.finish()
+
+
+def note_of_another_database(rig):
+    """A dump of an outbox without batches is restored in another cluster, whose xids began anew."""
+    with rig.writer() as writer:
+        relay = rig.relay()
+        eventually(lambda: rig.db.one("SELECT count(*) FROM catalog.outbox_lane") == 3, 10, "lanes noted")
+        relay.stop()
+        outbox.fill(writer, 5)
+        rig.db.do("UPDATE catalog.outbox_lane SET system_identifier = system_identifier + 1, "
+                  "looked = pg_current_snapshot(), looked_batch = 0")
+    relay.start()
+    eventually(lambda: outbox.stored(rig.bus) >= 5, rig.patience, "rows from before the restore")
+    return rig.finish()
+
+
 def half_day(rig, day, after):
     """The clock moves on: what was written behind id `after` lies in the day's slot of the ring, and everything is
     twelve hours older. Returns the last id."""

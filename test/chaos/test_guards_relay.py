@@ -20,6 +20,11 @@ def rig_with(db, streams, spawn):
     ("told-bounds-ignored", scenarios.killed_when_told, {}),
     ("cur-not-cut", scenarios.told_ends_behind_its_rows, {}),
     ("lock-ignored,first-not-awaited", scenarios.both_lead, {}),
+    # What was in progress while a lane looked counts as looked at.
+    ("looked-ahead", scenarios.rare_stream, {}),
+    ("looked-ahead", scenarios.rare_stream, {"busy": "ANIME_EVENTS", "rare": "ANIME_SYNC"}),
+    ("looked-forgotten", scenarios.start_beside_kept_rows, {}),
+    ("looked-behind-any-batch", scenarios.note_of_another_batch, {}),
     ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
     ("expected-sequence-omitted", scenarios.zombie, {}),
     ("lock-ignored,expected-sequence-omitted", scenarios.two_drain, {}),
@@ -59,6 +64,18 @@ def test_rotation_without_its_guard_is_seen(rig_with, db, guard, instead, scenar
     db.do(definition.replace(guard, instead))
     with pytest.raises(AssertionError):
         scenario(rig_with("in-the-database"))
+
+
+@pytest.mark.chaos(fault="guard taken away: a lane noted anew forgets how far it had looked", place="postgres",
+                   checks="the scenario turns red")
+def test_note_that_outlives_its_database_is_seen(rig_with, db):
+    """This guard is a column in note_epoch.sql, so the fault is planted in the database."""
+    db.do("CREATE FUNCTION catalog.keep_looked() RETURNS trigger LANGUAGE plpgsql AS "
+          "'BEGIN NEW.looked := OLD.looked; NEW.looked_batch := OLD.looked_batch; RETURN NEW; END'")
+    db.do("CREATE TRIGGER keep_looked BEFORE UPDATE ON catalog.outbox_lane FOR EACH ROW "
+          "WHEN (NEW.looked IS NULL) EXECUTE FUNCTION catalog.keep_looked()")
+    with pytest.raises(AssertionError, match="rows from before the restore"):
+        scenarios.note_of_another_database(rig_with("in-the-database"))
 
 
 @pytest.mark.chaos(fault="two at once: relays that both believe to lead", place="relay",

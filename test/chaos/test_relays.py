@@ -47,6 +47,32 @@ def test_told_bounds_end_behind_their_rows(rig):
     assert scenarios.told_ends_behind_its_rows(rig) == 10
 
 
+@pytest.mark.chaos(fault="kill -9: before and behind the note of how far a lane has looked", place="relay",
+                   checks="each row one message, in order")
+@pytest.mark.parametrize("busy,rare", [("ANIME_SYNC", "ANIME_EVENTS"), ("ANIME_EVENTS", "ANIME_SYNC")])
+@pytest.mark.parametrize("before", [0, 4])
+@pytest.mark.parametrize("kill", ["", "rows-passed", "rows-passed:2"])
+def test_rare_stream(rig, busy, rare, before, kill):
+    assert scenarios.rare_stream(rig, busy, rare, kill, before) == 12000 + before + 2 + 1 + 1
+
+
+@pytest.mark.chaos(fault="slow: a start beside many kept rows", place="relay", checks="it looks at few of them")
+def test_start_beside_kept_rows(rig):
+    scenarios.start_beside_kept_rows(rig)
+
+
+@pytest.mark.chaos(fault="late: a note of how far a lane has looked", place="relay",
+                   checks="each row one message, in order")
+def test_note_of_another_batch(rig):
+    assert scenarios.note_of_another_batch(rig) == 21
+
+
+@pytest.mark.chaos(fault="restored or made anew: a database without batches", place="postgres",
+                   checks="each row one message, in order")
+def test_note_of_another_database(rig):
+    assert scenarios.note_of_another_database(rig) == 6
+
+
 @pytest.mark.chaos(fault="two at once: relays with a backlog", place="relay", checks="each row one message, in order")
 def test_two_relays_with_a_backlog(rig):
     scenarios.two_drain(rig)
