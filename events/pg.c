@@ -7,10 +7,8 @@
  * connection, outside of it. The list of prepared statements belongs to the live connection. */
 // SPDX-License-Identifier: Apache-2.0
 
-#include "events/pg.h"
+#include "events/pg_internal.h"
 
-#include <assert.h>
-#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -20,7 +18,6 @@
 #include "events/base/clock.h"
 #include "events/base/fault.h"
 #include "events/pg_error.h"
-#include "events/pg_types.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 3000,
@@ -30,22 +27,7 @@ enum {
     GRACE_MS = 2000,
     /* A process that was stopped inside a transaction frees its locks after this many timeouts. */
     IDLE_IN_TRANSACTION_TIMEOUTS = 3,
-    MAX_PARAMS = 64,
     PATIENCE_EVERY_MS = 1000,
-};
-
-struct pg {
-    char *url, *password, *application_name, *setup_sql;
-    int64_t connect_timeout_ms, statement_timeout_ms;
-    bool (*patient)(void *ctx, const char *op, int64_t waited_ms);
-    void *patient_ctx;
-    PGconn *conn;
-    unsigned generation;
-    bool in_transaction;
-    bool stale; /* prepared statements no longer fit the schema: connect anew when possible */
-    const char **prepared; /* names, static text */
-    size_t n_prepared, prepared_capacity;
-    struct buf scratch; /* text parameters, NUL-terminated or with jsonb's version */
 };
 
 static char *copy(const char *s)
@@ -99,18 +81,20 @@ struct pg *pg_free(struct pg *pg)
     return NULL;
 }
 
-static void drop(struct pg *pg)
+void pg_drop(struct pg *pg)
 {
     if (pg->conn != NULL && !FAULT("connection-not-closed"))
         PQfinish(pg->conn);
     pg->conn = NULL;
     pg->n_prepared = 0;
     pg->stale = false;
+    pg->deferred = NULL;
+    pg_clearp(&pg->deferred_result);
 }
 
 void pg_reset(struct pg *pg)
 {
-    drop(pg);
+    pg_drop(pg);
     pg->in_transaction = false;
 }
 
@@ -213,7 +197,7 @@ static int connect_now(struct pg *pg, struct err *err)
     while (PQstatus(pg->conn) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
            status != PGRES_POLLING_FAILED) {
         if (!wait_socket(pg->conn, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
-            drop(pg);
+            pg_drop(pg);
             return err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", "connect",
                                "no connection within %lld ms", (long long)pg->connect_timeout_ms);
         }
@@ -221,7 +205,7 @@ static int connect_now(struct pg *pg, struct err *err)
     }
     if (PQstatus(pg->conn) != CONNECTION_OK || PQsetnonblocking(pg->conn, 1) != 0) {
         pg_err_connection(err, "connect", pg->conn);
-        drop(pg);
+        pg_drop(pg);
         return -1;
     }
     pg->generation++;
@@ -233,7 +217,7 @@ static int connect_now(struct pg *pg, struct err *err)
              (long long)(pg->statement_timeout_ms * IDLE_IN_TRANSACTION_TIMEOUTS));
     if (run_now(pg, sql, err) < 0 ||
         (pg->setup_sql[0] != '\0' && run_now(pg, pg->setup_sql, err) < 0)) {
-        drop(pg);
+        pg_drop(pg);
         return -1;
     }
     return 0;
@@ -266,7 +250,7 @@ int pg_ensure(struct pg *pg, struct err *err)
     }
     if (live && !pg->stale && !went_away(pg->conn))
         return 0;
-    drop(pg);
+    pg_drop(pg);
     return connect_now(pg, err);
 }
 
@@ -288,18 +272,20 @@ static bool wait_reply(struct pg *pg, const char *op, short events, int64_t star
     }
 }
 
-/* Takes the last result of what was sent. Earlier ones are dropped, but for the first that failed.
- * NULL: err is set and the connection is gone. */
+/* Takes the last result of what was sent, in pipeline mode up to its synchronisation. Earlier ones
+ * are dropped, but for the first that failed. NULL: err is set and the connection is gone. */
 static PGresult *finish(struct pg *pg, const char *op, struct err *err)
 {
     CLEANUP(pg_clearp) PGresult *kept = NULL;
     const int64_t start = mono_ms();
+    /* Between a statement's result and its synchronisation there is one NULL. */
+    bool more = PQpipelineStatus(pg->conn) != PQ_PIPELINE_OFF;
     for (;;) {
         int flushing;
         while ((flushing = PQflush(pg->conn)) > 0 || PQisBusy(pg->conn)) {
             short events = flushing > 0 ? POLLIN | POLLOUT : POLLIN;
             if (!wait_reply(pg, op, events, start)) {
-                drop(pg);
+                pg_drop(pg);
                 err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-timeout", op,
                             "no reply within %lld ms", (long long)(mono_ms() - start));
                 return NULL;
@@ -312,8 +298,16 @@ static PGresult *finish(struct pg *pg, const char *op, struct err *err)
                 break;
         }
         PGresult *next = PQgetResult(pg->conn);
+        if (next == NULL && more) {
+            more = false;
+            continue;
+        }
         if (next == NULL)
             break;
+        if (PQresultStatus(next) == PGRES_PIPELINE_SYNC) {
+            PQclear(next);
+            break;
+        }
         if (kept != NULL && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
             PQclear(next);
             continue;
@@ -322,42 +316,77 @@ static PGresult *finish(struct pg *pg, const char *op, struct err *err)
         kept = next;
         ExecStatusType status = PQresultStatus(kept);
         if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
-            drop(pg);
+            pg_drop(pg);
             err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "internal", op, "COPY is not served here");
             return NULL;
         }
     }
     if (kept == NULL) {
         pg_err_connection(err, op, pg->conn);
-        drop(pg);
+        pg_drop(pg);
         return NULL;
     }
     return STEAL(kept);
 }
 
-/* Completes a command that was sent (sent = libpq's answer). *ret may be NULL. */
-static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, struct err *err)
+/* The verdict on a result; a connection that broke is dropped. */
+static int judge(struct pg *pg, const char *op, const PGresult *result, struct err *err)
+{
+    ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY)
+        return 0;
+    pg_err_result(err, op, pg->conn, result);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    /* 26000: the statement is not known any more; 0A000: its result type changed. */
+    if (state != NULL && (strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0))
+        pg->stale = true;
+    if (pg->conn != NULL && PQstatus(pg->conn) != CONNECTION_OK)
+        pg_drop(pg);
+    return -1;
+}
+
+static int take_deferred(struct pg *pg, struct err *err)
+{
+    const char *op = pg->deferred;
+    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, err);
+    pg->deferred = NULL;
+    if (result == NULL || judge(pg, op, result, err) < 0)
+        return -1;
+    pg->deferred_result = STEAL(result);
+    return 0;
+}
+
+/* Does nothing outside of one. */
+static void leave_pipeline(struct pg *pg)
+{
+    if (pg->conn != NULL && !PQexitPipelineMode(pg->conn))
+        pg_drop(pg); /* something that nobody has taken is still to come */
+}
+
+int pg_settle(struct pg *pg, struct err *err)
+{
+    if (pg->deferred == NULL)
+        return 0;
+    int r = take_deferred(pg, err);
+    leave_pipeline(pg);
+    return r;
+}
+
+int pg_complete(struct pg *pg, const char *op, int sent, PGresult **ret, struct err *err)
 {
     if (!sent) {
         pg_err_connection(err, op, pg->conn);
-        drop(pg);
+        pg_drop(pg);
         return -1;
     }
-    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, err);
+    bool good = pg->deferred == NULL || take_deferred(pg, err) == 0;
+    if (pg->conn == NULL)
+        return -1;
+    CLEANUP(pg_clearp) PGresult *result = finish(pg, op, good ? err : NULL);
     if (result == NULL)
         return -1;
-    ExecStatusType status = PQresultStatus(result);
-    bool good =
-        status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
-    if (!good) {
-        pg_err_result(err, op, pg->conn, result);
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        /* 26000: the statement is not known any more; 0A000: its result type changed. */
-        if (state != NULL && (strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0))
-            pg->stale = true;
-        if (PQstatus(pg->conn) != CONNECTION_OK)
-            drop(pg);
-    }
+    leave_pipeline(pg);
+    good = judge(pg, op, result, good ? err : NULL) == 0 && good;
     if (pg->conn != NULL && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
         pg->in_transaction = true;
     if (!good)
@@ -371,8 +400,10 @@ static int complete(struct pg *pg, const char *op, int sent, PGresult **ret, str
  * drops every fresh connection would have us do so for ever. */
 static int run_now(struct pg *pg, const char *sql, struct err *err)
 {
+    if (pg_settle(pg, err) < 0)
+        return -1;
     int sent = PQsendQuery(pg->conn, sql);
-    if (complete(pg, "sql", sent, NULL, err) < 0)
+    if (pg_complete(pg, "sql", sent, NULL, err) < 0)
         return -1;
     pg->in_transaction = PQtransactionStatus(pg->conn) != PQTRANS_IDLE;
     return 0;
@@ -406,9 +437,13 @@ int pg_commit(struct pg *pg, struct err *err)
     if (!pg->in_transaction)
         return err_set_dep(err, ERR_FATAL, DEP_POSTGRES, "internal", "commit",
                            "no transaction is open");
+    if (pg_settle(pg, err) < 0) {
+        pg_rollback(pg);
+        return -1;
+    }
     CLEANUP(pg_clearp) PGresult *result = NULL;
     int sent = PQsendQuery(pg->conn, "COMMIT");
-    if (complete(pg, "commit", sent, &result, err) < 0) {
+    if (pg_complete(pg, "commit", sent, &result, err) < 0) {
         if (pg->conn == NULL) {
             /* Sent, and nobody said what became of it. */
             if (err != NULL)
@@ -422,6 +457,7 @@ int pg_commit(struct pg *pg, struct err *err)
         return -1;
     }
     pg->in_transaction = false;
+    pg_clearp(&pg->deferred_result);
     /* A failed transaction answers COMMIT with ROLLBACK, as a success. */
     if (strcmp(PQcmdStatus(result), "COMMIT") != 0)
         return err_set_dep(err, ERR_RETRY, DEP_POSTGRES, "pg-25P02", "commit",
@@ -433,122 +469,8 @@ void pg_rollback(struct pg *pg)
 {
     if (!pg->in_transaction)
         return;
+    (void)!pg_settle(pg, NULL);
+    pg_clearp(&pg->deferred_result);
     if (pg_conn(pg) == NULL || pg_run(pg, "ROLLBACK", NULL) < 0 || pg->in_transaction)
         pg_reset(pg);
-}
-
-static bool is_prepared(const struct pg *pg, const char *name)
-{
-    for (size_t i = 0; i < pg->n_prepared; i++)
-        if (pg->prepared[i] == name)
-            return true;
-    /* The same .sql file included by two sources has two addresses. */
-    for (size_t i = 0; i < pg->n_prepared; i++)
-        if (strcmp(pg->prepared[i], name) == 0)
-            return true;
-    return false;
-}
-
-static int prepare(struct pg *pg, const struct pg_statement *statement,
-                   const struct pg_param params[], int n_params, struct err *err)
-{
-    if (is_prepared(pg, statement->name))
-        return 0;
-    if (pg->n_prepared == pg->prepared_capacity) {
-        size_t capacity = pg->prepared_capacity > 0 ? pg->prepared_capacity * 2 : 32;
-        const char **grown = reallocarray(pg->prepared, capacity, sizeof(*grown));
-        if (grown == NULL)
-            return err_set(err, ERR_RETRY, "no-memory", statement->name, "out of memory");
-        pg->prepared = grown;
-        pg->prepared_capacity = capacity;
-    }
-    Oid types[MAX_PARAMS];
-    for (int i = 0; i < n_params; i++)
-        types[i] = params[i].type;
-    int sent = PQsendPrepare(pg->conn, statement->name, statement->sql, n_params, types);
-    if (complete(pg, statement->name, sent, NULL, err) < 0)
-        return -1;
-    pg->prepared[pg->n_prepared++] = statement->name;
-    return 0;
-}
-
-/* libpq wants text parameters NUL-terminated, and jsonb in binary begins with its version: both are
- * copied, one extra byte each. */
-static bool needs_copy(const struct pg_param *p)
-{
-    return p->format == 0 && p->data != NULL;
-}
-
-static int bind_params(struct pg *pg, const struct pg_statement *statement,
-                       const struct pg_param params[], int n_params, const char *values[],
-                       int lengths[], int formats[], struct err *err)
-{
-    size_t total = 0;
-    for (int i = 0; i < n_params; i++) {
-        if (params[i].length == PG_NO_MEMORY)
-            return err_set(err, ERR_RETRY, "no-memory", statement->name, "parameter %d", i + 1);
-        if (params[i].length < 0)
-            return err_set(err, ERR_REJECT, "too-large", statement->name,
-                           "parameter %d passes its maximum", i + 1);
-        if (needs_copy(&params[i]))
-            total += (size_t)params[i].length + 1;
-    }
-    buf_reset(&pg->scratch);
-    char *out = total > 0 ? buf_extend(&pg->scratch, total) : NULL;
-    if (total > 0 && out == NULL)
-        return buf_error(&pg->scratch, statement->name, "the list of text parameters", err);
-    for (int i = 0; i < n_params; i++) {
-        const struct pg_param *p = &params[i];
-        size_t n = (size_t)p->length;
-        values[i] = p->data != NULL ? p->data : n > 0 ? p->inlined : NULL;
-        lengths[i] = p->length;
-        formats[i] = p->format;
-        if (!needs_copy(p))
-            continue;
-        values[i] = out;
-        if (p->type == PG_OID_JSONB) {
-            *out++ = PG_JSONB_VERSION; // NOLINT(clang-analyzer-core.NullDereference): total > 0
-            formats[i] = 1;
-            lengths[i] = p->length + 1;
-        }
-        memcpy(out, p->data, n); // NOLINT(clang-analyzer-core.NonNullParamChecker)
-        out += n;
-        if (p->type != PG_OID_JSONB)
-            *out++ = '\0';
-    }
-    return 0;
-}
-
-int pg_send(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
-            int n_params, struct err *err)
-{
-    assert(n_params >= 0 && n_params <= MAX_PARAMS);
-    const char *values[MAX_PARAMS];
-    int lengths[MAX_PARAMS], formats[MAX_PARAMS];
-    if (bind_params(pg, statement, params, n_params, values, lengths, formats, err) < 0)
-        return -1;
-    if (pg_ensure(pg, err) < 0)
-        return -1;
-    if (prepare(pg, statement, params, n_params, err) < 0)
-        return -1;
-    if (!PQsendQueryPrepared(pg->conn, statement->name, n_params, values, lengths, formats, 1) ||
-        PQflush(pg->conn) < 0) {
-        pg_err_connection(err, statement->name, pg->conn);
-        drop(pg);
-        return -1;
-    }
-    return 0;
-}
-
-int pg_receive(struct pg *pg, const struct pg_statement *statement, PGresult **ret, struct err *err)
-{
-    return complete(pg, statement->name, pg->conn != NULL, ret, err);
-}
-
-int pg_query(struct pg *pg, const struct pg_statement *statement, const struct pg_param params[],
-             int n_params, PGresult **ret, struct err *err)
-{
-    if (pg_send(pg, statement, params, n_params, err) < 0)
-        return -1;
-    return pg_receive(pg, statement, ret, err);
 }

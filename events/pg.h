@@ -81,6 +81,14 @@ MUST_CHECK int pg_send(struct pg *pg, const struct pg_statement *statement,
                        const struct pg_param params[], int n_params, struct err *err);
 MUST_CHECK int pg_receive(struct pg *pg, const struct pg_statement *statement, PGresult **ret,
                           struct err *err);
+/* Inside a transaction: sends a statement whose answer the caller can do without for now. The next
+ * statement goes out behind it, without a wait in between, and takes both answers; if this one
+ * failed, that is the next one's error. One at a time: a second one waits for the first. */
+MUST_CHECK int pg_defer(struct pg *pg, const struct pg_statement *statement,
+                        const struct pg_param params[], int n_params, struct err *err);
+/* What it answered, once; waits when no other statement has. Gone with the end of the transaction.
+ * To be PQclear'ed. */
+MUST_CHECK int pg_deferred(struct pg *pg, PGresult **ret, struct err *err);
 /* Unprepared SQL without parameters, possibly several statements (migrations, BEGIN). */
 MUST_CHECK int pg_run(struct pg *pg, const char *sql, struct err *err);
 MUST_CHECK int pg_begin(struct pg *pg, struct err *err);

@@ -1,8 +1,9 @@
 /* Drives events/pg.h from a test: one command a line on standard input, one answer a line.
  *
  * usage: pg_driver URL PASSWORD STATEMENT-TIMEOUT-MS
- * begin | commit | rollback | ping | run SQL | int SQL (prepared, one int8 back) | json TEXT |
- * generation | tx. Answers "ok [value]" or "class code text". */
+ * begin | commit | rollback | ping | run SQL | int SQL (prepared, one int8 back) | defer SQL (as
+ * int) | deferred | wide N, defer-wide N (a parameter of N bytes) | json TEXT | generation | tx.
+ * Answers "ok [value]" or "class code text". */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <inttypes.h>
@@ -18,8 +19,7 @@ static const char *rest_of(const char *line, const char *command)
     return strncmp(line, command, n) == 0 ? line + n : NULL;
 }
 
-static int query(struct pg *pg, const char *sql, struct pg_param *param, int64_t *ret,
-                 struct err *err)
+static const struct pg_statement *statement_of(const char *sql)
 {
     static struct pg_statement statements[64];
     static size_t n;
@@ -31,11 +31,43 @@ static int query(struct pg *pg, const char *sql, struct pg_param *param, int64_t
         snprintf(name, sizeof(name), "s%zu", n);
         statements[n++] = (struct pg_statement){strdup(name), strdup(sql)};
     }
+    return &statements[i];
+}
+
+static int64_t answered(const PGresult *r)
+{
+    return PQntuples(r) > 0 && PQnfields(r) > 0 ? pg_get_i64(r, 0, 0) : 0;
+}
+
+static int query(struct pg *pg, const char *sql, struct pg_param *param, int64_t *ret,
+                 struct err *err)
+{
     PGresult *r CLEANUP(pg_clearp) = NULL;
-    if (pg_query(pg, &statements[i], param, param != NULL, &r, err) < 0)
+    if (pg_query(pg, statement_of(sql), param, param != NULL, &r, err) < 0)
         return -1;
-    *ret = PQntuples(r) > 0 && PQnfields(r) > 0 ? pg_get_i64(r, 0, 0) : 0;
+    *ret = answered(r);
     return 0;
+}
+
+static int deferred(struct pg *pg, int64_t *ret, struct err *err)
+{
+    PGresult *r CLEANUP(pg_clearp) = NULL;
+    if (pg_deferred(pg, &r, err) < 0)
+        return -1;
+    *ret = answered(r);
+    return 0;
+}
+
+/* defers: the statement is deferred instead. */
+static int wide(struct pg *pg, size_t n, bool defers, int64_t *ret, struct err *err)
+{
+    static const char sql[] = "SELECT octet_length($1)::bigint";
+    char *data = calloc(n, 1);
+    struct pg_param param = pg_bytea((struct bytes){(const uint8_t *)data, n});
+    int r =
+        defers ? pg_defer(pg, statement_of(sql), &param, 1, err) : query(pg, sql, &param, ret, err);
+    free(data);
+    return r;
 }
 
 static int run(struct pg *pg, const char *line, int64_t *ret, struct err *err)
@@ -57,6 +89,14 @@ static int run(struct pg *pg, const char *line, int64_t *ret, struct err *err)
         return pg_run(pg, rest, err);
     if ((rest = rest_of(line, "int ")) != NULL)
         return query(pg, rest, NULL, ret, err);
+    if ((rest = rest_of(line, "defer ")) != NULL)
+        return pg_defer(pg, statement_of(rest), NULL, 0, err);
+    if (strcmp(line, "deferred") == 0)
+        return deferred(pg, ret, err);
+    if ((rest = rest_of(line, "wide ")) != NULL)
+        return wide(pg, strtoul(rest, NULL, 10), false, ret, err);
+    if ((rest = rest_of(line, "defer-wide ")) != NULL)
+        return wide(pg, strtoul(rest, NULL, 10), true, ret, err);
     if ((rest = rest_of(line, "json ")) != NULL) {
         struct pg_param p = pg_json(view_of(rest));
         return query(pg, "SELECT jsonb_array_length($1)", &p, ret, err);

@@ -127,6 +127,98 @@ def test_no_statement_slips_out_of_a_broken_transaction(driver, db, table):
     assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 0"
 
 
+ADD, ONE = "INSERT INTO catalog.t VALUES ({}) RETURNING x", "int SELECT 1::bigint"
+
+
+def test_deferred_statements(driver, table):
+    """Their answers come with the next statement, or when they are asked for; also behind one that was never prepared."""
+    d = driver()
+    for turn in range(2):  # unprepared, prepared
+        assert d("begin") == "ok 0"
+        assert d("defer " + ADD.format(1)) == "ok 0" and d("int " + ADD.format(2)) == "ok 2"
+        assert d("deferred") == "ok 1" and d("deferred").startswith("fatal internal ")
+        assert d("defer " + ADD.format(3)) == "ok 0" and d("deferred") == "ok 3"
+        assert d("defer " + ADD.format(4)) == "ok 0" and d("defer " + ADD.format(5)) == "ok 0"
+        assert d("deferred") == "ok 5", "the second one took the place of the first"
+        assert d("defer " + ADD.format(6)) == "ok 0"
+        assert d("commit") == "ok 0" and d("tx") == "ok 0"
+        assert d("deferred").startswith("fatal internal ")
+        assert d("int SELECT count(*) FROM catalog.t") == "ok 6" and d("run TRUNCATE catalog.t") == "ok 0"
+    assert d("defer " + ADD.format(1)).startswith("fatal internal "), "outside of a transaction"
+    assert d("generation") == "ok 1"
+
+
+def test_deferred_statement_that_fails(driver, table):
+    """Its error is the next statement's, whatever that is, and nothing of the transaction stays."""
+    d = driver()
+    assert d("int " + ADD.format(1)) == "ok 1"
+    for turn in range(2):
+        for then in ("int " + ADD.format(2), ONE, "deferred", "defer " + ADD.format(2), "commit"):
+            assert d("begin") == "ok 0" and d("defer " + ADD.format(1)) == "ok 0"
+            assert d(then).startswith("reject pg-23505 "), then
+            if then != "commit":
+                assert d("rollback") == "ok 0"
+            assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 1"
+    assert d("begin") == "ok 0" and d("defer " + ADD.format(3)) == "ok 0" and d("rollback") == "ok 0"
+    assert d("int SELECT count(*) FROM catalog.t") == "ok 1" and d("generation") == "ok 1"
+
+
+def test_statement_behind_a_deferred_one_fails(driver, table):
+    d = driver()
+    for turn in range(2):
+        assert d("begin") == "ok 0" and d("defer " + ADD.format(1)) == "ok 0"
+        assert d("int " + ADD.format(1000)).startswith("reject pg-23514 ")
+        assert d("rollback") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 0"
+    assert d("generation") == "ok 1"
+
+
+def test_wide_parameters_behind_each_other(driver):
+    """More than the sockets hold, both ways: neither side waits for the other for ever."""
+    d = driver()
+    for turn in range(2):
+        assert d("begin") == "ok 0" and d(f"defer-wide {20 << 20}") == "ok 0"
+        assert d(f"wide {30 << 20}") == f"ok {30 << 20}" and d("deferred") == f"ok {20 << 20}"
+        assert d("commit") == "ok 0"
+
+
+@pytest.mark.parametrize("then", [ONE, "deferred", "commit", "rollback", "int SELECT 5::bigint"])
+def test_backend_killed_with_a_deferred_statement(driver, db, table, then):
+    d = driver()
+    assert d(ONE) == "ok 1"
+    d("begin")
+    d("defer " + ADD.format(1))
+    terminate(db)
+    time.sleep(0.2)
+    answer = d(then)
+    # The deferred one was answered before the end; whether COMMIT came in time is for the server to say.
+    good = {"rollback": "ok 0", "deferred": "ok 1", "commit": "uncertain pg-57P01 "}.get(then, "unavailable pg-")
+    assert answer.startswith(good), answer
+    if then not in ("commit", "rollback"):
+        assert d("commit").startswith(("unavailable pg-connection ", "uncertain pg-57P01 "))
+    assert d("tx") == "ok 0" and d("int SELECT count(*) FROM catalog.t") == "ok 0" and d("generation") == "ok 2"
+
+
+def test_slow_deferred_statement_is_given_up(driver, db):
+    """The server's limit is the deferred statement's own; the client's holds for both."""
+    d = driver(timeout_ms=300)
+    d("begin")
+    assert d("defer SELECT 1::bigint FROM pg_sleep(30)") == "ok 0"
+    assert d(ONE).startswith("retry pg-57014 ") and d("rollback") == "ok 0"
+    assert d(ONE) == "ok 1" and d("generation") == "ok 1"
+    d("begin")
+    pid = backend(db)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert d("defer SELECT 2::bigint").startswith("unavailable pg-timeout "), "it is to be prepared first"
+        started = time.monotonic()
+        assert d(ONE).startswith("unavailable pg-")
+        assert lasted_less(started, 5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    d("rollback")
+    assert d(ONE) == "ok 1"
+
+
 def test_lost_commit_reply_is_uncertain(driver, db, table, pg_server):
     """COMMIT waits for a standby that does not exist; the session is ended: committed, and nobody told."""
     d = driver()

@@ -79,13 +79,24 @@ static struct columns columns_of(const enum pg_array_kind kinds_[], int n)
         (const enum pg_array_kind[]){__VA_ARGS__},                                                 \
         (int)(sizeof((const enum pg_array_kind[]){__VA_ARGS__}) / sizeof(enum pg_array_kind)))
 
+static const struct pg_param *params_of(struct columns *c, struct pg_param params[])
+{
+    for (int i = 0; i < c->n; i++)
+        params[i] = pg_array_param(&c->a[i]);
+    return params;
+}
+
 static int run(struct work *w, const struct pg_statement *statement, struct columns *c,
                PGresult **ret, struct err *err)
 {
     struct pg_param params[COLUMNS_MAX];
-    for (int i = 0; i < c->n; i++)
-        params[i] = pg_array_param(&c->a[i]);
-    return pg_query(w->pg, statement, params, c->n, ret, err);
+    return pg_query(w->pg, statement, params_of(c, params), c->n, ret, err);
+}
+
+/* Fewer rows than there were to write is a race. */
+static int check_all(const PGresult *r, int64_t n, const char *what, struct err *err)
+{
+    return strtoll(PQcmdTuples((PGresult *)r), NULL, 10) == n ? 0 : race(err, what);
 }
 
 /* Runs it and compares the number of rows it wrote; fewer is a race. */
@@ -97,7 +108,7 @@ static int run_all(struct work *w, const struct pg_statement *statement, struct 
         return 0;
     if (run(w, statement, c, &r, err) < 0)
         return -1;
-    return strtoll(PQcmdTuples(r), NULL, 10) == c->a[0].n ? 0 : race(err, what);
+    return check_all(r, c->a[0].n, what, err);
 }
 
 static void note_where_it_stands(struct work *w)
@@ -326,6 +337,7 @@ static void text_or_null(struct pg_array *a, struct view v)
         pg_array_null(a);
 }
 
+/* The new rows' answer is left for store_check. */
 static int store_inbox(struct work *w, struct err *err)
 {
     CLEANUP(columns_deinit)
@@ -349,7 +361,10 @@ static int store_inbox(struct work *w, struct err *err)
         pg_array_i64(a++, op->revision);
         pg_array_text(a++, view_of(outcome_name(op->outcome)));
     }
-    if (!FAULT("inbox-dropped") && run_all(w, &sql_inbox_insert, &c, "inbox row", err) < 0)
+    w->inbox_rows = FAULT("inbox-dropped") ? 0 : c.a[0].n;
+    struct pg_param params[COLUMNS_MAX];
+    if (w->inbox_rows > 0 &&
+        pg_defer(w->pg, &sql_inbox_insert, params_of(&c, params), c.n, err) < 0)
         return -1;
     return settled.a[0].n ? run(w, &sql_inbox_settle, &settled, NULL, err) : 0;
 }
@@ -455,13 +470,22 @@ static int store_parked(struct work *w, const struct parked *p, struct err *err)
     return pg_query(w->pg, &sql_insert_review, params, ARRAY_LEN(params), NULL, err);
 }
 
-int store_outcomes(struct store *s, struct work *w, struct err *err)
+int store_outcomes(struct work *w, struct err *err)
 {
-    (void)s;
     for (size_t i = 0; i < w->parked.n; i++)
         if (store_parked(w, w->parked.p[i], err) < 0)
             return -1;
     if (store_pending(w, err) < 0 || store_refused(w, err) < 0)
         return -1;
     return store_inbox(w, err);
+}
+
+int store_check(struct work *w, struct err *err)
+{
+    CLEANUP(pg_clearp) PGresult *r = NULL;
+    if (w->inbox_rows == 0)
+        return 0;
+    if (pg_deferred(w->pg, &r, err) < 0)
+        return -1;
+    return check_all(r, w->inbox_rows, "inbox row", err);
 }

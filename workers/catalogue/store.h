@@ -14,5 +14,7 @@ MUST_CHECK int store_revisions(struct work *w, struct err *err);
 /* Entities, references, aliases, and what hangs on them. ERR_RETRY with code race when another
  * writer made one of the new things meanwhile: the transaction is to be redone. */
 MUST_CHECK int store_entities(struct store *s, struct work *w, struct err *err);
-/* Inbox rows, waiting updates, parked ones. Race as above. */
-MUST_CHECK int store_outcomes(struct store *s, struct work *w, struct err *err);
+/* Waiting updates, parked ones, and last the inbox rows, whose answer is not waited for. */
+MUST_CHECK int store_outcomes(struct work *w, struct err *err);
+/* Takes it, before the commit. Race as above. */
+MUST_CHECK int store_check(struct work *w, struct err *err);

@@ -109,7 +109,8 @@ struct work {
     struct list ops;    /* every operation applied, pending ones included */
     struct list undo;
     bool recording;
-    size_t superseded; /* reviews that ended because newer values overtook all of their fields */
+    int64_t inbox_rows; /* of the insert that store_check asks about */
+    size_t superseded;  /* reviews that ended because newer values overtook all of their fields */
 };
 
 void work_init(struct work *w, struct pg *pg, struct arena *arena,

@@ -249,8 +249,9 @@ static int transact(struct writer *w, struct op *ops[], size_t n, bool *ret_hint
     if (FAULT("outbox-apart") && (pg_commit(w->pg, err) < 0 || pg_begin(w->pg, err) < 0))
         return -1;
     size_t rows;
-    if (announce_all(&work, w->outbox, &rows, err) < 0 ||
-        store_outcomes(w->store, &work, err) < 0 || review_supersede(&work, err) < 0 ||
+    /* The inbox rows are written while the announcements are made. */
+    if (store_outcomes(&work, err) < 0 || announce_all(&work, w->outbox, &rows, err) < 0 ||
+        store_check(&work, err) < 0 || review_supersede(&work, err) < 0 ||
         review_keep(&work, ops, n, err) < 0)
         return -1;
     KILL_POINT("before-commit");
