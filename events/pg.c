@@ -58,6 +58,7 @@ struct pg *pg_new(const struct pg_options *options)
         options->statement_timeout_ms > 0 ? options->statement_timeout_ms : STATEMENT_TIMEOUT_MS;
     pg->patient = options->patient;
     pg->patient_ctx = options->patient_ctx;
+    pg->connects_when_asked = options->connects_when_asked;
     if (pg->url == NULL || pg->password == NULL || pg->application_name == NULL ||
         pg->setup_sql == NULL)
         return pg_free(pg);
@@ -254,6 +255,16 @@ int pg_ensure(struct pg *pg, struct err *err)
     return connect_now(pg, err);
 }
 
+int pg_ready(struct pg *pg, struct err *err)
+{
+    if (!pg->connects_when_asked)
+        return pg_ensure(pg, err);
+    if (pg_conn(pg) != NULL)
+        return 0;
+    return err_set_dep(err, ERR_UNAVAILABLE, DEP_POSTGRES, "pg-connection", "statement",
+                       "the connection was lost");
+}
+
 /* As wait_socket, for the reply to a statement since start; whoever waits is asked whether to go
  * on.
  */
@@ -385,8 +396,8 @@ int pg_complete(struct pg *pg, const char *op, int sent, PGresult **ret, struct 
     CLEANUP(pg_clearp) PGresult *result = finish(pg, op, good ? err : NULL);
     if (result == NULL)
         return -1;
-    leave_pipeline(pg);
     good = judge(pg, op, result, good ? err : NULL) == 0 && good;
+    leave_pipeline(pg);
     if (pg->conn != NULL && PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
         pg->in_transaction = true;
     if (!good)
@@ -406,12 +417,14 @@ static int run_now(struct pg *pg, const char *sql, struct err *err)
     if (pg_complete(pg, "sql", sent, NULL, err) < 0)
         return -1;
     pg->in_transaction = PQtransactionStatus(pg->conn) != PQTRANS_IDLE;
+    if (!pg->in_transaction)
+        pg_clearp(&pg->deferred_result);
     return 0;
 }
 
 int pg_run(struct pg *pg, const char *sql, struct err *err)
 {
-    return pg_ensure(pg, err) < 0 ? -1 : run_now(pg, sql, err);
+    return pg_ready(pg, err) < 0 ? -1 : run_now(pg, sql, err);
 }
 
 int pg_ping(struct pg *pg, struct err *err)

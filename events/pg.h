@@ -28,6 +28,9 @@ struct pg_options {
      * the connection, with code pg-timeout. NULL = patient until the statement's timeout. */
     bool (*patient)(void *ctx, const char *op, int64_t waited_ms);
     void *patient_ctx;
+    /* Only pg_ensure connects: what was learnt on one connection is never used on the next one
+     * without the caller's knowing, which may lead to another server. */
+    bool connects_when_asked;
 };
 
 struct pg_statement {

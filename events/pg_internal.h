@@ -9,6 +9,7 @@ struct pg {
     int64_t connect_timeout_ms, statement_timeout_ms;
     bool (*patient)(void *ctx, const char *op, int64_t waited_ms);
     void *patient_ctx;
+    bool connects_when_asked;
     PGconn *conn;
     unsigned generation;
     bool in_transaction;
@@ -20,6 +21,8 @@ struct pg {
     PGresult *deferred_result; /* the answer, for pg_deferred */
 };
 
+/* Before a statement: pg_ensure, unless only the caller may do so. */
+MUST_CHECK int pg_ready(struct pg *pg, struct err *err);
 /* Closes the connection; a transaction stays one that is open and lost. */
 void pg_drop(struct pg *pg);
 /* Completes a command that was sent (sent = libpq's answer), and before it the deferred statement:

@@ -107,7 +107,7 @@ static int send_bound(struct pg *pg, const struct pg_statement *statement,
     int lengths[MAX_PARAMS], formats[MAX_PARAMS];
     if (bind_params(pg, statement, params, n_params, values, lengths, formats, err) < 0)
         return -1;
-    if (pg_ensure(pg, err) < 0)
+    if (pg_ready(pg, err) < 0)
         return -1;
     /* To prepare takes a wait for the answer. */
     if (!is_prepared(pg, statement->name) &&

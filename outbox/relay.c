@@ -13,6 +13,7 @@
 #include "contracts/registry.h"
 #include "events/base/backoff.h"
 #include "events/base/clock.h"
+#include "events/base/fault.h"
 #include "events/hint.h"
 #include "events/log.h"
 #include "events/metrics.h"
@@ -118,6 +119,8 @@ static int start(struct relay *r, struct err *err)
     struct pg_options pg = o->pg;
     pg.patient = patient;
     pg.patient_ctx = r;
+    /* Snapshots and batches of one server mean nothing on another one that has taken over. */
+    pg.connects_when_asked = !FAULT("lane-reconnects");
     r->pg = pg_new(&pg);
     if (r->pg == NULL)
         return err_set(err, ERR_RETRY, "no-memory", "relay", "out of memory");

@@ -15,6 +15,7 @@
 
 #include "events/base/clock.h"
 #include "events/base/fault.h"
+#include "events/log.h"
 #include "events/stream.h"
 #include "outbox/bounds.h"
 #include "outbox/recover.h"
@@ -281,15 +282,24 @@ static int publish_batch(struct relay_lane *lane, struct pg *pg, struct bus *bus
 }
 
 /* Nothing for this lane: how far it has looked is noted now and then, or its next recovery would
- * have all those rows to look at, in time that the other lanes need. */
+ * have all those rows to look at, in time that the other lanes need. A note that the server refuses
+ * holds nobody up. */
 static int pass(struct relay_lane *lane, struct pg *pg, int64_t others, struct err *err)
 {
+    struct err refused = ERR_INIT;
     lane->passed += others;
     if (lane->passed < PASSED_MAX)
         return 0;
     lane->passed = 0;
     KILL_POINT("rows-passed");
-    return batch_looked_note(pg, lane->stream, &lane->batch, err);
+    if (batch_looked_note(pg, lane->stream, &lane->batch, &refused) == 0)
+        return 0;
+    if (pg_conn(pg) == NULL) {
+        *err = refused;
+        return -1;
+    }
+    log_err(LOG_LEVEL_WARN, "how far a lane has looked was not noted", &refused);
+    return 0;
 }
 
 int relay_lane_step(struct relay_lane *lane, struct pg *pg, struct bus *bus,

@@ -271,6 +271,43 @@ def start_beside_kept_rows(rig, rows=50000, batch=1000):
     assert again < rows, f"{again} rows read at a start"
 
 
+def another_server(rig):
+    """PostgreSQL is another server from one statement to the next, one that had not got all that the relay has seen, and
+    gives its xids again: what was learnt of the first one is not used on the second. Only the connection that the lanes
+    use breaks, while the broker keeps the relay waiting; the row with an old xid stands for the second server's own."""
+    relay = rig.relay(page_rows=10000)
+    events = {"stream": "ANIME_EVENTS", "subject": "anime.updated"}
+    with rig.writer() as writer:
+        outbox.fill(writer, 1, **events)
+        eventually(lambda: outbox.stored(rig.bus, "ANIME_EVENTS") == 1, 10, "the rare stream's batch")
+        outbox.fill(writer, 5)
+        old = rig.db.one("SELECT max(xid)::text FROM catalog.outbox")
+        # Once this one is out, all lanes have looked beyond those five.
+        outbox.fill(writer, 1, stream="AUDIT", subject="audit.catalog")
+        eventually(lambda: outbox.stored(rig.bus, "AUDIT") == 1, 10, "a round of all lanes")
+        nats = rig.streams.server
+        nats.pause()
+        try:
+            # One page of small rows: once their batch is opened, the relay needs no statement till they are out. Behind
+            # them it looks at the other lanes, for one of those has a row, too.
+            writer.execute("INSERT INTO catalog.outbox (stream, subject, entity_id, event_id, headers, payload) SELECT "
+                           "CASE i WHEN 0 THEN 'AUDIT' ELSE 'ANIME_SYNC' END, "
+                           "CASE i WHEN 0 THEN 'audit.catalog' ELSE 'anime.synced' END, gen_random_uuid(), "
+                           "gen_random_uuid(), 'A: b', 'x' FROM generate_series(0, 10000) AS i")
+            eventually(lambda: rig.db.one("SELECT max(n_rows) FROM catalog.outbox_batch") == 10000, 10, "batch opened")
+            time.sleep(0.5)  # its page has come
+            rig.db.do("SELECT pg_terminate_backend(pid) FROM pg_stat_activity AS a WHERE application_name = 'echora-relay' "
+                      "AND query LIKE '%%WITH cur AS%%'")
+            rig.db.do("INSERT INTO catalog.outbox (xid, stream, subject, entity_id, event_id, headers, payload) VALUES "
+                      "(%s::xid8, 'ANIME_EVENTS', 'anime.updated', gen_random_uuid(), gen_random_uuid(), %s, 'x')",
+                      old, outbox.HEADERS)
+        finally:
+            nats.resume()
+        eventually(lambda: outbox.stored(rig.bus, "ANIME_EVENTS") == 2, rig.patience, "the second server's row")
+    relay.stop()
+    return outbox.check(rig.db, rig.bus, "ANIME_EVENTS")
+
+
 def note_of_another_batch(rig):
     """A relay that was stopped before it could note how far it had looked comes late: another one has opened batches."""
     relay = rig.relay()

@@ -24,6 +24,7 @@ def rig_with(db, streams, spawn):
     ("looked-ahead", scenarios.rare_stream, {}),
     ("looked-ahead", scenarios.rare_stream, {"busy": "ANIME_EVENTS", "rare": "ANIME_SYNC"}),
     ("looked-forgotten", scenarios.start_beside_kept_rows, {}),
+    ("lane-reconnects", scenarios.another_server, {}),
     ("looked-behind-any-batch", scenarios.note_of_another_batch, {}),
     ("tail-ignored", scenarios.killed_at, {"point": "page-published:3"}),
     ("expected-sequence-omitted", scenarios.zombie, {}),

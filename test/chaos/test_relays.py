@@ -61,6 +61,12 @@ def test_start_beside_kept_rows(rig):
     scenarios.start_beside_kept_rows(rig)
 
 
+@pytest.mark.chaos(fault="restored or made anew: the database, from one statement to the next", place="postgres",
+                   checks="no row is passed by")
+def test_another_server(rig):
+    assert scenarios.another_server(rig) == 2
+
+
 @pytest.mark.chaos(fault="late: a note of how far a lane has looked", place="relay",
                    checks="each row one message, in order")
 def test_note_of_another_batch(rig):

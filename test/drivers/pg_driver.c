@@ -1,9 +1,10 @@
 /* Drives events/pg.h from a test: one command a line on standard input, one answer a line.
  *
- * usage: pg_driver URL PASSWORD STATEMENT-TIMEOUT-MS
- * begin | commit | rollback | ping | run SQL | int SQL (prepared, one int8 back) | defer SQL (as
- * int) | deferred | wide N, defer-wide N (a parameter of N bytes) | json TEXT | generation | tx.
- * Answers "ok [value]" or "class code text". */
+ * usage: pg_driver URL PASSWORD STATEMENT-TIMEOUT-MS [asked]
+ * asked: only "ensure" connects.
+ * ensure | begin | commit | rollback | ping | run SQL | int SQL (prepared, one int8 back) | defer
+ * SQL (as int) | deferred | wide N, defer-wide N (a parameter of N bytes) | json TEXT | generation
+ * | tx. Answers "ok [value]" or "class code text". */
 // SPDX-License-Identifier: Apache-2.0
 
 #include <inttypes.h>
@@ -79,6 +80,8 @@ static int run(struct pg *pg, const char *line, int64_t *ret, struct err *err)
         return pg_commit(pg, err);
     if (strcmp(line, "rollback") == 0)
         return pg_rollback(pg), 0;
+    if (strcmp(line, "ensure") == 0)
+        return pg_ensure(pg, err);
     if (strcmp(line, "ping") == 0)
         return pg_ping(pg, err);
     if (strcmp(line, "generation") == 0)
@@ -106,12 +109,13 @@ static int run(struct pg *pg, const char *line, int64_t *ret, struct err *err)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
+    if (argc < 4)
         return 2;
     const struct pg_options options = {.url = argv[1],
                                        .password = argv[2],
                                        .application_name = "pg-driver",
-                                       .statement_timeout_ms = (int)strtol(argv[3], NULL, 10)};
+                                       .statement_timeout_ms = (int)strtol(argv[3], NULL, 10),
+                                       .connects_when_asked = argc > 4};
     struct pg *pg = pg_new(&options);
     static char line[65536];
     while (fgets(line, sizeof(line), stdin) != NULL) {

@@ -16,8 +16,8 @@ DRIVER = BUILD / "test/drivers/pg_driver"
 
 
 class Driver:
-    def __init__(self, url, password, timeout_ms=5000):
-        self.child = subprocess.Popen([str(DRIVER), url, password, str(timeout_ms)], stdin=subprocess.PIPE,
+    def __init__(self, url, password, timeout_ms=5000, *more):
+        self.child = subprocess.Popen([str(DRIVER), url, password, str(timeout_ms), *more], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def send(self, line):
@@ -39,8 +39,8 @@ class Driver:
 def driver(db, pg_server):
     made = []
 
-    def make(timeout_ms=5000, url=None, role="echora_catalogue"):
-        made.append(Driver(url or db.url(role), pg_server.passwords[role], timeout_ms))
+    def make(timeout_ms=5000, url=None, role="echora_catalogue", more=()):
+        made.append(Driver(url or db.url(role), pg_server.passwords[role], timeout_ms, *more))
         return made[-1]
     yield make
     for one in made:
@@ -113,6 +113,19 @@ def test_backend_killed_while_idle_is_not_noticed(driver, db):
     terminate(db)
     time.sleep(0.2)
     assert d("int SELECT 2::bigint") == "ok 2" and d("generation") == "ok 2"
+
+
+def test_no_connection_is_made_but_by_asking(driver, db):
+    d = driver(more=("asked",))
+    assert d("int SELECT 1::bigint").startswith("unavailable pg-connection ") and d("ensure") == "ok 0"
+    for _ in range(2):
+        assert d("int SELECT 1::bigint") == "ok 1"
+    terminate(db)
+    time.sleep(0.2)
+    for line in ("int SELECT 1::bigint", "begin", "ping"):
+        assert d(line).startswith("unavailable pg-"), line
+    assert d("generation") == "ok 1" and d("ensure") == "ok 0" and d("int SELECT 1::bigint") == "ok 1"
+    assert d("generation") == "ok 2"
 
 
 def test_no_statement_slips_out_of_a_broken_transaction(driver, db, table):

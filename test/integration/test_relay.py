@@ -546,6 +546,20 @@ def test_nothing_is_published_where_nothing_can_be_noted(db, bus, spawn):
     outbox.check(db, bus)
 
 
+def test_note_that_the_server_refuses_holds_nobody_up(db, bus, spawn):
+    """How far a lane has looked is worth a warning when it can't be noted, no more."""
+    relay = spawn("relay")
+    eventually(lambda: db.one("SELECT count(*) FROM catalog.outbox_lane") == 3, 10, "each lane's epoch")
+    db.do("REVOKE UPDATE ON catalog.outbox_lane FROM echora_relay")
+    with db.connect("echora_catalogue") as writer:
+        outbox.fill(writer, 12000)
+        eventually(lambda: "how far a lane has looked was not noted" in relay.text(), 10, "the warning")
+        outbox.fill(writer, 1, stream="ANIME_EVENTS", subject="anime.updated")
+        eventually(lambda: outbox.stored(bus, "ANIME_EVENTS") == 1, 10)
+    drained(db, bus)
+    assert relay.is_ready() and relay.metric("echora_relay_recoveries_total", stream="ANIME_EVENTS") == 1
+
+
 def test_stream_two_batches_ahead_is_refused(db, bus, spawn):
     """One is published before it is noted, never two."""
     relay = spawn("relay")
