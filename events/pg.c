@@ -351,7 +351,7 @@ static int judge(struct pg *pg, const char *op, const PGresult *result, struct e
     /* 26000: the statement is not known any more; 0A000: its result type changed. */
     if (state != NULL && (strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0))
         pg->stale = true;
-    if (pg->conn != NULL && PQstatus(pg->conn) != CONNECTION_OK)
+    if (PQstatus(pg->conn) != CONNECTION_OK)
         pg_drop(pg);
     return -1;
 }
@@ -482,8 +482,7 @@ void pg_rollback(struct pg *pg)
 {
     if (!pg->in_transaction)
         return;
-    (void)!pg_settle(pg, NULL);
-    pg_clearp(&pg->deferred_result);
+    (void)!pg_settle(pg, NULL); /* its error would keep ROLLBACK from being sent */
     if (pg_conn(pg) == NULL || pg_run(pg, "ROLLBACK", NULL) < 0 || pg->in_transaction)
         pg_reset(pg);
 }

@@ -1,5 +1,6 @@
-/* PostgreSQL's type numbers and constants of its binary format that pg.c, pg_value.c and pg_array.c
- * share. The numbers are fixed by PostgreSQL's catalogue (pg_type.dat) and never change. */
+/* PostgreSQL's type numbers and constants of its binary format that pg_statement.c, pg_value.c and
+ * pg_array.c share. The numbers are fixed by PostgreSQL's catalogue (pg_type.dat) and never change.
+ */
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 
